@@ -1,0 +1,172 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "trunkline",
+    products: [
+        .executable(name: "trunkline", targets: ["trunkline"]),
+        .library(name: "TrunklineClient", targets: ["TrunklineClient"]),
+    ],
+    traits: [
+        .trait(
+            name: "Faults",
+            description:
+                "Crash points (TRUNKLINE_CRASH_AT) and switches that turn single mechanisms off. For tests only."
+        )
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
+    ],
+    targets: [
+        // One C module for every system header: a C type belongs to whichever clang module includes its header first.
+        .target(
+            name: "CPlatform",
+            cSettings: [.define("_GNU_SOURCE")]
+        ),
+        .target(
+            name: "CPhoneNumber",
+            linkerSettings: [.linkedLibrary("phonenumber")]
+        ),
+        .target(
+            name: "EventLoop",
+            dependencies: [
+                "CPlatform",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
+        ),
+        .target(
+            name: "RabbitDriver",
+            dependencies: ["CPlatform", "EventLoop"],
+            linkerSettings: [.linkedLibrary("rabbitmq")]
+        ),
+        .target(
+            name: "PostgresDriver",
+            dependencies: ["CPlatform", "EventLoop"],
+            linkerSettings: [.linkedLibrary("pq")]
+        ),
+        .target(
+            name: "CurlDriver",
+            dependencies: ["CPlatform", "EventLoop"],
+            linkerSettings: [.linkedLibrary("curl")]
+        ),
+        .target(
+            name: "TrunklineCore",
+            dependencies: [
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
+        ),
+        .target(
+            name: "TrunklineIntegrations",
+            dependencies: ["TrunklineCore", "CurlDriver", "CPhoneNumber"]
+        ),
+        .target(
+            name: "TrunklineEngine",
+            dependencies: [
+                "TrunklineCore", "TrunklineIntegrations", "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            plugins: ["EmbedMigrations"]
+        ),
+        // The SQL travels inside the program, so that any working directory and a container without the tree will do.
+        .plugin(name: "EmbedMigrations", capability: .buildTool(), dependencies: ["EmbedMigrationsTool"]),
+        .executableTarget(name: "EmbedMigrationsTool", path: "Plugins/EmbedMigrationsTool"),
+        .target(
+            name: "TrunklineClient",
+            dependencies: ["TrunklineCore", "RabbitDriver"]
+        ),
+        .target(
+            name: "TrunklineSimulator",
+            dependencies: [
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .target(
+            name: "TrunklineTesting",
+            dependencies: [
+                "PostgresDriver", "RabbitDriver", "TrunklineCore", "TrunklineEngine", "TrunklineSimulator",
+            ]
+        ),
+        .executableTarget(
+            name: "trunkline",
+            dependencies: [
+                "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineClient", "TrunklineSimulator",
+                "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "SwiftCSV", package: "SwiftCSV"),
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
+        .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
+        .testTarget(name: "RabbitDriverTests", dependencies: ["RabbitDriver", "EventLoop"]),
+        .testTarget(name: "PostgresDriverTests", dependencies: ["PostgresDriver", "EventLoop"]),
+        .testTarget(name: "CurlDriverTests", dependencies: ["CurlDriver", "EventLoop"]),
+        .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore"]),
+        .testTarget(
+            name: "TrunklineIntegrationsTests",
+            dependencies: ["TrunklineIntegrations", "TrunklineCore", "CurlDriver"]
+        ),
+        .testTarget(
+            name: "TrunklineWorkerTests",
+            dependencies: [
+                "TrunklineTesting", "TrunklineCore", "TrunklineSimulator", "PostgresDriver",
+                // The tests start the built program.
+                "trunkline",
+            ]
+        ),
+        .testTarget(
+            name: "TrunklineSimulatorTests",
+            dependencies: [
+                "TrunklineSimulator",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+let cTargets: Set<String> = ["CPlatform", "CPhoneNumber"]
+for target in package.targets where target.type != .plugin && !cTargets.contains(target.name) {
+    target.swiftSettings =
+        (target.swiftSettings ?? []) + [
+            // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+            .enableUpcomingFeature("ExistentialAny"),
+            // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+            .enableUpcomingFeature("MemberImportVisibility"),
+            // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+            .enableUpcomingFeature("InternalImportsByDefault"),
+            // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
+            .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+            .treatAllWarnings(as: .error),
+        ]
+}

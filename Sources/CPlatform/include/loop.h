@@ -1,0 +1,23 @@
+// epoll and eventfd: not visible through Glibc's module map, and their flags are macros that Swift does not import.
+#pragma once
+#include <errno.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    tl_epoll_in = EPOLLIN,
+    tl_epoll_out = EPOLLOUT,
+    tl_epoll_err = EPOLLERR,
+    tl_epoll_hup = EPOLLHUP,
+};
+
+static inline int tl_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+static inline int tl_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+// Names the calling thread; the kernel keeps the first 15 bytes. pthread_setname_np hides behind _GNU_SOURCE.
+static inline void tl_thread_set_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }

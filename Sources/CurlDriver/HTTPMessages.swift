@@ -1,0 +1,115 @@
+/// One HTTP/1.1 request, complete and immutable once handed to ``CurlDriver/send(_:mayLeave:done:)``.
+public struct HTTPRequest: Sendable {
+    /// The methods that carriers use.
+    public enum Method: String, Sendable {
+        case get = "GET"
+        case post = "POST"
+        case put = "PUT"
+        case patch = "PATCH"
+        case delete = "DELETE"
+    }
+
+    /// What is asked.
+    public var method: Method
+    /// An absolute `https` URL, or an `http` URL whose host is a loopback address or `localhost`. ASCII, already
+    /// percent-encoded, without user name or password.
+    public var url: String
+    /// Name and value, sent in this order. `Host`, `Connection`, `Content-Length`, `Transfer-Encoding` and `Expect` belong
+    /// to the driver and are refused; control characters are refused.
+    public var headers: [(String, String)]
+    /// Sent as it is. `nil` sends no body (a POST then has an empty one).
+    public var body: [UInt8]?
+    /// Covers name resolution, TCP and TLS. More than zero.
+    public var connectTimeout: Duration
+    /// From ``CurlDriver/send(_:mayLeave:done:)`` to the last byte of the answer. More than zero.
+    public var totalTimeout: Duration
+
+    public init(
+        method: Method,
+        url: String,
+        headers: [(String, String)] = [],
+        body: [UInt8]? = nil,
+        connectTimeout: Duration = .seconds(5),
+        totalTimeout: Duration = .seconds(15)
+    ) {
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.connectTimeout = connectTimeout
+        self.totalTimeout = totalTimeout
+    }
+}
+
+/// A whole answer. Any status is an answer, also a redirect, which is never followed.
+public struct HTTPResponse: Sendable, Hashable {
+    /// 200 to 999, as the peer said it.
+    public var status: Int
+    /// The first bytes of the body, at most the driver's limit (64 KiB unless told).
+    public var body: [UInt8]
+    /// Whether the body was longer than what ``body`` holds.
+    public var isTruncated: Bool
+    /// The value of `Retry-After`, untouched: seconds or an HTTP date, or anything else.
+    public var retryAfter: String?
+
+    public init(status: Int, body: [UInt8] = [], isTruncated: Bool = false, retryAfter: String? = nil) {
+        self.status = status
+        self.body = body
+        self.isTruncated = isTruncated
+        self.retryAfter = retryAfter
+    }
+}
+
+/// No whole answer came. ``sent`` says what that means for the request.
+public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Whether the peer may have seen the request.
+    public enum Sent: Sendable, Hashable {
+        /// No byte of the request left this process.
+        case surelyNot
+        /// The last check allowed the bytes to leave: the peer may have acted on them.
+        case maybe
+    }
+
+    /// Why no whole answer came.
+    public enum Cause: String, Sendable, Hashable {
+        /// The request itself is not acceptable (URL, header, `http` to a peer that is not loopback); never retry as is.
+        case refused
+        /// `mayLeave` said no.
+        case held
+        /// The name could not be resolved.
+        case resolve
+        /// No connection came about.
+        case connect
+        /// TLS failed before the request, e.g. a certificate that is not trusted.
+        case tls
+        /// A time-out of the request passed.
+        case timeout
+        /// A kept connection died under the request and libcurl was about to send it a second time; it was stopped.
+        case replay
+        /// The connection ended or the answer was empty, short or not HTTP.
+        case broken
+        /// ``CurlDriver/cancelAll()`` or ``CurlDriver/close()`` ended it.
+        case cancelled
+    }
+
+    /// The `CURLcode`, or 0 when the driver decided without libcurl.
+    public var code: Int32
+    /// Whether the request may have been sent.
+    public var sent: Sent
+    /// The class of the failure.
+    public var cause: Cause
+    /// The status that was read before the answer broke off, if any.
+    public var status: Int?
+    /// One sentence, safe to log: never an address, a header or a body.
+    public var reason: String
+
+    public init(code: Int32 = 0, sent: Sent, cause: Cause, status: Int? = nil, reason: String) {
+        self.code = code
+        self.sent = sent
+        self.cause = cause
+        self.status = status
+        self.reason = reason
+    }
+
+    public var description: String { reason }
+}

@@ -1,0 +1,24 @@
+/// Waits between tries to connect: full jitter between a floor and a bound that doubles.
+///
+/// | failures in a row | wait, seconds |
+/// | --- | --- |
+/// | 1 | 0.1 to 0.2 |
+/// | 2 | 0.1 to 0.4 |
+/// | 3 | 0.1 to 0.8 |
+/// | 4, 5, 6, 7 | 0.1 to 1.6, 3.2, 6.4, 12.8 |
+/// | 8 and more | 0.1 to 15 |
+struct Backoff {
+    static let floor = 100
+    static let cap = 15_000
+
+    private(set) var failures = 0
+
+    mutating func reset() { failures = 0 }
+
+    /// The next wait, to the millisecond.
+    mutating func next(using generator: inout any RandomNumberGenerator) -> Duration {
+        failures = min(failures + 1, 32)
+        let bound = failures < 8 ? Self.floor << failures : Self.cap
+        return .milliseconds(Int.random(in: Self.floor...bound, using: &generator))
+    }
+}

@@ -1,0 +1,387 @@
+internal import CPlatform
+internal import EventLoop
+
+/// An established libpq connection: statements go out in pipeline mode, each with a Sync of its own, and come back in order.
+///
+/// One life: it begins connected and ends once, by ``end(_:)``. Loop-bound.
+///
+/// Non-blocking pipeline mode has one rule that everything here follows: input is drained whenever output is flushed, else
+/// client and server fill both directions' buffers and wait for each other for ever.
+/// https://www.postgresql.org/docs/15/libpq-pipeline-mode.html
+final class PostgresPipeline {
+    typealias Completion = (Result<PostgresRows, PostgresError>) -> Void
+
+    enum Work {
+        case statement(PostgresStatement, [PostgresParameter])
+        case prepare(PostgresStatement)
+        /// Several statements in one string, by the simple protocol: not possible in pipeline mode, so it runs alone.
+        case script(String)
+
+        var isScript: Bool {
+            if case .script = self { true } else { false }
+        }
+    }
+
+    private struct Queued {
+        let work: Work
+        let done: Completion
+    }
+
+    private struct Sent {
+        let done: Completion
+        /// Known before the end is: a statement has succeeded only when its Sync is answered.
+        var result: Result<PostgresRows, PostgresError>?
+    }
+
+    private let loop: EventLoop
+    private let handle: OpaquePointer
+    private let descriptor: Int32
+    private let encoder = ParameterEncoder()
+    private let onEnd: (PostgresError) -> Void
+    /// What the server said out of turn before it hung up; libpq writes it, until `PQfinish`.
+    private let lastWords = UnsafeMutablePointer<tl_pg_last_words>.allocate(capacity: 1)
+
+    /// Not yet given to libpq: waits for the output to drain or for a script. So what is in here was surely never sent.
+    private var queued = FIFO<Queued>()
+    /// Given to libpq.
+    private var sent = FIFO<Sent>()
+    /// libpq holds bytes that the socket did not take.
+    private var wantsWrite = false
+    private var runsScript = false
+    private var looksLater = false
+    /// The peer has closed; what it said before is still being read.
+    private var isHungUp = false
+    private var isDraining = false
+    /// The connection must end, which was noticed at a place that may not call out.
+    private var isBroken = false
+    /// Why, when it is we who end it; else ``lost()`` knows.
+    private var violation: PostgresError?
+    private(set) var ended = false
+
+    var inFlight: Int { sent.count + queued.count }
+
+    /// Owns `handle`, which must be connected, from now on. `onEnd` is called once, after every completion has failed.
+    init(loop: EventLoop, takingOwnershipOf handle: OpaquePointer, onEnd: @escaping (PostgresError) -> Void) {
+        self.loop = loop
+        self.handle = handle
+        self.onEnd = onEnd
+        descriptor = PQsocket(handle)
+        lastWords.initialize(to: tl_pg_last_words())
+        tl_pg_keep_last_words(handle, lastWords)
+        if PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1 {
+            breakLater()
+        }
+        loop.watch(descriptor, for: .read) { [weak self] readiness in self?.ready(readiness) }
+    }
+
+    deinit {
+        // Its owner was let go without `close()`: nobody is left to be told.
+        if !ended {
+            if loop.isOnLoop { loop.forget(descriptor) }
+            PQfinish(handle)
+        }
+        lastWords.deallocate()
+    }
+
+    /// Never calls back before it returns.
+    func submit(_ work: Work, _ done: @escaping Completion) {
+        precondition(!ended, "a connection that has ended")
+        queued.append(Queued(work: work, done: done))
+        sendQueued()
+        lookLater()
+    }
+
+    /// Closes the socket and fails what is in flight, in order, then calls `onEnd`.
+    func end(_ cause: PostgresError) {
+        guard !ended else { return }
+        ended = true
+        // Before libpq closes it: the loop must not know a number that may be another's soon. (libpq may have closed it
+        // already, in this very turn and on this thread, so the number is nobody else's on this loop yet.)
+        loop.forget(descriptor)
+        PQfinish(handle)
+        let failedSent = sent.removeAll()
+        let failedQueued = queued.removeAll()
+        var error = cause
+        error.code = .connectionLost
+        error.outcomeUnknown = true
+        for entry in failedSent { entry.done(.failure(error)) }
+        error.outcomeUnknown = false
+        for entry in failedQueued { entry.done(.failure(error)) }
+        onEnd(cause)
+    }
+
+    // MARK: Sending
+
+    /// Gives libpq what may go out. Calls nobody back.
+    private func sendQueued() {
+        while !isBroken, !isHungUp, !ended, !wantsWrite, !runsScript, let next = queued.first {
+            // A script leaves pipeline mode, for which nothing may be under way.
+            if next.work.isScript, !sent.isEmpty { return }
+            if case .statement(let statement, let parameters) = next.work {
+                do {
+                    try encoder.encode(parameters, for: statement)
+                } catch {
+                    let entry = queued.removeFirst()
+                    loop.schedule(after: .zero) { entry.done(.failure(error)) }
+                    continue
+                }
+            }
+            guard PQstatus(handle) == CONNECTION_OK else {
+                // Still in the queue, so it will be told that it was never sent.
+                breakLater()
+                return
+            }
+            // From here on bytes may leave, whatever libpq answers.
+            let entry = queued.removeFirst()
+            sent.append(Sent(done: entry.done, result: nil))
+            guard send(entry.work) else {
+                breakLater()
+                return
+            }
+            flush()
+        }
+    }
+
+    /// False when libpq could not take it: out of memory, or the connection is gone.
+    private func send(_ work: Work) -> Bool {
+        switch work {
+        case .statement(let statement, _):
+            let taken = encoder.withEncoded { count, values, lengths, formats in
+                if statement.name.isEmpty {
+                    let types = statement.parameterTypes.map(\.oid)
+                    return PQsendQueryParams(handle, statement.sql, count, types, values, lengths, formats, 1)
+                } else {
+                    return PQsendQueryPrepared(handle, statement.name, count, values, lengths, formats, 1)
+                }
+            }
+            return taken == 1 && PQpipelineSync(handle) == 1
+        case .prepare(let statement):
+            let types = statement.parameterTypes.map(\.oid)
+            return PQsendPrepare(handle, statement.name, statement.sql, Int32(types.count), types) == 1
+                && PQpipelineSync(handle) == 1
+        case .script(let sql):
+            runsScript = true
+            return PQexitPipelineMode(handle) == 1 && PQsendQuery(handle, sql) == 1
+        }
+    }
+
+    private func flush() {
+        // PQflush: 0 everything is with the kernel, 1 some is left, -1 the connection is gone (which reading tells too).
+        let code = PQflush(handle)
+        if code < 0 { breakLater() }
+        let wants = code == 1
+        if wants != wantsWrite {
+            wantsWrite = wants
+            // libpq throws its output away when a write fails, and says so only when the end is read: what still waits here
+            // must not follow, or it would be reported as perhaps sent.
+            if !wants, tl_pg_is_hung_up(descriptor) != 0 { isHungUp = true }
+            loop.update(descriptor, to: wants ? [.read, .write] : .read)
+        }
+    }
+
+    /// Ends the connection soon, from the loop: completions are never called from within a caller's `execute`. What the
+    /// server answered before still counts.
+    private func breakLater() {
+        guard !isBroken else { return }
+        isBroken = true
+        loop.schedule(after: .zero) { [weak self] in self?.advance() }
+    }
+
+    // MARK: Receiving
+
+    /// libpq also reads while it writes to a full socket, and then the socket never becomes readable again for what is in
+    /// libpq's buffer already: after every flush somebody has to look.
+    private func lookLater() {
+        guard !ended, !looksLater, !sent.isEmpty else { return }
+        guard PQstatus(handle) == CONNECTION_OK else {
+            // Noticed by a write: libpq has closed the socket, and the loop will never hear of it.
+            breakLater()
+            return
+        }
+        guard PQisBusy(handle) == 0 else { return }
+        looksLater = true
+        loop.schedule(after: .zero) { [weak self] in
+            self?.looksLater = false
+            self?.advance()
+        }
+    }
+
+    private func ready(_ readiness: EventLoop.Readiness) {
+        guard !ended else { return }
+        var alive = true
+        if !readiness.isDisjoint(with: [.read, .error]) {
+            alive = PQconsumeInput(handle) == 1
+        }
+        if !alive { isBroken = true }
+        advance()
+    }
+
+    /// Takes what has arrived, also when the connection is gone, because whole answers may have come before its end; then
+    /// sends what can be sent.
+    private func advance() {
+        guard !ended else { return }
+        drain()
+        guard !ended else { return }
+        if isBroken || PQstatus(handle) == CONNECTION_BAD {
+            end(violation ?? lost())
+            return
+        }
+        if wantsWrite { flush() }
+        sendQueued()
+        lookLater()
+    }
+
+    /// Takes every result that has arrived and calls the completions of the statements that have ended.
+    ///
+    /// A completion may call anything, also ``submit(_:_:)`` and ``end(_:)``.
+    private func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        defer { isDraining = false }
+        var emptyAnswers = 0
+        // Asked first: it also reads what the server says while nothing is under way.
+        while !ended, PQisBusy(handle) == 0, !sent.isEmpty {
+            guard let result = PQgetResult(handle) else {
+                if runsScript {
+                    scriptEnded()
+                    continue
+                }
+                // In pipeline mode "no result" separates a statement from its Sync. Twice in a row: libpq knows of nothing
+                // more, because the connection is gone (or, which must not spin, it has lost count).
+                emptyAnswers += 1
+                if emptyAnswers > 1 {
+                    isBroken = true
+                    return
+                }
+                continue
+            }
+            emptyAnswers = 0
+            take(result)
+        }
+    }
+
+    private func take(_ result: OpaquePointer) {
+        let status = PQresultStatus(result)
+        switch status {
+        case PGRES_PIPELINE_SYNC:
+            PQclear(result)
+            guard !sent.isEmpty else {
+                isBroken = true
+                return
+            }
+            // Sent statements and Syncs match one to one: the first one has ended.
+            let finished = sent.removeFirst()
+            if let known = finished.result {
+                finished.done(known)
+            } else {
+                let error = PostgresError(code: .protocolViolation, message: "a statement without a result")
+                violation = error
+                isBroken = true
+                finished.done(.failure(error))
+            }
+            // Here, not when the result came: a result arrives before its Sync, and who waits for room would wait for ever.
+            if !ended { sendQueued() }
+        case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
+            let rows = PostgresRows(takingOwnershipOf: result)
+            // A script has many results; the last one is its own. An error is never covered up.
+            sent.updateFirst { entry in
+                if case .failure = entry.result { return }
+                entry.result = .success(rows)
+            }
+        case PGRES_FATAL_ERROR, PGRES_PIPELINE_ABORTED, PGRES_NONFATAL_ERROR:
+            let error = Self.error(of: result)
+            PQclear(result)
+            sent.updateFirst { entry in
+                if case .failure = entry.result { return }
+                entry.result = .failure(error)
+            }
+        default:
+            // COPY, single rows and "bad response": nothing that we ask for.
+            PQclear(result)
+            let error = PostgresError(
+                code: .protocolViolation,
+                message: "an answer of kind \(status.rawValue), which this driver cannot take (COPY in a script?)"
+            )
+            end(error)
+        }
+    }
+
+    private func scriptEnded() {
+        // A connection that broke in the middle also has no more results, and then nothing was confirmed.
+        guard PQstatus(handle) == CONNECTION_OK, PQtransactionStatus(handle) != PQTRANS_ACTIVE else {
+            end(lost())
+            return
+        }
+        runsScript = false
+        let finished = sent.removeFirst()
+        if PQenterPipelineMode(handle) != 1 { breakLater() }
+        finished.done(
+            finished.result ?? .failure(PostgresError(code: .protocolViolation, message: "a script without a result"))
+        )
+        if !ended { sendQueued() }
+    }
+
+    // MARK: Errors
+
+    /// Why the connection is gone, in the server's words if it said some in answer to a statement ("terminating connection
+    /// due to administrator command"), else in libpq's.
+    private func lost() -> PostgresError {
+        if case .failure(let error) = sent.first?.result, error.sqlState?.hasPrefix("57P") == true {
+            return PostgresError(code: .connectionLost, sqlState: error.sqlState, message: error.message)
+        }
+        if let sqlState = lastWords.pointee.sqlStateText {
+            return PostgresError(code: .connectionLost, sqlState: sqlState, message: lastWords.pointee.messageText)
+        }
+        return PostgresError(
+            code: .connectionLost,
+            message: firstLine(of: String(cString: PQerrorMessage(handle)), otherwise: "the connection was lost")
+        )
+    }
+
+    private static func error(of result: OpaquePointer) -> PostgresError {
+        func field(_ code: Int) -> String? {
+            PQresultErrorField(result, Int32(code)).map { String(cString: $0) }
+        }
+        guard let sqlState = field(tl_pg_sqlstate), let message = field(tl_pg_message) else {
+            // libpq's own words: it could not keep the answer (out of memory), so the server may have committed.
+            let text = PQresultErrorMessage(result).map { String(cString: $0) } ?? ""
+            return PostgresError(
+                code: .protocolViolation,
+                message: firstLine(of: text, otherwise: "no reason was given"),
+                outcomeUnknown: true
+            )
+        }
+        return PostgresError(
+            code: .server,
+            sqlState: sqlState,
+            constraint: field(tl_pg_constraint),
+            message: safeMessage(message, sqlState: sqlState),
+            position: field(tl_pg_position).flatMap { Int($0) }
+        )
+    }
+}
+
+extension tl_pg_last_words {
+    fileprivate var sqlStateText: String? {
+        let text = withUnsafeBytes(of: sqlstate) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        return text.isEmpty ? nil : text
+    }
+
+    fileprivate var messageText: String {
+        withUnsafeBytes(of: message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+}
+
+func firstLine(of text: String, otherwise: String) -> String {
+    let line = text.split(separator: "\n").first { !$0.allSatisfy(\.isWhitespace) }
+    return line.map { String($0) } ?? otherwise
+}
+
+/// The primary message without customers' values. Only data errors (class 22: `invalid input syntax for type integer: "…"`)
+/// quote values there; other classes quote names of tables, columns and constraints, which are wanted.
+func safeMessage(_ message: String, sqlState: String?) -> String {
+    guard sqlState?.hasPrefix("22") == true,
+        let first = message.firstIndex(of: "\""), let last = message.lastIndex(of: "\"")
+    else { return message }
+    return message[..<first] + "\"…\"" + message[message.index(after: last)...].prefix { _ in first != last }
+}

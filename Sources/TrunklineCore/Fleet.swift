@@ -1,0 +1,72 @@
+/// Who is alive, and who should own which shard, as one worker sees it. No I/O, no clock.
+///
+/// Liveness is a counter that its worker raises. An observer judges a worker dead when it has itself seen the counter
+/// unchanged for the limit while its own renewals all succeeded; otherwise its count starts anew, so that after a stall of
+/// the database nobody judges everybody dead (design D2).
+public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
+    /// What the database says of a worker.
+    public struct Observation: Sendable, Hashable {
+        public let id: ID
+        public let beat: Int64
+        /// Gives its shards away and takes none.
+        public let isStopping: Bool
+        /// Has a connection to the broker.
+        public let hasBroker: Bool
+        public init(id: ID, beat: Int64, isStopping: Bool, hasBroker: Bool) {
+            self.id = id
+            self.beat = beat
+            self.isStopping = isStopping
+            self.hasBroker = hasBroker
+        }
+    }
+
+    /// Everybody of the last look.
+    public var members: [ID] { Array(table.keys) }
+
+    /// Whether the last look showed that worker.
+    public func knows(_ id: ID) -> Bool { table[id] != nil }
+
+    private struct Member: Sendable {
+        var observation: Observation
+        var unchangedSince: ContinuousClock.Instant
+    }
+
+    /// Unchanged for that long is dead.
+    public let silenceLimit: Duration
+    private var table: [ID: Member] = [:]
+
+    public init(silenceLimit: Duration) { self.silenceLimit = silenceLimit }
+
+    /// Takes in one look. `isJudgeFit` is false when one of the observer's own renewals failed or was late since the last
+    /// look: then every count starts anew.
+    public mutating func observed(_ workers: [Observation], at now: ContinuousClock.Instant, isJudgeFit: Bool) {
+        var seen: [ID: Member] = [:]
+        for worker in workers {
+            if isJudgeFit, let known = table[worker.id], known.observation.beat == worker.beat {
+                seen[worker.id] = Member(observation: worker, unchangedSince: known.unchangedSince)
+            } else {
+                seen[worker.id] = Member(observation: worker, unchangedSince: now)
+            }
+        }
+        table = seen
+    }
+
+    /// Whether the worker's counter stood still for the limit.
+    public func isDead(_ id: ID, at now: ContinuousClock.Instant) -> Bool {
+        guard let member = table[id] else { return false }
+        return now - member.unchangedSince >= silenceLimit
+    }
+
+    /// Those that take part in the division, in rank order: alive, not stopping, and with a broker where anybody has one.
+    public func ranked(at now: ContinuousClock.Instant) -> [ID] {
+        let living = table.values.filter { !$0.observation.isStopping && now - $0.unchangedSince < silenceLimit }
+        let connected = living.filter(\.observation.hasBroker)
+        return (connected.isEmpty ? living : connected).map(\.observation.id).sorted()
+    }
+
+    /// Who should own `shard`: evenly by rank. Nil when nobody takes part.
+    public func rightfulOwner(ofShard shard: Int, at now: ContinuousClock.Instant) -> ID? {
+        let ranked = ranked(at: now)
+        return ranked.isEmpty ? nil : ranked[shard % ranked.count]
+    }
+}

@@ -1,0 +1,337 @@
+internal import DequeModule
+internal import HeapModule
+
+/// Whether a job is a single notice or part of an import, which never delays a single notice.
+public enum JobClass: Int16, Sendable, Comparable {
+    case single = 0
+    case bulk = 1
+    public static func < (left: JobClass, right: JobClass) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What an owner keeps in memory of an unfinished job. The row is the truth.
+public struct QueuedJob: Sendable, Hashable {
+    public let id: JobID
+    /// Digest of the ordering key: jobs of one person go out in the order of their places.
+    public let person: Int64
+    /// Position in the lane; 0 while a scheduled job has none.
+    public var place: Int64
+    public let jobClass: JobClass
+    /// Not before this.
+    public var due: ContinuousClock.Instant
+    /// The attempt that ended last; 0 for none.
+    public var attempt: Int32
+    /// Definite refusals so far.
+    public var tries: Int32
+    /// Whether an earlier attempt may have sent it.
+    public var isStamped: Bool
+
+    public init(
+        id: JobID,
+        person: Int64,
+        place: Int64,
+        jobClass: JobClass,
+        due: ContinuousClock.Instant,
+        attempt: Int32,
+        tries: Int32,
+        isStamped: Bool
+    ) {
+        self.id = id
+        self.person = person
+        self.place = place
+        self.jobClass = jobClass
+        self.due = due
+        self.attempt = attempt
+        self.tries = tries
+        self.isStamped = isStamped
+    }
+}
+
+/// The order and the pace of one lane: which job may begin, and when to look again. No I/O, no clock.
+///
+/// Rules (design D8, D9): jobs of one person strictly by place, a retry keeps its place and holds what is behind it; one
+/// call per person at a time; the gap between two messages to one person; the line's pace and concurrency; single notices
+/// before bulk, and a single notice behind bulk jobs of its person lifts those into its own class.
+public struct LaneQueue: Sendable {
+    private struct Person {
+        /// Sorted by place; the first is the head.
+        var jobs: Deque<QueuedJob> = []
+        /// How many of them are single notices.
+        var singles = 0
+        /// A call of this person is in the air (ours or a former owner's).
+        var isBusy = false
+        var notBefore: ContinuousClock.Instant?
+        /// Tells a current heap entry from a stale one; never used twice in a lane.
+        var version: UInt64 = 0
+        var jobClass: JobClass { singles > 0 ? .single : .bulk }
+    }
+
+    private struct Ready: Comparable, Sendable {
+        let jobClass: JobClass
+        let place: Int64
+        let person: Int64
+        let version: UInt64
+        static func < (left: Ready, right: Ready) -> Bool {
+            (left.jobClass.rawValue, left.place, left.person) < (right.jobClass.rawValue, right.place, right.person)
+        }
+    }
+
+    private struct Timed: Comparable, Sendable {
+        let instant: ContinuousClock.Instant
+        let person: Int64
+        let version: UInt64
+        static func < (left: Timed, right: Timed) -> Bool { left.instant < right.instant }
+    }
+
+    private struct Scheduled: Comparable, Sendable {
+        let due: ContinuousClock.Instant
+        let id: JobID
+        static func < (left: Scheduled, right: Scheduled) -> Bool { (left.due, left.id) < (right.due, right.id) }
+    }
+
+    private var persons: [Int64: Person] = [:]
+    private var lastVersion: UInt64 = 0
+    /// Every placed job that waits here.
+    private var known: Set<JobID> = []
+    private var ready = Heap<Ready>()
+    private var timed = Heap<Timed>()
+    private var scheduled = Heap<Scheduled>()
+    private var scheduledJobs: [JobID: QueuedJob] = [:]
+    private var pace: PaceState
+
+    /// Calls of this lane in the air.
+    public private(set) var inAir = 0
+    /// Jobs that wait in this lane, scheduled ones included.
+    public private(set) var count = 0
+    /// Changes take effect at the next look.
+    public var settings: Pace
+
+    public init(settings: Pace, pace: PaceState = PaceState()) {
+        self.settings = settings
+        self.pace = pace
+    }
+
+    /// When the next send may begin as far as the pace goes; nil: at once.
+    public var nextSend: ContinuousClock.Instant? { pace.nextSend }
+
+    /// A job has its place and waits.
+    public mutating func add(_ job: QueuedJob) {
+        precondition(job.place > 0, "a placed job has a place")
+        remove(job.id, person: job.person)  // a job waits once
+        count += 1
+        var person = persons[job.person] ?? Person()
+        // Nearly always the last: places rise.
+        let index = person.jobs.lastIndex { $0.place <= job.place }.map { $0 + 1 } ?? 0
+        person.jobs.insert(job, at: index)
+        known.insert(job.id)
+        if job.jobClass == .single { person.singles += 1 }
+        // A new head, or a head whose class the newcomer lifted.
+        if index == 0 || (job.jobClass == .single && person.jobs.count > 1) {
+            offer(&person, job.person)
+        }
+        persons[job.person] = person
+    }
+
+    /// A job without a place waits for its time and blocks nobody.
+    public mutating func schedule(_ job: QueuedJob) {
+        count += 1
+        scheduledJobs[job.id] = job
+        scheduled.insert(Scheduled(due: job.due, id: job.id))
+    }
+
+    /// Scheduled jobs whose time has come; the owner gives them places and adds them.
+    public mutating func takeScheduled(at now: ContinuousClock.Instant) -> [QueuedJob] {
+        var due: [QueuedJob] = []
+        while let first = scheduled.min, first.due <= now {
+            scheduled.removeMin()
+            if let job = scheduledJobs.removeValue(forKey: first.id) {
+                count -= 1
+                due.append(job)
+            }
+        }
+        return due
+    }
+
+    /// A call of `person` is in the air that this owner did not begin: it holds the person's order, not the lane.
+    public mutating func hold(person: Int64) {
+        var entry = persons[person] ?? Person()
+        entry.isBusy = true
+        entry.version = newVersion()
+        persons[person] = entry
+    }
+
+    /// A call of this owner is in the air that this queue does not know of, because its memory was built anew.
+    public mutating func resume(person: Int64) {
+        inAir += 1
+        hold(person: person)
+    }
+
+    /// A person was written to at `instant` (before this owner came).
+    public mutating func wroteTo(person: Int64, at instant: ContinuousClock.Instant) {
+        guard settings.recipientGap > .zero else { return }
+        var entry = persons[person] ?? Person()
+        entry.notBefore = max(entry.notBefore ?? instant, instant + settings.recipientGap)
+        offer(&entry, person)
+        persons[person] = entry
+    }
+
+    /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
+    public mutating func begin(at now: ContinuousClock.Instant) -> QueuedJob? {
+        guard inAir < settings.concurrency, pace.allows(at: now) else { return nil }
+        promote(at: now)
+        while let entry = ready.popMin() {
+            guard var person = persons[entry.person], person.version == entry.version else { continue }
+            let job = person.jobs.removeFirst()
+            known.remove(job.id)
+            if job.jobClass == .single { person.singles -= 1 }
+            count -= 1
+            started(&person, at: now)
+            persons[entry.person] = person
+            return job
+        }
+        return nil
+    }
+
+    /// Whether a job that just arrived may begin at once, past the queue; if so its call counts as in the air.
+    ///
+    /// Only when it is the head of its person and no waiting job of its class could begin in its stead.
+    public mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
+        guard inAir < settings.concurrency, pace.allows(at: now) else { return false }
+        var person = persons[number] ?? Person()
+        guard person.jobs.isEmpty, !person.isBusy, person.notBefore.map({ $0 <= now }) ?? true else { return false }
+        promote(at: now)
+        while let first = ready.min {
+            if persons[first.person]?.version == first.version {
+                if first.jobClass <= jobClass { return false }
+                break
+            }
+            ready.removeMin()
+        }
+        started(&person, at: now)
+        persons[number] = person
+        return true
+    }
+
+    /// A call has ended, whatever came of it; the person's next job may go once the gap has passed.
+    public mutating func ended(person number: Int64, at now: ContinuousClock.Instant) {
+        inAir -= 1
+        release(person: number)
+    }
+
+    /// A call that was counted did not begin after all: pace and gap are as before.
+    public mutating func takenBack(person number: Int64) {
+        inAir -= 1
+        pace.sendTakenBack(pace: settings)
+        persons[number]?.notBefore = nil
+        release(person: number)
+    }
+
+    /// A former owner's call has ended.
+    public mutating func release(person number: Int64) {
+        guard var person = persons[number] else { return }
+        person.isBusy = false
+        offer(&person, number)
+        persons[number] = person
+        forgetIfIdle(number)
+    }
+
+    /// Takes a waiting job out, e.g. because its row is gone. Returns whether it was there.
+    @discardableResult
+    public mutating func remove(_ id: JobID, person number: Int64) -> Bool {
+        if scheduledJobs.removeValue(forKey: id) != nil {
+            count -= 1
+            return true
+        }
+        guard known.remove(id) != nil else { return false }
+        guard var person = persons[number], let index = person.jobs.firstIndex(where: { $0.id == id }) else {
+            return false
+        }
+        if person.jobs.remove(at: index).jobClass == .single { person.singles -= 1 }
+        count -= 1
+        offer(&person, number)
+        persons[number] = person
+        forgetIfIdle(number)
+        return true
+    }
+
+    /// The waiting job of that id, if it is known here.
+    public func waiting(_ id: JobID, person: Int64) -> QueuedJob? {
+        scheduledJobs[id] ?? persons[person]?.jobs.first { $0.id == id }
+    }
+
+    /// The party asked for quiet.
+    public mutating func paused(until instant: ContinuousClock.Instant) { pace.paused(until: instant) }
+
+    /// Whether a job could begin now but for the gate: what a preflight is worth asking for.
+    public mutating func hasReadyWork(at now: ContinuousClock.Instant) -> Bool {
+        promote(at: now)
+        while let first = ready.min {
+            if persons[first.person]?.version == first.version { return true }
+            ready.removeMin()
+        }
+        return false
+    }
+
+    /// When to look again if nothing else happens; nil: only an event can change anything.
+    public mutating func nextLook(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        var next: ContinuousClock.Instant?
+        if inAir < settings.concurrency {
+            if hasReadyWork(at: now) {
+                next = pace.allows(at: now) ? now : pace.nextSend
+            } else if let first = timed.min {
+                next = max(first.instant, pace.nextSend ?? first.instant)
+            }
+        }
+        if let first = scheduled.min { next = min(next ?? first.due, first.due) }
+        return next
+    }
+
+    // MARK: Private
+
+    private mutating func newVersion() -> UInt64 {
+        lastVersion += 1
+        return lastVersion
+    }
+
+    private mutating func started(_ person: inout Person, at now: ContinuousClock.Instant) {
+        inAir += 1
+        pace.sendBegan(at: now, pace: settings)
+        person.isBusy = true
+        person.version = newVersion()
+        person.notBefore = settings.recipientGap > .zero ? now + settings.recipientGap : nil
+    }
+
+    /// Puts the person's head into the heap it belongs to; earlier entries of the person become stale.
+    private mutating func offer(_ person: inout Person, _ number: Int64) {
+        person.version = newVersion()
+        guard !person.isBusy, let head = person.jobs.first else { return }
+        // Whether "not before" lies in the future is for the look to say: there is no clock here.
+        timed.insert(
+            Timed(instant: max(head.due, person.notBefore ?? head.due), person: number, version: person.version)
+        )
+    }
+
+    private mutating func promote(at now: ContinuousClock.Instant) {
+        while let first = timed.min, first.instant <= now {
+            timed.removeMin()
+            guard let person = persons[first.person], person.version == first.version, let head = person.jobs.first
+            else { continue }
+            ready.insert(
+                Ready(jobClass: person.jobClass, place: head.place, person: first.person, version: first.version)
+            )
+        }
+        while let first = timed.min, persons[first.person]?.version != first.version { timed.removeMin() }
+    }
+
+    /// A million persons pass through a line: one without work is kept only for the gap, and not for ever.
+    private mutating func forgetIfIdle(_ number: Int64) {
+        guard let person = persons[number], person.jobs.isEmpty, !person.isBusy else { return }
+        if person.notBefore == nil { persons[number] = nil }
+    }
+
+    /// Forgets persons whose gap has passed. For the owner to call now and then.
+    public mutating func forgetIdle(at now: ContinuousClock.Instant) {
+        persons = persons.filter { _, person in
+            !person.jobs.isEmpty || person.isBusy || person.notBefore.map { $0 > now } ?? false
+        }
+    }
+}

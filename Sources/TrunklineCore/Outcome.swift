@@ -1,0 +1,178 @@
+/// How one attempt ended, as the carrier understood the answer. The engine decides what each outcome does.
+public enum Outcome: Sendable, Hashable {
+    /// Accepted by the other side: final. `remoteID` is the id it gave, if one was found; `note` names an oddity worth
+    /// one line in the log.
+    case sent(remoteID: String?, note: String?)
+    /// Surely not accepted this time; worth another try with the same key and bytes.
+    /// `after` is the other side's wish, nil for the usual back-off.
+    case retry(after: Duration?, reason: Reason, cause: RetryCause)
+    /// No further try by itself: a person or a fix must look.
+    case park(reason: Reason)
+    /// Not the job's fault: the try is given back, the job keeps its place, the lane pauses or is held.
+    case laneUnhealthy(reason: Reason, trouble: LaneTrouble)
+    /// The request left us and no usable answer came: it may have been sent.
+    case unknown(reason: Reason)
+    /// The answer alone does not decide: ask the lane's health, then call the carrier's rule for it.
+    /// Never stored; the attempt is not settled before the answer.
+    case recheckHealth(reason: Reason)
+
+    /// The outcome's word in metrics: `sent`, `retry`, `park`, `lane_unhealthy`, `unknown`, `recheck_health`.
+    public var code: String {
+        switch self {
+        case .sent: "sent"
+        case .retry: "retry"
+        case .park: "park"
+        case .laneUnhealthy: "lane_unhealthy"
+        case .unknown: "unknown"
+        case .recheckHealth: "recheck_health"
+        }
+    }
+
+    /// The reason, nil for `sent`.
+    public var reason: Reason? {
+        switch self {
+        case .sent: nil
+        case .retry(_, let reason, _), .park(let reason), .laneUnhealthy(let reason, _), .unknown(let reason),
+            .recheckHealth(let reason):
+            reason
+        }
+    }
+
+    /// Whether this attempt may have reached a person without being known to have: such an attempt stamps its job.
+    public var mayHaveSent: Bool {
+        switch self {
+        case .sent, .retry: false
+        case .unknown: true
+        case .park(let reason), .laneUnhealthy(let reason, _), .recheckHealth(let reason): reason.mayHaveSent
+        }
+    }
+
+    /// What the outcome says about the lane beyond this job: nil for nothing.
+    public var laneTrouble: LaneTrouble? {
+        switch self {
+        case .laneUnhealthy(_, let trouble): trouble
+        // A redirect is a wrong base URL: without the hold every job of the line would be parked behind this one.
+        case .park(.redirected): .hold(.human)
+        case .sent, .retry, .park, .unknown, .recheckHealth: nil
+        }
+    }
+
+    /// Whether a cached OPEN answer of the lane's health must be dropped: any failure other than one about the message.
+    public var dropsHealth: Bool {
+        switch self {
+        case .sent, .park(.messageRefused): false
+        case .retry(_, .withdrawn, _): false
+        case .retry, .park, .laneUnhealthy, .unknown, .recheckHealth: true
+        }
+    }
+}
+
+/// Why a try does not count the way an answer does.
+public enum RetryCause: String, Sendable, Hashable, CaseIterable {
+    /// The other side said no: counts as one of the job's tries.
+    case definiteRefusal = "definite_refusal"
+    /// No byte of the request was allowed to leave: the try is given back.
+    case notSent = "not_sent"
+}
+
+/// What a lane must do.
+public enum LaneTrouble: Sendable, Hashable {
+    /// Send nothing for that long; no probe is needed afterwards.
+    case pause(for: Duration)
+    /// Hold the gate.
+    case hold(HoldKind)
+}
+
+/// Who can end a hold.
+public enum HoldKind: String, Sendable, Hashable, CaseIterable {
+    /// It may pass by itself: probe with back-off.
+    case transient
+    /// A person must act (scan a code, change a token, fix the address): alert at once.
+    case human
+}
+
+/// What a lane's own health answer means for its gate.
+public enum HealthVerdict: Sendable, Hashable {
+    /// Sendable. `note` names a disagreement inside the answer worth one line in the log.
+    case open(note: String?)
+    /// Not sendable, or the answer is not clear enough to send. `detail` holds the state words, cleaned, at most
+    /// 120 characters, safe to log.
+    case held(HoldKind, reason: Reason, detail: String?)
+    /// No answer about the line: keep the last OPEN answer until it is 30 s old, then hold (transient).
+    case keepLast(reason: Reason)
+}
+
+/// A stable word for each reason. The raw value is stored in the database and used as a metric's label: words are added,
+/// never renamed.
+public enum Reason: String, Sendable, Hashable, CaseIterable {
+    // About the message.
+    case messageRefused = "message_refused"
+    case conflict
+    // About the line.
+    case credentialRefused = "credential_refused"
+    case lineRefused = "line_refused"
+    case endpointMissing = "endpoint_missing"
+    case lineLocked = "line_locked"
+    case slowDown = "slow_down"
+    case lineNotSendable = "line_not_sendable"
+    case lineNeedsPerson = "line_needs_person"
+    case unclearHealth = "unclear_answer"
+    // About the call.
+    case redirected
+    case unexpectedStatus = "unexpected_status"
+    case serverError = "server_error"
+    case serverTimeout = "server_timeout"
+    case tooEarly = "too_early"
+    case timedOut = "timed_out"
+    case connectionLost = "connection_lost"
+    case unreachable
+    case withdrawn
+    // Found by the engine.
+    case leaseExpired = "lease_expired"
+    case triesSpent = "tries_spent"
+    case unknownTooLong = "unknown_too_long"
+
+    /// The word as stored.
+    public var code: String { rawValue }
+
+    /// True when an attempt that ended so may still have reached a person. Definite refusals are only 400 to 405, 410,
+    /// 413, 415, 422, 423, 429 and whatever failed before the bytes were allowed to leave.
+    public var mayHaveSent: Bool {
+        switch self {
+        case .conflict, .redirected, .unexpectedStatus, .serverError, .serverTimeout, .tooEarly, .timedOut,
+            .connectionLost, .leaseExpired, .unknownTooLong:
+            true
+        case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
+            .lineNotSendable, .lineNeedsPerson, .unclearHealth, .unreachable, .withdrawn, .triesSpent:
+            false
+        }
+    }
+
+    /// One sentence for people.
+    public var sentence: String {
+        switch self {
+        case .messageRefused: "the API refused the message itself"
+        case .conflict: "the API answered 409: the key was used before, or the line's state forbids it"
+        case .credentialRefused: "the API refused the line's token"
+        case .lineRefused: "the API refused the line or its account"
+        case .endpointMissing: "the API has no such address: look at the line's base URL"
+        case .lineLocked: "the line is locked"
+        case .slowDown: "the API asked to slow down"
+        case .lineNotSendable: "the line is not sendable at the moment"
+        case .lineNeedsPerson: "the line needs a person"
+        case .unclearHealth: "the health answer is not clear enough to send"
+        case .redirected: "the API answered with a redirect, which is never followed"
+        case .unexpectedStatus: "the API answered with a status that has no rule"
+        case .serverError: "the API failed inside; the message may have been sent"
+        case .serverTimeout: "the API gave up waiting for the request; the message may have been sent"
+        case .tooEarly: "the API answered 425; the message may have been sent"
+        case .timedOut: "no answer in time; the message may have been sent"
+        case .connectionLost: "the connection ended without an answer; the message may have been sent"
+        case .unreachable: "the API could not be reached; nothing was sent"
+        case .withdrawn: "the call was called off before anything was sent"
+        case .leaseExpired: "the worker was gone before it knew the answer; the message may have been sent"
+        case .triesSpent: "all tries are spent"
+        case .unknownTooLong: "it may have been sent more than 12 hours ago; only a person can decide"
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/// How fast a line may send.
+public struct Pace: Sendable, Hashable {
+    /// Between two sends of the line; zero is unlimited.
+    public var interval: Duration
+    /// Sends in the air at once, 1…256.
+    public var concurrency: Int
+    /// Between two messages to one person; zero is none.
+    public var recipientGap: Duration
+
+    /// One send per 3 s, one at a time, ten seconds between two messages to one person (the contract sheet, section 7).
+    public static let standard = Pace(interval: .seconds(3), concurrency: 1, recipientGap: .seconds(10))
+
+    public init(interval: Duration, concurrency: Int, recipientGap: Duration) {
+        self.interval = interval
+        self.concurrency = concurrency
+        self.recipientGap = recipientGap
+    }
+
+    public var isUnlimited: Bool { interval == .zero }
+
+    /// Parses `unlimited`, `20/min` (that many per unit) or `1/3s` (that many per span). Units: ms, s, min, h.
+    ///
+    /// - Throws: ``Refusal`` when the text is not a pace, or one slower than a send a day.
+    public static func interval(parsing text: String) throws(Refusal) -> Duration {
+        if text == "unlimited" { return .zero }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, let count = Int64(parts[0]), (1...1_000_000).contains(count),
+            let span = milliseconds(parts[1])
+        else {
+            throw Refusal(kind: .invalid, field: "pace", reason: "a pace is 'unlimited', or like '20/min' or '1/3s'")
+        }
+        let interval = span / count
+        guard (1...86_400_000).contains(interval) else {
+            throw Refusal(
+                kind: .invalid,
+                field: "pace",
+                reason: "a pace lies between 1,000 sends a second and one send a day; more is 'unlimited'"
+            )
+        }
+        return .milliseconds(interval)
+    }
+
+    /// Parses a span of time such as `10s`, `500ms`, `2min`, `1h`; `0` is none.
+    ///
+    /// - Throws: ``Refusal`` when the text is not one.
+    public static func span(parsing text: String, field: String) throws(Refusal) -> Duration {
+        if text == "0" { return .zero }
+        guard let value = milliseconds(text[...]), value <= 86_400_000 else {
+            throw Refusal(
+                kind: .invalid,
+                field: field,
+                reason: "a span of time is like '10s', '500ms', '2min' or '1h', at most a day"
+            )
+        }
+        return .milliseconds(value)
+    }
+
+    private static func milliseconds(_ text: Substring) -> Int64? {
+        for (unit, factor) in [("ms", 1), ("min", 60_000), ("m", 60_000), ("s", 1_000), ("h", 3_600_000)]
+            as [(String, Int64)]
+        where text.hasSuffix(unit) {
+            let digits = text.dropLast(unit.count)
+            if digits.isEmpty { return factor }
+            guard let value = Int64(digits), (0...86_400_000).contains(value) else { return nil }
+            return value * factor
+        }
+        return nil
+    }
+}
+
+/// The bucket of one line, one token deep: after a send the next waits for the interval. No clock inside.
+public struct PaceState: Sendable, Hashable {
+    /// No send begins before this.
+    public private(set) var nextSend: ContinuousClock.Instant?
+
+    public init(nextSend: ContinuousClock.Instant? = nil) { self.nextSend = nextSend }
+
+    /// Whether a send may begin at `now`.
+    public func allows(at now: ContinuousClock.Instant) -> Bool {
+        guard let nextSend else { return true }
+        return nextSend <= now
+    }
+
+    /// A send begins at `now`.
+    public mutating func sendBegan(at now: ContinuousClock.Instant, pace: Pace) {
+        nextSend = pace.isUnlimited ? nil : now + pace.interval
+    }
+
+    /// A send that was counted did not begin after all.
+    public mutating func sendTakenBack(pace: Pace) {
+        if let nextSend, !pace.isUnlimited { self.nextSend = nextSend - pace.interval }
+    }
+
+    /// The party asked for quiet until `instant`; never shortens a longer wait.
+    public mutating func paused(until instant: ContinuousClock.Instant) {
+        nextSend = max(nextSend ?? instant, instant)
+    }
+}

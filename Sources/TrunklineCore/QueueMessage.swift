@@ -1,0 +1,91 @@
+/// Every message that travels through the broker, by its schema.
+public enum QueueMessage: Sendable, Hashable {
+    case send(SendJob)
+    case webhook(WebhookJob)
+    case wake(WakeUp)
+
+    /// Reads the body of a delivery. The schema is looked at first, wherever it stands in the message: a version newer
+    /// than this program's is told apart (`unknownSchema`) from a broken message (`malformed`).
+    public static func decode(_ bytes: [UInt8]) throws(Refusal) -> QueueMessage {
+        switch try MessageSchema.check(bytes, isOneOf: MessageSchema.allCases) {
+        case .send: .send(try SendJob.decodeChecked(bytes, key: nil))
+        case .webhook: .webhook(try WebhookJob.decodeChecked(bytes))
+        case .wake: .wake(try WakeUp.decodeChecked(bytes))
+        }
+    }
+}
+
+/// The schemas that this program reads.
+enum MessageSchema: String, CaseIterable {
+    case send = "trunkline.send.v1"
+    case webhook = "trunkline.webhook.v1"
+    case wake = "trunkline.wake.v1"
+
+    /// The schema of a message, or the refusal that says why it is none of `wanted`.
+    @discardableResult
+    static func check(_ bytes: [UInt8], isOneOf wanted: [MessageSchema]) throws(Refusal) -> MessageSchema {
+        if bytes.isEmpty { throw Refusal(kind: .malformed, reason: "the message is empty") }
+        if bytes.count > WebhookJob.maximumMessageBytes {
+            throw Refusal(
+                kind: .tooLarge,
+                reason: "the message has \(bytes.count) bytes, at most \(WebhookJob.maximumMessageBytes) are allowed"
+            )
+        }
+        let found: String?
+        do throws(JSONError) {
+            found = try find(bytes)
+        } catch {
+            // Before the parts are told apart, the size is what can be mended first.
+            if wanted == [.send], bytes.count > SendJob.maximumMessageBytes {
+                throw Refusal(
+                    kind: .tooLarge,
+                    reason: "the message has \(bytes.count) bytes, at most \(SendJob.maximumMessageBytes) are allowed"
+                )
+            }
+            throw Refusal(kind: .malformed, reason: "not a well-formed message: \(error.sentence)")
+        }
+        guard let found else {
+            throw Refusal(kind: .unknownSchema, field: "schema", reason: "schema is missing or not a text")
+        }
+        if let schema = MessageSchema(rawValue: found), wanted.contains(schema) { return schema }
+        throw refusal(of: found, wanted: wanted)
+    }
+
+    /// The value of the top-level member `schema`: at once when it comes first, as every encoder of ours writes it.
+    private static func find(_ bytes: [UInt8]) throws(JSONError) -> String? {
+        var reader = JSONReader(bytes)
+        try reader.beginObject()
+        var first = true
+        while let name = try reader.nextName(first: &first) {
+            guard reader.name(name, is: "schema") else {
+                try reader.skip()
+                continue
+            }
+            guard try reader.peek() == .string else { return nil }
+            return try reader.string()
+        }
+        try reader.end()
+        return nil
+    }
+
+    private static func refusal(of found: String, wanted: [MessageSchema]) -> Refusal {
+        let reads = wanted.map(\.rawValue).joined(separator: ", ")
+        guard let word = MessageFields.printable(found) else {
+            return Refusal(kind: .unknownSchema, field: "schema", reason: "schema is none of ours; read here: \(reads)")
+        }
+        let isNewer = wanted.contains { ours in
+            guard let mark = ours.rawValue.lastIndex(of: "v") else { return false }
+            guard word.hasPrefix(ours.rawValue[...mark]), let version = Int(word[mark...].dropFirst()) else {
+                return false
+            }
+            return version > 1
+        }
+        return Refusal(
+            kind: .unknownSchema,
+            field: "schema",
+            reason: isNewer
+                ? "schema \(word) is newer than this program reads (\(reads))"
+                : "schema \(word) is not read here; read here: \(reads)"
+        )
+    }
+}

@@ -1,0 +1,60 @@
+/// When a job is tried again. Values of the contract sheet, section 7, and of the design, D6.
+///
+/// | after definite refusal number | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 |
+/// | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+/// | at most | 4 s | 8 s | 16 s | 32 s | 64 s | 128 s | 256 s | parked |
+///
+/// Full jitter: uniformly between 2 s and the value, so that a thousand jobs that failed together do not come back together.
+public enum Retry {
+    /// Definite refusals after which a job is parked.
+    public static let maximumTries: Int32 = 8
+    /// Times that a slow-down answer (429) gives its try back; from then on it counts.
+    public static let maximumGivenBack: Int32 = 20
+    /// How long an unanswered call may be repeated with the same key and bytes, from the first attempt that may have sent.
+    public static let unknownHorizon: Duration = .seconds(12 * 3_600)
+
+    private static let base: Duration = .seconds(2)
+    private static let refusalCap: Duration = .seconds(300)
+    private static let unknownCap: Duration = .seconds(1_800)
+
+    /// The longest wait after `tries` definite refusals (1…).
+    public static func longestDelay(afterTries tries: Int32) -> Duration {
+        capped(doublings: tries, cap: refusalCap)
+    }
+
+    /// The wait after `tries` definite refusals (1…): 2 s … ``longestDelay(afterTries:)``.
+    public static func delay(afterTries tries: Int32, using random: inout some RandomNumberGenerator) -> Duration {
+        jittered(upTo: longestDelay(afterTries: tries), using: &random)
+    }
+
+    /// The longest wait after attempt number `attempt` (1…) got no answer.
+    public static func longestUnknownDelay(afterAttempt attempt: Int32) -> Duration {
+        capped(doublings: attempt, cap: unknownCap)
+    }
+
+    /// The wait after attempt number `attempt` (1…) got no answer: 2 s … 30 min.
+    public static func unknownDelay(afterAttempt attempt: Int32, using random: inout some RandomNumberGenerator)
+        -> Duration
+    {
+        jittered(upTo: longestUnknownDelay(afterAttempt: attempt), using: &random)
+    }
+
+    private static func capped(doublings: Int32, cap: Duration) -> Duration {
+        // Capped before it is shifted: 2^31 seconds would be a fine number and a poor wait.
+        doublings >= 20 ? cap : min(cap, base * (1 << max(0, Int(doublings))))
+    }
+
+    private static func jittered(upTo longest: Duration, using random: inout some RandomNumberGenerator) -> Duration {
+        let low = base.wholeMilliseconds
+        let high = max(low, longest.wholeMilliseconds)
+        return .milliseconds(Int64.random(in: low...high, using: &random))
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded towards zero.
+    public var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,181 @@
+public import PostgresDriver
+public import TrunklineCore
+
+/// What an install is doing: its lines, its workers, its sums. Read in one snapshot.
+public struct FleetStatus: Sendable, Hashable {
+    /// A line and its backlog.
+    public struct Line: Sendable, Hashable {
+        public let id: String
+        public let workspace: String
+        /// The operator's hold, if it counts now.
+        public let holdReason: String?
+        public let heldSince: Timestamp?
+        public let heldUntil: Timestamp?
+        /// The automatic gate as its owner last wrote it.
+        public let gate: String
+        public let gateReason: String?
+        public let gateSince: Timestamp?
+        public let pace: Pace
+        /// No send before this, because the API asked to slow down.
+        public let pausedUntil: Timestamp?
+        public let shard: Int
+        /// Whether a worker with a fresh heartbeat owns the line's shard.
+        public let isOwned: Bool
+        /// Unfinished jobs by state.
+        public let backlog: [String: Int64]
+        /// Of those: waiting for a time that has not come.
+        public let scheduled: Int64
+        /// Messages sent since midnight UTC.
+        public let sentToday: Int64
+        /// How long the oldest job has waited that could go; nil without one.
+        public let oldestWaiting: Duration?
+
+        public var unfinished: Int64 { backlog.values.reduce(0, +) }
+    }
+
+    /// A worker process.
+    public struct Worker: Sendable, Hashable {
+        public let boot: String
+        public let host: String
+        public let pid: Int32
+        public let version: String
+        public let startedAt: Timestamp
+        /// Since its last heartbeat, by the database's clock.
+        public let heartbeatAge: Duration
+        public let shards: Int64
+        public let isBrokerConnected: Bool
+        public let isStopping: Bool
+        /// Whether its heartbeat is fresh: others take its shards over after 7 s.
+        public var isAlive: Bool { heartbeatAge < .seconds(7) }
+    }
+
+    public let readAt: Timestamp
+    public let lines: [Line]
+    public let workers: [Worker]
+    public let shards: Int
+    /// Shards that no live worker owns.
+    public let shardsWithoutOwner: Int
+    /// Refusals of the last 24 hours, each counted once.
+    public let refusalsToday: Int64
+
+    /// Unfinished jobs of all lines by state.
+    public var backlog: [String: Int64] {
+        lines.reduce(into: [:]) { sum, line in sum.merge(line.backlog) { $0 + $1 } }
+    }
+    public var sentToday: Int64 { lines.reduce(0) { $0 + $1.sentToday } }
+
+    /// Reads it. Counts every unfinished job, so once a second is often enough.
+    public static func read(_ session: PostgresSession) async throws -> FleetStatus {
+        try await session.transaction { session in
+            try await session.query("set transaction isolation level repeatable read, read only")
+            let shards = try await Install.shards(session)
+            let facts = try await session.query(
+                """
+                select now(),
+                    (select count(*) from trunkline.shards s
+                     where not exists (select from trunkline.workers w
+                                       where w.boot = s.owner and w.renewed_at > now() - interval '7 seconds')),
+                    (select count(*) from trunkline.refusals r where r.last_at > now() - interval '1 day')
+                """
+            )
+            return FleetStatus(
+                readAt: Timestamp(microseconds: facts.timestamp(0, 0) ?? 0),
+                lines: try await lines(session, shards),
+                workers: try await workers(session),
+                shards: shards,
+                shardsWithoutOwner: Int(facts.int8(0, 1) ?? 0),
+                refusalsToday: facts.int8(0, 2) ?? 0
+            )
+        }
+    }
+
+    private static func lines(_ session: PostgresSession, _ shards: Int) async throws -> [Line] {
+        let rows = try await session.query(
+            """
+            with counted as (
+                select j.lane, array_agg(j.state) as states, array_agg(j.jobs) as counts, sum(j.scheduled)::bigint as scheduled,
+                       min(j.oldest) as oldest
+                from (
+                    select lane, state, count(*) as jobs,
+                           count(*) filter (where due_at > now() and state in ('accepted', 'waiting')) as scheduled,
+                           min(accepted_at) filter (where due_at <= now() and state in ('accepted', 'waiting')) as oldest
+                    from trunkline.jobs group by lane, state
+                ) j group by j.lane
+            ), today as (
+                select lane, count(*) as sent from trunkline.finished
+                where ended_on = (now() at time zone 'UTC')::date and state = 'sent' group by lane
+            )
+            select l.id, l.workspace,
+                case when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then l.hold_reason end,
+                l.held_at, l.hold_until, coalesce(s.gate, 'unknown'), s.gate_reason, s.gate_since,
+                l.pace_interval_ms, l.concurrency, l.recipient_gap_ms,
+                case when s.paused_until > now() and s.paused_until < 'infinity' then s.paused_until end,
+                (n.shard_hash % $1)::int,
+                exists (select from trunkline.shards h join trunkline.workers w on w.boot = h.owner
+                        where h.shard = (n.shard_hash % $1)::int and w.renewed_at > now() - interval '7 seconds'),
+                c.states, c.counts, coalesce(c.scheduled, 0), coalesce(t.sent, 0),
+                (extract(epoch from now() - c.oldest) * 1000)::bigint
+            from trunkline.lines l
+            join trunkline.lanes n on n.number = l.lane
+            left join trunkline.lane_state s on s.lane = l.lane
+            left join counted c on c.lane = l.lane
+            left join today t on t.lane = l.lane
+            where l.removed_at is null or c.lane is not null
+            order by l.id
+            """,
+            [.int8(Int64(shards))]
+        )
+        return (0..<rows.count).map { row in
+            let states = rows.textArray(row, 14) ?? []
+            let counts = rows.int8Array(row, 15) ?? []
+            var backlog: [String: Int64] = [:]
+            for (state, count) in zip(states, counts) { if let state, let count { backlog[state, default: 0] += count } }
+            let holdReason = rows.text(row, 2)
+            return Line(
+                id: rows.text(row, 0) ?? "",
+                workspace: rows.text(row, 1) ?? "",
+                holdReason: holdReason,
+                heldSince: holdReason == nil ? nil : rows.timestamp(row, 3).map(Timestamp.init(microseconds:)),
+                heldUntil: holdReason == nil ? nil : rows.timestamp(row, 4).map(Timestamp.init(microseconds:)),
+                gate: rows.text(row, 5) ?? "unknown",
+                gateReason: rows.text(row, 6),
+                gateSince: rows.timestamp(row, 7).map(Timestamp.init(microseconds:)),
+                pace: Pace(
+                    interval: .milliseconds(rows.int4(row, 8) ?? 0),
+                    concurrency: Int(rows.int4(row, 9) ?? 1),
+                    recipientGap: .milliseconds(rows.int4(row, 10) ?? 0)
+                ),
+                pausedUntil: rows.timestamp(row, 11).map(Timestamp.init(microseconds:)),
+                shard: Int(rows.int4(row, 12) ?? 0),
+                isOwned: rows.bool(row, 13) ?? false,
+                backlog: backlog,
+                scheduled: rows.int8(row, 16) ?? 0,
+                sentToday: rows.int8(row, 17) ?? 0,
+                oldestWaiting: rows.int8(row, 18).map { .milliseconds(max(0, $0)) }
+            )
+        }
+    }
+
+    private static func workers(_ session: PostgresSession) async throws -> [Worker] {
+        let rows = try await session.query(
+            """
+            select w.boot::text, w.host, w.pid, w.version, w.started_at, (extract(epoch from now() - w.renewed_at) * 1000)::bigint,
+                   (select count(*) from trunkline.shards s where s.owner = w.boot), w.broker_connected, w.stopping
+            from trunkline.workers w order by w.started_at, w.boot
+            """
+        )
+        return (0..<rows.count).map { row in
+            Worker(
+                boot: rows.text(row, 0) ?? "",
+                host: rows.text(row, 1) ?? "",
+                pid: rows.int4(row, 2) ?? 0,
+                version: rows.text(row, 3) ?? "",
+                startedAt: Timestamp(microseconds: rows.timestamp(row, 4) ?? 0),
+                heartbeatAge: .milliseconds(max(0, rows.int8(row, 5) ?? 0)),
+                shards: rows.int8(row, 6) ?? 0,
+                isBrokerConnected: rows.bool(row, 7) ?? false,
+                isStopping: rows.bool(row, 8) ?? false
+            )
+        }
+    }
+}

@@ -1,0 +1,451 @@
+public import PostgresDriver
+public import TrunklineCore
+public import TrunklineIntegrations
+
+/// A line as the database has it. Holds no secret: of the token only what may be shown.
+public struct Line: Sendable, Hashable {
+    /// Where the token is.
+    public enum TokenPlace: Sendable, Hashable {
+        /// In the database, sealed under a master key of this version.
+        case sealed(keyVersion: Int32)
+        /// Outside, read by the worker.
+        case reference(SecretReference)
+    }
+
+    /// What a person said about a line.
+    public struct Hold: Sendable, Hashable {
+        public let reason: String
+        public let since: Timestamp
+        /// Nil: until somebody resumes it.
+        public let until: Timestamp?
+    }
+
+    public let id: LineID
+    public let workspace: WorkspaceID
+    public let baseURL: String
+    public let tokenPlace: TokenPlace
+    /// `…abcd`, or empty when the token was not at hand.
+    public let tokenHint: String
+    public let pace: Pace
+    /// The operator's hold, also one whose time is over; see ``isHeld(at:)``.
+    public let hold: Hold?
+    /// The automatic gate as its owner last wrote it, and why.
+    public let gate: String
+    public let gateReason: String?
+    public let gateSince: Timestamp
+    public let createdAt: Timestamp
+    public let removedAt: Timestamp?
+    /// The number of the line's lane, which its jobs name.
+    public let lane: Int32
+    /// Unfinished jobs by state.
+    public let unfinished: [String: Int64]
+    /// The database's clock when this was read.
+    public let readAt: Timestamp
+
+    /// Whether the operator's hold counts at `now`.
+    public func isHeld(at now: Timestamp) -> Bool {
+        guard let hold else { return false }
+        return hold.until.map { $0 > now } ?? true
+    }
+}
+
+/// A line's token on its way into the database.
+public enum LineToken: Sendable {
+    /// To be sealed under the key.
+    case sealed(EZWhatsApp.Token, MasterKey)
+    /// To be read by the workers; `current` is what it leads to here, if it does.
+    case reference(SecretReference, current: EZWhatsApp.Token?)
+}
+
+/// What changes of a line; nil: nothing.
+public struct LineChanges: Sendable {
+    public var baseURL: EZWhatsApp.BaseURL?
+    public var token: LineToken?
+    public var pace: PaceChange
+    public init(baseURL: EZWhatsApp.BaseURL? = nil, token: LineToken? = nil, pace: PaceChange = PaceChange()) {
+        self.baseURL = baseURL
+        self.token = token
+        self.pace = pace
+    }
+}
+
+/// What an operator said about a line's pace; nil: nothing.
+public struct PaceChange: Sendable, Hashable {
+    public var interval: Duration?
+    public var concurrency: Int?
+    public var recipientGap: Duration?
+
+    public init(interval: Duration? = nil, concurrency: Int? = nil, recipientGap: Duration? = nil) {
+        self.interval = interval
+        self.concurrency = concurrency
+        self.recipientGap = recipientGap
+    }
+
+    /// `pace` with the change. A line that becomes unlimited has sixteen sends in the air and no gap between two messages
+    /// to one person, and one that becomes paced has the usual values again, unless the operator said otherwise.
+    ///
+    /// Throws a refusal for a concurrency outside 1…256.
+    public func applied(to pace: Pace) throws(Refusal) -> Pace {
+        var pace = pace
+        if let interval {
+            let wasUnlimited = pace.isUnlimited
+            pace.interval = interval
+            if pace.isUnlimited, !wasUnlimited {
+                pace.concurrency = 16
+                pace.recipientGap = .zero
+            } else if wasUnlimited, !pace.isUnlimited {
+                pace.concurrency = Pace.standard.concurrency
+                pace.recipientGap = Pace.standard.recipientGap
+            }
+        }
+        if let concurrency {
+            guard (1...256).contains(concurrency) else {
+                throw Refusal(kind: .invalid, field: "concurrency", reason: "a line has 1 to 256 sends in the air at once")
+            }
+            pace.concurrency = concurrency
+        }
+        if let recipientGap { pace.recipientGap = recipientGap }
+        return pace
+    }
+}
+
+/// Why a line cannot be made or changed.
+public enum LineError: ExplainedError, Hashable {
+    case unknown(LineID)
+    case exists(LineID)
+    case ofAnotherWorkspace(LineID)
+    case removed(LineID)
+    case unfinishedJobs(LineID, count: Int64)
+    case holdWithoutReason
+    case holdIsOver
+    case holdTooLong
+
+    public var isRefusal: Bool { true }
+
+    public var description: String {
+        switch self {
+        case .unknown(let id): "there is no line \(id)"
+        case .exists(let id): "the line \(id) exists already; change it with 'trunkline line set \(id)'"
+        case .ofAnotherWorkspace(let id): "the id \(id) belongs to another workspace for ever, because its keys do; take another id"
+        case .removed(let id): "the line \(id) was removed; 'trunkline line add \(id)' brings it back"
+        case .unfinishedJobs(let id, let count):
+            "the line \(id) has \(count) unfinished \(count == 1 ? "job" : "jobs"); wait for them, cancel them or move them first"
+        case .holdWithoutReason: "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
+        case .holdIsOver: "the end of the hold has passed already"
+        case .holdTooLong: "a hold ends within a year; without --until it lasts until it is resumed"
+        }
+    }
+}
+
+extension PostgresSession {
+    // MARK: Making
+
+    /// Makes a line with its lane and its lane's state; a line that was removed from the same workspace comes back.
+    ///
+    /// The token is sealed here, under the context `line:ID`. Throws ``LineError`` when the id is taken.
+    public func addLine(
+        _ id: LineID,
+        workspace: WorkspaceID,
+        baseURL: EZWhatsApp.BaseURL,
+        token: LineToken,
+        pace: Pace
+    ) async throws -> Line {
+        let stored = try StoredToken(token, line: id)
+        try await transaction { session in
+            let lane = try await session.query(
+                """
+                insert into trunkline.lanes (name, shard_hash) values ($1, $2)
+                on conflict on constraint lanes_name_key do update set name = excluded.name
+                returning number
+                """,
+                [.text(id.laneName), .int8(Int64(CRC32.checksum(id.laneName.utf8)))]
+            )
+            let scope = try await session.query(
+                """
+                insert into trunkline.scopes (name) values ($1)
+                on conflict on constraint scopes_name_key do update set name = excluded.name
+                returning number
+                """,
+                [.text("workspace:" + workspace.value)]
+            )
+            guard let lane = lane.int4(0, 0), let scope = scope.int4(0, 0) else {
+                preconditionFailure("RETURNING of one inserted row has one row")
+            }
+            let made = try await session.query(
+                """
+                insert into trunkline.lines (id, lane, scope, workspace, base_url, token_sealed, token_reference,
+                    token_key_version, token_hint, pace_interval_ms, concurrency, recipient_gap_ms)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                on conflict (id) do update set
+                    base_url = excluded.base_url, token_sealed = excluded.token_sealed,
+                    token_reference = excluded.token_reference, token_key_version = excluded.token_key_version,
+                    token_hint = excluded.token_hint, pace_interval_ms = excluded.pace_interval_ms,
+                    concurrency = excluded.concurrency, recipient_gap_ms = excluded.recipient_gap_ms,
+                    hold_reason = null, hold_until = null, held_at = null, removed_at = null
+                where lines.removed_at is not null and lines.scope = excluded.scope
+                """,
+                [.text(id.value), .int4(lane), .int4(scope), .text(workspace.value), .text(baseURL.value)]
+                    + stored.parameters + pace.parameters
+            )
+            guard made.affectedRows == 1 else {
+                let existing = try await session.query("select scope from trunkline.lines where id = $1", [.text(id.value)])
+                let isOurs = existing.count == 1 && existing.int4(0, 0) == scope
+                throw isOurs ? LineError.exists(id) : LineError.ofAnotherWorkspace(id)
+            }
+            try await session.query(
+                "insert into trunkline.lane_state (lane) values ($1) on conflict (lane) do nothing",
+                [.int4(lane)]
+            )
+        }
+        return try await line(id)
+    }
+
+    // MARK: Reading
+
+    /// A line, also a removed one. Throws ``LineError/unknown(_:)``.
+    public func line(_ id: LineID) async throws -> Line {
+        guard let line = try await lines(where: "l.id = $1", [.text(id.value)]).first else { throw LineError.unknown(id) }
+        return line
+    }
+
+    /// All lines in order of their ids, of one workspace or of all.
+    public func allLines(workspace: WorkspaceID? = nil, withRemoved: Bool = false) async throws -> [Line] {
+        try await lines(
+            where: "($1::text is null or l.workspace = $1) and ($2 or l.removed_at is null)",
+            [workspace.map { .text($0.value) } ?? .null, .bool(withRemoved)]
+        )
+    }
+
+    private func lines(where condition: String, _ parameters: [PostgresParameter]) async throws -> [Line] {
+        let rows = try await query(
+            """
+            select l.id, l.workspace, l.base_url, l.token_reference, l.token_key_version, l.token_hint, l.pace_interval_ms,
+                l.concurrency, l.recipient_gap_ms, l.hold_reason, l.held_at, l.hold_until, coalesce(s.gate, 'unknown'),
+                s.gate_reason, coalesce(s.gate_since, l.created_at), l.created_at, l.removed_at, l.lane, u.states, u.counts, now()
+            from trunkline.lines l
+            left join trunkline.lane_state s on s.lane = l.lane
+            left join lateral (
+                select array_agg(c.state order by c.state) as states, array_agg(c.jobs order by c.state) as counts
+                from (select j.state, count(*) as jobs from trunkline.jobs j where j.lane = l.lane group by j.state) c
+            ) u on true
+            where \(condition)
+            order by l.id
+            """,
+            parameters
+        )
+        return try (0..<rows.count).map { try Line(rows, $0) }
+    }
+
+    /// A line's token in the clear: for the call that needs it, never for showing.
+    ///
+    /// - Parameter masterKey: needed for a sealed token.
+    public func token(of id: LineID, masterKey: MasterKey?) async throws -> EZWhatsApp.Token {
+        let rows = try await query(
+            "select token_sealed, token_reference, token_key_version from trunkline.lines where id = $1",
+            [.text(id.value)]
+        )
+        guard rows.count == 1 else { throw LineError.unknown(id) }
+        return try LineToken.open(
+            sealed: rows.bytes(0, 0),
+            reference: rows.text(0, 1),
+            keyVersion: rows.int4(0, 2),
+            line: id,
+            masterKey: masterKey
+        )
+    }
+
+    // MARK: Changing
+
+    /// Changes a line; workers follow within a second.
+    public func changeLine(_ id: LineID, _ changes: LineChanges) async throws -> Line {
+        let token = try changes.token.map { try StoredToken($0, line: id) }
+        try await transaction { session in
+            try await session.lockLine(id)
+            let pace = try changes.pace.applied(to: try await session.line(id).pace)
+            try await session.query(
+                """
+                update trunkline.lines
+                set pace_interval_ms = $2, concurrency = $3, recipient_gap_ms = $4, base_url = coalesce($5, base_url)
+                where id = $1
+                """,
+                [.text(id.value)] + pace.parameters + [changes.baseURL.map { .text($0.value) } ?? .null]
+            )
+            if let token {
+                try await session.query(
+                    """
+                    update trunkline.lines
+                    set token_sealed = $2, token_reference = $3, token_key_version = $4, token_hint = $5 where id = $1
+                    """,
+                    [.text(id.value)] + token.parameters
+                )
+            }
+        }
+        return try await line(id)
+    }
+
+    /// Holds a line: from now on no send of it begins; its jobs wait. Replaces an earlier hold.
+    ///
+    /// - Parameter until: nil until it is resumed; in the future, at most a year.
+    public func holdLine(_ id: LineID, reason: String, until: Timestamp?) async throws -> Line {
+        let isReadable = !reason.unicodeScalars.contains { $0.properties.generalCategory == .control }
+        guard (1...200).contains(reason.count), isReadable, !reason.allSatisfy(\.isWhitespace) else {
+            throw LineError.holdWithoutReason
+        }
+        try await transaction { session in
+            try await session.lockLine(id)
+            if let until {
+                // The database's clock decides when a hold ends, so it also says whether that is in the future.
+                let look = try await session.query(
+                    "select $1 > now(), $1 <= now() + interval '366 days'",
+                    [.timestamp(microseconds: until.microseconds)]
+                )
+                guard look.bool(0, 0) == true else { throw LineError.holdIsOver }
+                guard look.bool(0, 1) == true else { throw LineError.holdTooLong }
+            }
+            try await session.query(
+                "update trunkline.lines set hold_reason = $2, hold_until = $3, held_at = now() where id = $1",
+                [.text(id.value), .text(reason), until.map { .timestamp(microseconds: $0.microseconds) } ?? .null]
+            )
+        }
+        return try await line(id)
+    }
+
+    /// Ends the operator's hold. The automatic gate stays what it is. Does nothing to a line that is not held.
+    public func resumeLine(_ id: LineID) async throws -> Line {
+        try await transaction { session in
+            try await session.lockLine(id)
+            try await session.query(
+                """
+                update trunkline.lines set hold_reason = null, hold_until = null, held_at = null
+                where id = $1 and hold_reason is not null
+                """,
+                [.text(id.value)]
+            )
+        }
+        return try await line(id)
+    }
+
+    /// Removes a line: it accepts no more jobs. Its id, its keys and its finished jobs stay, and so does the stored token,
+    /// for a job that is taken in this very moment.
+    ///
+    /// Throws ``LineError/unfinishedJobs(_:count:)`` while it has any.
+    public func removeLine(_ id: LineID) async throws -> Line {
+        try await transaction { session in
+            try await session.lockLine(id)
+            let jobs = try await session.query(
+                "select count(*) from trunkline.jobs where lane = (select lane from trunkline.lines where id = $1)",
+                [.text(id.value)]
+            )
+            let count = jobs.int8(0, 0) ?? 0
+            guard count == 0 else { throw LineError.unfinishedJobs(id, count: count) }
+            try await session.query("update trunkline.lines set removed_at = now() where id = $1", [.text(id.value)])
+        }
+        return try await line(id)
+    }
+
+    /// Two operators at once must not undo each other's change. Throws for a line that is unknown or removed.
+    private func lockLine(_ id: LineID) async throws {
+        let rows = try await query(
+            "select removed_at is not null from trunkline.lines where id = $1 for no key update",
+            [.text(id.value)]
+        )
+        guard rows.count == 1 else { throw LineError.unknown(id) }
+        guard rows.bool(0, 0) == false else { throw LineError.removed(id) }
+    }
+}
+
+// MARK: - Rows
+
+/// A token as the table has it.
+private struct StoredToken {
+    /// token_sealed, token_reference, token_key_version, token_hint.
+    let parameters: [PostgresParameter]
+
+    init(_ token: LineToken, line: LineID) throws {
+        switch token {
+        case .sealed(let token, let key):
+            let sealed = try key.seal(Array(token.value.utf8), context: line.laneName)
+            parameters = [.bytes(sealed), .null, .int4(MasterKey.version), .text(token.lastFour)]
+        case .reference(let reference, let current):
+            parameters = [.null, .text(reference.text), .null, .text(current?.lastFour ?? "")]
+        }
+    }
+}
+
+extension LineToken {
+    /// The token of a row of `trunkline.lines`, in the clear.
+    public static func open(
+        sealed: [UInt8]?,
+        reference: String?,
+        keyVersion: Int32?,
+        line: LineID,
+        masterKey: MasterKey?
+    ) throws -> EZWhatsApp.Token {
+        let bytes: [UInt8]
+        if let sealed {
+            guard let masterKey else { throw LineTokenError.needsMasterKey }
+            guard keyVersion == MasterKey.version else { throw LineTokenError.unknownKeyVersion(keyVersion ?? 0) }
+            bytes = try masterKey.open(sealed, context: line.laneName)
+        } else {
+            bytes = try SecretReference(reference ?? "").resolve()
+        }
+        return try EZWhatsApp.Token(String(decoding: bytes, as: UTF8.self))
+    }
+}
+
+/// Why a stored token cannot be opened.
+public enum LineTokenError: ExplainedError, Hashable {
+    case needsMasterKey
+    case unknownKeyVersion(Int32)
+
+    public var isRefusal: Bool { false }
+
+    public var description: String {
+        switch self {
+        case .needsMasterKey: "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"
+        case .unknownKeyVersion(let version): "the line's token is sealed under version \(version) of the master key, which this program does not know"
+        }
+    }
+}
+
+extension Pace {
+    /// pace_interval_ms, concurrency, recipient_gap_ms.
+    fileprivate var parameters: [PostgresParameter] {
+        [.int4(Int32(interval / .milliseconds(1))), .int4(Int32(concurrency)), .int4(Int32(recipientGap / .milliseconds(1)))]
+    }
+}
+
+extension Line {
+    fileprivate init(_ rows: PostgresRows, _ row: Int) throws {
+        func text(_ column: Int) -> String { rows.text(row, column) ?? "" }
+        func time(_ column: Int) -> Timestamp? { rows.timestamp(row, column).map(Timestamp.init(microseconds:)) }
+        let epoch = Timestamp(microseconds: 0)
+        id = try LineID(text(0))
+        workspace = try WorkspaceID(text(1))
+        baseURL = text(2)
+        if let reference = rows.text(row, 3) {
+            tokenPlace = .reference(try SecretReference(reference))
+        } else {
+            tokenPlace = .sealed(keyVersion: rows.int4(row, 4) ?? 0)
+        }
+        tokenHint = text(5)
+        pace = Pace(
+            interval: .milliseconds(rows.int4(row, 6) ?? 0),
+            concurrency: Int(rows.int4(row, 7) ?? 1),
+            recipientGap: .milliseconds(rows.int4(row, 8) ?? 0)
+        )
+        hold = rows.text(row, 9).map { Hold(reason: $0, since: time(10) ?? epoch, until: time(11)) }
+        gate = text(12)
+        gateReason = rows.text(row, 13)
+        gateSince = time(14) ?? epoch
+        createdAt = time(15) ?? epoch
+        removedAt = time(16)
+        lane = rows.int4(row, 17) ?? 0
+        let states = rows.textArray(row, 18) ?? []
+        let counts = rows.int8Array(row, 19) ?? []
+        var unfinished: [String: Int64] = [:]
+        for (state, count) in zip(states, counts) { if let state, let count { unfinished[state] = count } }
+        self.unfinished = unfinished
+        readAt = time(20) ?? epoch
+    }
+}

@@ -1,0 +1,76 @@
+public import PostgresDriver
+public import TrunklineCore
+
+/// A refusal as it was recorded: input that never became a job.
+public struct RefusalRecord: Sendable, Hashable {
+    public let id: Int64
+    public let firstAt: Timestamp
+    public let lastAt: Timestamp
+    /// How often the same bytes came.
+    public let times: Int32
+    /// How it came: `amqp`, `cli`, `http`, …
+    public let via: String
+    public let kind: String
+    public let field: String?
+    public let reason: String
+    public let line: String?
+    public let key: String?
+    /// The original's whole length in bytes.
+    public let rawLength: Int64
+}
+
+extension PostgresSession {
+    /// The latest refusals first.
+    ///
+    /// - Parameters:
+    ///   - kind, line, via: only those of this kind, line, way in; nil for all.
+    ///   - limit: at most so many.
+    public func refusals(
+        kind: String? = nil,
+        line: String? = nil,
+        via: String? = nil,
+        limit: Int
+    ) async throws -> [RefusalRecord] {
+        func text(_ value: String?) -> PostgresParameter { value.map { .text($0) } ?? .null }
+        return try await refusals(
+            where: "($1::text is null or kind = $1) and ($2::text is null or line = $2) and ($3::text is null or via = $3)",
+            [text(kind), text(line), text(via), .int8(Int64(limit))]
+        )
+    }
+
+    /// One refusal; nil when there is none of that number.
+    public func refusal(_ id: Int64) async throws -> RefusalRecord? {
+        try await refusals(where: "id = $1 and $2::text is null and $3::text is null", [.int8(id), .null, .null, .int8(1)]).first
+    }
+
+    /// The original bytes, as far as they were kept. Customers' data.
+    public func refusalBytes(_ id: Int64) async throws -> [UInt8]? {
+        let rows = try await query("select raw from trunkline.refusals where id = $1", [.int8(id)])
+        return rows.count == 1 ? rows.bytes(0, 0) : nil
+    }
+
+    private func refusals(where condition: String, _ parameters: [PostgresParameter]) async throws -> [RefusalRecord] {
+        let rows = try await query(
+            """
+            select id, first_at, last_at, times, via, kind, field, reason, line, key, raw_length
+            from trunkline.refusals where \(condition) order by last_at desc, id desc limit $4
+            """,
+            parameters
+        )
+        return (0..<rows.count).map { row in
+            RefusalRecord(
+                id: rows.int8(row, 0) ?? 0,
+                firstAt: Timestamp(microseconds: rows.timestamp(row, 1) ?? 0),
+                lastAt: Timestamp(microseconds: rows.timestamp(row, 2) ?? 0),
+                times: rows.int4(row, 3) ?? 0,
+                via: rows.text(row, 4) ?? "",
+                kind: rows.text(row, 5) ?? "",
+                field: rows.text(row, 6),
+                reason: rows.text(row, 7) ?? "",
+                line: rows.text(row, 8),
+                key: rows.text(row, 9),
+                rawLength: rows.int8(row, 10) ?? 0
+            )
+        }
+    }
+}

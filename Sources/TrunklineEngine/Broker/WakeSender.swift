@@ -1,0 +1,63 @@
+public import RabbitDriver
+internal import Synchronization
+public import TrunklineCore
+
+/// Publishes wake-ups for jobs that were committed as rows. Any thread.
+///
+/// A wake-up costs latency only when it is lost: the owner of a shard looks for rows it has not seen by itself. So the lack
+/// of a broker is one warning, never an error, and nothing waits for it.
+public final class WakeSender: Sendable {
+    private let publisher: RabbitPublisher
+    private let shards: Int
+    private let warn: @Sendable (String) -> Void
+    private let hasWarned = Atomic(false)
+
+    /// Begins to connect.
+    ///
+    /// - Parameters:
+    ///   - shards: the install's number of shards; a wrong one is slower, never wrong.
+    ///   - warn: called once at most, on any thread, with a sentence.
+    public init(configuration: RabbitConfiguration, shards: Int, warn: @escaping @Sendable (String) -> Void) {
+        var limits = RabbitPublisher.Limits()
+        limits.deadline = .seconds(5)
+        publisher = RabbitPublisher(configuration: configuration, limits: limits)
+        self.shards = shards
+        self.warn = warn
+    }
+
+    /// One message per shard, with the newest of the given jobs: on any wake-up the owner looks at all that it has not seen.
+    public func send(_ newest: [LineID: JobID]) {
+        var perShard: [Int: JobID] = [:]
+        for (line, job) in newest {
+            let number = shard(ofLane: line.laneName, of: shards)
+            perShard[number] = max(job, perShard[number] ?? job)
+        }
+        guard !perShard.isEmpty else { return }
+        let messages = perShard.sorted { $0.key < $1.key }.map { number, job in
+            RabbitMessage(
+                exchange: Route.exchange,
+                routingKey: Route.shard(number),
+                body: WakeUp(job: job, attempt: AttemptNumber(0)).encode()
+            )
+        }
+        publisher.publish(messages) { [self] outcomes in
+            guard let bad = outcomes.first(where: { !$0.isConfirmed }) else { return }
+            guard !hasWarned.exchange(true, ordering: .relaxed) else { return }
+            warn(Self.words(bad) + "; the jobs are accepted, workers find them within seconds")
+        }
+    }
+
+    /// Waits for what is under way, at most 5 s, and ends the connection.
+    public func shutdown() async {
+        await publisher.shutdown()
+    }
+
+    private static func words(_ outcome: PublishOutcome) -> String {
+        switch outcome {
+        case .confirmed: "wake-ups are confirmed"
+        case .returned(let back): "the broker has no queue for wake-ups (routing key \(back.routingKey)): run 'trunkline topology apply'"
+        case .refused: "the broker refused a wake-up"
+        case .notSent(let error), .unknown(let error): "wake-ups do not reach the broker (\(error.message))"
+        }
+    }
+}

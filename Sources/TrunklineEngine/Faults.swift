@@ -1,0 +1,104 @@
+internal import Glibc
+internal import Synchronization
+
+/// Named steps of a job's way, in order (design, section 7).
+public enum Step: String, Sendable, CaseIterable {
+    /// A delivery is decoded; nothing is written yet.
+    case accepted
+    /// The take is committed; the delivery is not acknowledged yet.
+    case taken
+    /// A claim is committed; nothing has left yet.
+    case claimed
+    /// The request's bytes may leave now.
+    case carried
+    /// The answer is read; nothing is recorded yet.
+    case answered
+    /// The settlement is committed.
+    case settled
+    /// Deliveries are acknowledged.
+    case acked
+}
+
+/// Mechanisms that a test build can turn off one by one, so that each has a test which fails without it.
+public enum Mechanism: String, Sendable, CaseIterable {
+    /// The lease is compared right before the bytes leave.
+    case leaseCheck = "lease_check"
+    /// Deliveries are acknowledged after the commit, not at arrival.
+    case ackAfterCommit = "ack_after_commit"
+    /// After a lost COMMIT reply the rows are read again before anything else.
+    case reread
+    /// A silent owner's database backends are ended when they hold its locks.
+    case terminate
+    /// libcurl's silent second POST is stopped.
+    case replayGuard = "replay_guard"
+    /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
+    case foreignLease = "foreign_lease"
+}
+
+/// Crash and freeze points, and switches. In builds without the trait `Faults` all of it is empty.
+enum Faults {
+    #if Faults
+        private struct Plan {
+            var crash: (step: Step, after: Int)?
+            var freeze: (step: Step, after: Int)?
+            var off: Set<Mechanism> = []
+        }
+
+        // Read once: a test sets the environment of the process it starts.
+        private static let plan: Plan = {
+            func point(_ name: String) -> (step: Step, after: Int)? {
+                guard let raw = getenv(name) else { return nil }
+                let parts = String(cString: raw).split(separator: ":")
+                guard parts.count == 2, let step = Step(rawValue: String(parts[0])), let count = Int(parts[1]),
+                    count > 0
+                else {
+                    refuse(
+                        "\(name) is STEP:N with STEP one of \(Step.allCases.map(\.rawValue).joined(separator: ", "))"
+                    )
+                }
+                return (step, count)
+            }
+            var plan = Plan()
+            plan.crash = point("TRUNKLINE_CRASH_AT")
+            plan.freeze = point("TRUNKLINE_FREEZE_AT")
+            if let raw = getenv("TRUNKLINE_TURN_OFF") {
+                for word in String(cString: raw).split(separator: ",") {
+                    guard let mechanism = Mechanism(rawValue: String(word)) else {
+                        refuse("TRUNKLINE_TURN_OFF: no mechanism is called '\(word)'")
+                    }
+                    plan.off.insert(mechanism)
+                }
+            }
+            return plan
+        }()
+
+        private static func refuse(_ sentence: String) -> Never {
+            let line = Array((sentence + "\n").utf8)
+            _ = write(STDERR_FILENO, line, line.count)
+            exit(2)
+        }
+
+        private static let counts = Mutex<[Step: Int]>([:])
+
+        /// Ends or freezes this process when the environment says so. A freeze waits for SIGCONT from outside.
+        static func reached(_ step: Step, times: Int = 1) {
+            guard plan.crash?.step == step || plan.freeze?.step == step, times > 0 else { return }
+            let (before, after) = counts.withLock { counts in
+                let before = counts[step, default: 0]
+                counts[step] = before + times
+                return (before, before + times)
+            }
+            func hit(_ point: (step: Step, after: Int)?) -> Bool {
+                guard let point, point.step == step else { return false }
+                return before < point.after && point.after <= after
+            }
+            if hit(plan.crash) { kill(getpid(), SIGKILL) }
+            if hit(plan.freeze) { kill(getpid(), SIGSTOP) }
+        }
+
+        static func isOff(_ mechanism: Mechanism) -> Bool { plan.off.contains(mechanism) }
+    #else
+        @inline(__always) static func reached(_ step: Step, times: Int = 1) {}
+        @inline(__always) static func isOff(_ mechanism: Mechanism) -> Bool { false }
+    #endif
+}

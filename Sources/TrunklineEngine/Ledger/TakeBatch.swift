@@ -1,0 +1,128 @@
+internal import Crypto
+public import PostgresDriver
+public import TrunklineCore
+
+extension SendJob {
+    /// The number under which the job keeps its order on its line: the first 8 bytes of SHA-256 of `orderingName`,
+    /// big-endian. Stored with unfinished jobs, so the form must not change while any exist.
+    public var person: Int64 {
+        var name = orderingName
+        var hash = SHA256()
+        name.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+        var number: UInt64 = 0
+        for byte in hash.finalize().prefix(8) { number = number << 8 | UInt64(byte) }
+        return Int64(bitPattern: number)
+    }
+
+    /// The tags as JSON text, for the database; nil when there are none.
+    var tagsText: String? {
+        guard !tags.isEmpty else { return nil }
+        var json = JSONWriter(capacity: 128)
+        json.beginObject()
+        for name in tags.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+            json.member(name, tags[name])
+        }
+        json.endObject()
+        return String(decoding: json.bytes, as: UTF8.self)
+    }
+}
+
+/// The jobs of one call of `trunkline.take`, as the arrays that it reads.
+///
+/// The order of `append` is the order of arrival: jobs get their numbers in it.
+public struct TakeBatch: Sendable {
+    /// The most jobs that one call should carry: beyond it a statement gets longer, not cheaper.
+    public static let usualLimit = 500
+
+    /// Columns of the answer, one row per job, in no particular order: 0 item (int4, counted from 1), 1 verdict (text),
+    /// 2 job (int8), 3 lane (int4), 4 state (text), 5 place (int8), 6 due_in_ms (int8), 7 attempt (int4),
+    /// 8 final_state (text), 9 line_of_job (text).
+    public static let statement = PostgresStatement(
+        name: "take",
+        sql: """
+            select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job
+            from trunkline.take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+            $20, $21, $22, $23)
+            """,
+        parameterTypes: [
+            .uuid, .int4, .int4Array, .int8Array, .int4, .int4, .text,
+            .textArray, .textArray, .byteaArray, .byteaArray, .int8Array, .textArray,
+            .byteaArray, .textArray, .textArray, .timestamptzArray, .timestamptzArray,
+            .textArray, .timestamptzArray, .boolArray,
+            .int4Array, .int4Array,
+        ]
+    )
+
+    private var line: [String?] = []
+    private var key: [String?] = []
+    private var keyDigest: [[UInt8]?] = []
+    private var contentDigest: [[UInt8]?] = []
+    private var person: [Int64?] = []
+    private var recipient: [String?] = []
+    private var request: [[UInt8]?] = []
+    private var purpose: [String?] = []
+    private var tags: [String?] = []
+    private var notBefore: [Int64?] = []
+    private var sendBefore: [Int64?] = []
+    private var supersedeKey: [String?] = []
+    private var factAt: [Int64?] = []
+    private var fast: [Bool?] = []
+
+    public init() {}
+
+    public var count: Int { key.count }
+    public var isEmpty: Bool { key.isEmpty }
+
+    /// - Parameters:
+    ///   - requestBytes: the rendered request, stored and sent unchanged on every attempt
+    ///     (`EZWhatsApp.textRequestBody`).
+    ///   - fast: whether the job may be claimed in the same statement; without meaning when the batch has no boot id.
+    public mutating func append(_ job: SendJob, requestBytes: [UInt8], fast isFast: Bool) {
+        line.append(job.line.value)
+        key.append(job.key.value)
+        keyDigest.append(job.key.digest)
+        contentDigest.append(job.contentDigest)
+        person.append(job.person)
+        recipient.append(job.to.value)
+        request.append(requestBytes)
+        purpose.append(job.purpose.rawValue)
+        tags.append(job.tagsText)
+        notBefore.append(job.notBefore?.microseconds)
+        sendBefore.append(job.sendBefore?.microseconds)
+        supersedeKey.append(job.supersedeKey)
+        factAt.append(job.factAt?.microseconds)
+        fast.append(isFast)
+    }
+
+    /// The parameters of `statement`.
+    ///
+    /// - Parameters:
+    ///   - boot: the worker's 16 bytes, or nil to accept rows only: nobody's shards, nothing claimed.
+    ///   - shards: shards the caller believes to own, with the fence of each in `fences`.
+    ///   - leaseMilliseconds: how long a claim made here is good for.
+    ///   - parked: a reason, to put every new job aside for a person.
+    ///   - paceLanes: lanes whose next send time moves, by `paceNextMilliseconds` from the database's now.
+    public func parameters(
+        boot: [UInt8]?,
+        shardCount: Int,
+        shards: [Int32],
+        fences: [Int64],
+        leaseMilliseconds: Int32,
+        jobClass: JobClass,
+        parked: String?,
+        paceLanes: [Int32],
+        paceNextMilliseconds: [Int32]
+    ) -> [PostgresParameter] {
+        precondition(shards.count == fences.count, "one fence per shard")
+        precondition(paceLanes.count == paceNextMilliseconds.count, "one time per lane")
+        return [
+            boot.map { .uuid($0) } ?? .null, .int4(Int32(shardCount)), .int4Array(shards), .int8Array(fences),
+            .int4(leaseMilliseconds), .int4(Int32(jobClass.rawValue)), parked.map { .text($0) } ?? .null,
+            .textArray(line), .textArray(key), .byteaArray(keyDigest), .byteaArray(contentDigest), .int8Array(person),
+            .textArray(recipient), .byteaArray(request), .textArray(purpose), .textArray(tags),
+            .timestampArray(notBefore), .timestampArray(sendBefore), .textArray(supersedeKey),
+            .timestampArray(factAt), .boolArray(fast),
+            .int4Array(paceLanes), .int4Array(paceNextMilliseconds),
+        ]
+    }
+}

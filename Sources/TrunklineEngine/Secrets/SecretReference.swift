@@ -1,0 +1,94 @@
+internal import Foundation
+
+/// A secret that stays outside the database: `env:NAME` or `file:/path`, read by the program that needs it.
+public enum SecretReference: Sendable, Hashable {
+    /// An environment variable of the reading process.
+    case environment(String)
+    /// An absolute path, read anew each time, so that a rotated secret counts without a restart.
+    case file(String)
+
+    /// Files above this size are no secrets; bytes.
+    public static let fileLimit = 64 << 10
+
+    /// Reads `env:NAME` or `file:/path`.
+    public init(_ text: String) throws(SecretReferenceError) {
+        if text.hasPrefix("env:") {
+            let name = String(text.dropFirst(4))
+            let isName = !name.isEmpty && name.utf8.count <= 128
+                && name.utf8.allSatisfy { $0 == 0x5F || (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) }
+                && !(0x30...0x39).contains(name.utf8.first ?? 0x30)
+            guard isName else { throw .notAVariable }
+            self = .environment(name)
+        } else if text.hasPrefix("file:") {
+            let path = String(text.dropFirst(5))
+            guard path.hasPrefix("/"), path.utf8.count <= 1_024, !path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+                throw .notAPath
+            }
+            self = .file(path)
+        } else {
+            throw .unknownKind
+        }
+    }
+
+    /// The stored form.
+    public var text: String {
+        switch self {
+        case .environment(let name): "env:" + name
+        case .file(let path): "file:" + path
+        }
+    }
+
+    /// Reads the secret, white space around it removed.
+    ///
+    /// - Parameter environment: the variables to look in; nil: those of the process.
+    public func resolve(environment: [String: String]? = nil) throws(SecretReferenceError) -> [UInt8] {
+        let bytes: [UInt8]
+        switch self {
+        case .environment(let name):
+            guard let value = (environment ?? ProcessInfo.processInfo.environment)[name] else { throw .missingVariable(name) }
+            bytes = Array(value.utf8)
+        case .file(let path):
+            guard let handle = FileHandle(forReadingAtPath: path) else { throw .unreadableFile(path) }
+            defer { try? handle.close() }
+            // A directory opens, and then cannot be read.
+            guard let data = try? handle.read(upToCount: Self.fileLimit + 1) else { throw .unreadableFile(path) }
+            guard data.count <= Self.fileLimit else { throw .tooBig(path) }
+            bytes = Array(data)
+        }
+        let isSpace: (UInt8) -> Bool = { $0 == 0x20 || (0x09...0x0D).contains($0) }
+        guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) }) else {
+            throw .empty(text)
+        }
+        return Array(bytes[first...last])
+    }
+}
+
+/// Why a reference is none, or does not lead to a secret. Names variables and paths, never what is in them.
+public enum SecretReferenceError: ExplainedError, Hashable {
+    case unknownKind
+    case notAVariable
+    case notAPath
+    case missingVariable(String)
+    case unreadableFile(String)
+    case tooBig(String)
+    case empty(String)
+
+    public var isRefusal: Bool {
+        switch self {
+        case .unknownKind, .notAVariable, .notAPath: true
+        case .missingVariable, .unreadableFile, .tooBig, .empty: false
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .unknownKind: "a reference to a secret is env:NAME or file:/path"
+        case .notAVariable: "env: must be followed by the name of an environment variable"
+        case .notAPath: "file: must be followed by an absolute path"
+        case .missingVariable(let name): "the environment variable \(name) is not set"
+        case .unreadableFile(let path): "the file \(path) cannot be read"
+        case .tooBig(let path): "the file \(path) is too big for a secret"
+        case .empty(let reference): "\(reference) is empty"
+        }
+    }
+}

@@ -1,0 +1,177 @@
+internal import EventLoop
+internal import RabbitDriver
+
+/// One queue that this worker consumes: its channel, and which of its deliveries are committed.
+///
+/// Deliveries are acknowledged in prefixes, after the commit; nothing is held unacknowledged while a line is slow or sick.
+final class ConsumedQueue {
+    /// What the queue carries; decides how its messages are taken.
+    enum Kind: Hashable {
+        case shard(Int32)
+        case intake, bulk, webhook, unrouted, dead
+
+        /// How a refusal names its origin.
+        var via: String {
+            switch self {
+            case .shard: "amqp:shard"
+            case .intake: "amqp:intake"
+            case .bulk: "amqp:bulk"
+            case .webhook: "amqp:webhook"
+            case .unrouted: "amqp:unrouted"
+            case .dead: "amqp:dead"
+            }
+        }
+    }
+
+    let kind: Kind
+    let name: String
+    private let broker: RabbitConnection
+    private let onDelivery: (ConsumedQueue, RabbitDelivery) -> Void
+    private let onFailure: (ConsumedQueue, RabbitError) -> Void
+    private let onLeft: (ConsumedQueue) -> Void
+    private var channel: RabbitChannel?
+    private var consumerTag = ""
+    private var lastSeen: UInt64 = 0
+    private var lowestOpen: UInt64 = 1
+    private var committed: Set<UInt64> = []
+    private var acknowledged: UInt64 = 0
+    /// Rises with each channel: a tag of an earlier one means nothing any more.
+    private(set) var epoch: UInt64 = 0
+    private(set) var isLeaving = false
+    private var cancelled = false
+    private var hasLeft = false
+
+    init(
+        kind: Kind,
+        name: String,
+        broker: RabbitConnection,
+        onDelivery: @escaping (ConsumedQueue, RabbitDelivery) -> Void,
+        onFailure: @escaping (ConsumedQueue, RabbitError) -> Void,
+        onLeft: @escaping (ConsumedQueue) -> Void
+    ) {
+        self.kind = kind
+        self.name = name
+        self.broker = broker
+        self.onDelivery = onDelivery
+        self.onFailure = onFailure
+        self.onLeft = onLeft
+    }
+
+    /// Subscribes on a channel of its own. For every reconnect too; does nothing while it is being left.
+    func subscribe(prefetch: UInt16) {
+        guard !isLeaving else { return }
+        epoch += 1
+        let current = epoch
+        channel = nil
+        lastSeen = 0
+        lowestOpen = 1
+        committed = []
+        acknowledged = 0
+        broker.openChannel { [weak self] result in
+            guard let self, self.epoch == current else {
+                if case .success(let stale) = result { stale.close { _ in } }
+                return
+            }
+            switch result {
+            case .failure(let error):
+                self.onFailure(self, error)
+            case .success(let channel):
+                self.channel = channel
+                channel.onClose = { [weak self] error in
+                    guard let self, self.epoch == current else { return }
+                    self.channel = nil
+                    self.onFailure(self, error)
+                }
+                // Never the same tag twice: 3.10 mixes up a cancel and a new subscription of one tag.
+                self.consumerTag = "\(self.name)-\(UInt64.random(in: .min ... .max))"
+                channel.consume(
+                    queue: self.name,
+                    tag: self.consumerTag,
+                    prefetch: prefetch,
+                    onDelivery: { [weak self] delivery in
+                        guard let self, self.epoch == current else { return }
+                        self.lastSeen = delivery.tag
+                        self.onDelivery(self, delivery)
+                    },
+                    onCancel: { [weak self] in
+                        guard let self, self.epoch == current else { return }
+                        self.onFailure(
+                            self,
+                            RabbitError(.channelClosed, "the broker ended the subscription to \(self.name)")
+                        )
+                    },
+                    done: { [weak self] result in
+                        guard let self, self.epoch == current, case .failure(let error) = result else { return }
+                        self.onFailure(self, error)
+                    }
+                )
+            }
+        }
+    }
+
+    /// The delivery's effect is committed (or it has none): it may be acknowledged.
+    func commit(_ tag: UInt64, epoch: UInt64) {
+        guard epoch == self.epoch, tag >= lowestOpen else { return }
+        committed.insert(tag)
+    }
+
+    /// Acknowledges the committed prefix with one frame. Returns how many deliveries that were.
+    func acknowledge() -> Int {
+        guard let channel else { return 0 }
+        while committed.remove(lowestOpen) != nil { lowestOpen += 1 }
+        let upTo = lowestOpen - 1
+        guard upTo > acknowledged else {
+            finishLeaving()
+            return 0
+        }
+        let count = Int(upTo - acknowledged)
+        channel.ack(through: upTo)
+        acknowledged = upTo
+        finishLeaving()
+        return count
+    }
+
+    /// Stops the subscription; what was delivered is still taken and acknowledged, else the next owner sees later
+    /// messages first. Then `onLeft`.
+    func leave() {
+        guard !isLeaving else { return }
+        isLeaving = true
+        guard let channel else {
+            cancelled = true
+            finishLeaving()
+            return
+        }
+        channel.cancel(tag: consumerTag) { [weak self] _ in
+            guard let self else { return }
+            self.cancelled = true
+            self.finishLeaving()
+        }
+    }
+
+    /// Gives back at once what is not committed, by closing the channel.
+    func abandon() {
+        epoch += 1
+        isLeaving = true
+        hasLeft = true
+        channel?.close { _ in }
+        channel = nil
+    }
+
+    private func finishLeaving() {
+        guard isLeaving, cancelled, !hasLeft, channel == nil || acknowledged == lastSeen else { return }
+        hasLeft = true
+        channel?.close { _ in }
+        channel = nil
+        onLeft(self)
+    }
+
+    /// The connection is gone: everything unacknowledged comes again.
+    func connectionLost() {
+        epoch += 1
+        channel = nil
+        if isLeaving {
+            cancelled = true
+            finishLeaving()
+        }
+    }
+}

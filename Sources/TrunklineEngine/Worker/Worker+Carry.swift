@@ -1,0 +1,223 @@
+internal import CurlDriver
+internal import EventLoop
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// The calls: sends and health preflights.
+extension Worker {
+    // MARK: Sends
+
+    /// Makes the call of a committed claim.
+    func carry(_ id: Int64) {
+        guard let call = calls[id] else { return }
+        guard let line = lines[call.line], let base = line.base, let token = line.token else {
+            return ended(id, .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human)), evidence: nil)
+        }
+        guard http.freeSlots > 0 else {
+            // Preflights took the slot meanwhile: as soon as one is free, while the lease lasts.
+            waitingCalls.append(id)
+            return
+        }
+        var request = HTTPRequest(EZWhatsApp.textRequest(base: base, token: token, key: call.key, body: call.request))
+        request.connectTimeout = timing.connectTimeout
+        request.totalTimeout = timing.callTimeout
+        http.send(request) { [weak self] in
+            self?.mayLeave(id) ?? false
+        } done: { [weak self] result in
+            guard let self else { return }
+            Faults.reached(.answered)
+            self.answered(id, result, token: token)
+            self.carryWaiting()
+        }
+    }
+
+    private func carryWaiting() {
+        while http.freeSlots > 0, !waitingCalls.isEmpty { carry(waitingCalls.removeFirst()) }
+    }
+
+    /// The last local gate, after connecting and right before the bytes leave: the lease has more left than the call may
+    /// take, the own renewal is young, the gate is open, nobody holds the line, and it is not too late for the notice.
+    private func mayLeave(_ id: Int64) -> Bool {
+        guard let call = calls[id] else { return false }
+        let now = ContinuousClock.now
+        if !Faults.isOff(.leaseCheck) {
+            guard call.claimSent + timing.lease - now > timing.callTimeout + timing.leaseMargin else { return false }
+        }
+        guard mayAct(at: now) else { return false }
+        guard let line = lines[call.line], !line.isOnHold(at: now) else { return false }
+        // A lane that was given up since the claim has no gate here; its attempt is within its lease all the same.
+        if let lane = lanes[call.lane], !lane.gate.isOpen(at: now) { return false }
+        if let sendBefore = call.sendBefore, sendBefore <= Timestamp.now.microseconds { return false }
+        Faults.reached(.carried)
+        return true
+    }
+
+    private func answered(_ id: Int64, _ result: Result<HTTPResponse, HTTPFailure>, token: EZWhatsApp.Token) {
+        guard let call = calls[id] else { return }
+        switch result {
+        case .success(let response):
+            let outcome = EZWhatsApp.outcome(
+                status: response.status,
+                body: response.body,
+                retryAfter: response.retryAfter,
+                now: .now,
+                stamped: call.isStamped
+            )
+            let evidence = EZWhatsApp.evidence(status: response.status, body: response.body, token: token)
+            if case .recheckHealth = outcome {
+                return recheck(id, evidence)
+            }
+            ended(id, outcome, evidence: evidence)
+        case .failure(let failure):
+            let evidence = EZWhatsApp.evidence(status: failure.status, body: [], failure: failure.reason, token: token)
+            ended(id, EZWhatsApp.outcome(failure: failure), evidence: evidence)
+        }
+    }
+
+    /// A 409 means a conflict or the line's state: its health decides.
+    private func recheck(_ id: Int64, _ evidence: Evidence) {
+        guard let call = calls[id], let line = lines[call.line], http.freeSlots > 0 else {
+            return ended(id, EZWhatsApp.outcome(ofConflict: .keepLast(reason: .unreachable)), evidence: evidence)
+        }
+        askHealth(of: line) { [weak self] verdict in
+            guard let self else { return }
+            self.lanes[call.lane]?.gate.answered(
+                verdict,
+                at: ContinuousClock.now,
+                jitter: .random(in: 0...1, using: &self.random)
+            )
+            self.ended(id, EZWhatsApp.outcome(ofConflict: verdict), evidence: evidence)
+        }
+    }
+
+    /// What an outcome does to lane and job. The design's D6 and the contract's section 7 are the source of every rule.
+    private func ended(_ id: Int64, _ outcome: Outcome, evidence: Evidence?) {
+        guard let call = calls[id], !call.hasOutcome else { return }
+        calls[id]?.hasOutcome = true
+        let now = ContinuousClock.now
+        let lane = lanes[call.lane]
+        if outcome.dropsHealth { lane?.gate.sendFailed(at: now) }
+        switch outcome.laneTrouble {
+        case .hold(let kind):
+            lane?.gate.sendHeld(
+                kind,
+                reason: outcome.reason ?? .lineNotSendable,
+                at: now,
+                jitter: .random(in: 0...1, using: &random)
+            )
+            log.warning(
+                "line held",
+                metadata: [
+                    "line": "\(call.line)", "kind": "\(kind.rawValue)", "reason": "\(outcome.reason?.code ?? "")",
+                ]
+            )
+        case .pause(let span):
+            lane?.queue.paused(until: now + span)
+            settler.execute(Statements.pause, [.int4(call.lane), .int4(Int32(clamping: span.wholeMilliseconds))]) { _ in
+            }
+        case nil: break
+        }
+        if lane != nil { gateWrites.insert(call.lane) }
+        outcomes.append(settlement(of: call, outcome, evidence))
+        dueLanes.insert(call.lane)
+    }
+
+    private func settlement(of call: Call, _ outcome: Outcome, _ evidence: Evidence?) -> Settlement {
+        var word: String
+        var reason = outcome.reason?.code
+        var dueIn = Duration.zero
+        var remoteID: String?
+        switch outcome {
+        case .sent(let remote, let note):
+            word = "sent"
+            remoteID = remote
+            reason = note
+        case .retry(let after, _, .definiteRefusal):
+            (word, reason, dueIn) = counted(call, reason, after: after)
+        case .retry(let after, let why, .notSent):
+            word = "given_back"
+            // Called off by ourselves: nothing is wrong with the other side.
+            dueIn =
+                why == .withdrawn
+                ? .milliseconds(100)
+                : after ?? Retry.delay(afterTries: min(call.attempt - call.tries + 1, 8), using: &random)
+        case .park:
+            word = "park"
+        case .laneUnhealthy(_, let trouble):
+            word = "given_back"
+            if case .pause = trouble, call.attempt - call.tries >= Retry.maximumGivenBack {
+                (word, reason, dueIn) = counted(call, reason, after: nil)
+            }
+        case .unknown, .recheckHealth:
+            word = "unknown"
+            dueIn = Retry.unknownDelay(afterAttempt: call.attempt, using: &random)
+        }
+        return Settlement(
+            job: call.job,
+            attempt: call.attempt,
+            outcome: word,
+            reason: reason,
+            dueIn: dueIn,
+            mayHaveLeft: outcome.mayHaveSent,
+            remoteID: remoteID,
+            status: evidence?.status.map { Int32(clamping: $0) },
+            evidence: evidence.map(\.stored)
+        )
+    }
+
+    /// A definite refusal counts as a try; used-up tries end parked with the last answer as evidence.
+    private func counted(_ call: Call, _ reason: String?, after: Duration?) -> (String, String?, Duration) {
+        if call.tries >= Retry.maximumTries { return ("park", Reason.triesSpent.code, .zero) }
+        return ("retry", reason, after ?? Retry.delay(afterTries: call.tries, using: &random))
+    }
+
+    // MARK: Preflights
+
+    /// Asks the line's health when the gate wants it. Only called for lanes with work that could begin.
+    func ask(_ lane: Lane, _ line: Line, _ now: Instant) {
+        guard lane.gate.wantsQuestion(at: now), http.freeSlots > 0 else { return }
+        lane.gate.asked(at: now)
+        askHealth(of: line) { [weak self] verdict in
+            guard let self, let current = self.lanes[lane.number], current === lane else { return }
+            let now = ContinuousClock.now
+            let before = lane.gate.word(at: now)
+            lane.gate.answered(verdict, at: now, jitter: .random(in: 0...1, using: &self.random))
+            let after = lane.gate.word(at: now)
+            if before != after, before != "unknown" || after != "open" {
+                self.log.notice(
+                    "gate",
+                    metadata: [
+                        "line": "\(line.id)", "gate": "\(after)", "reason": "\(lane.gate.hold?.reason.code ?? "")",
+                    ]
+                )
+            }
+            self.gateWrites.insert(lane.number)
+            self.dueLanes.insert(lane.number)
+        }
+    }
+
+    private func askHealth(of line: Line, _ done: @escaping (HealthVerdict) -> Void) {
+        guard let base = line.base, let token = line.token else {
+            return done(.held(.human, reason: .credentialRefused, detail: nil))
+        }
+        var request = HTTPRequest(EZWhatsApp.healthRequest(base: base, token: token))
+        request.connectTimeout = timing.connectTimeout
+        request.totalTimeout = timing.callTimeout
+        http.send(request, mayLeave: { true }) { result in
+            switch result {
+            case .success(let response): done(EZWhatsApp.health(status: response.status, body: response.body))
+            case .failure(let failure): done(EZWhatsApp.health(failureTimedOut: failure.cause == .timeout))
+            }
+        }
+    }
+}
+
+extension Evidence {
+    /// As one text column: PostgreSQL's text cannot hold a NUL.
+    var stored: String {
+        let text = [failure, body.isEmpty ? nil : bodyText].compactMap { $0 }.joined(separator: "\n")
+        return text.contains("\0") ? text.replacing("\0", with: "\u{FFFD}") : text
+    }
+}

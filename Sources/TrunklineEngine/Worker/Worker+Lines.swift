@@ -1,0 +1,104 @@
+internal import EventLoop
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// Lines as configured, and their gates as shown.
+extension Worker {
+    /// Rows of lines whose revision rose since the last look; a change works within a second everywhere.
+    func linesChanged(_ rows: PostgresRows) {
+        let now = ContinuousClock.now
+        for row in 0..<rows.count {
+            guard let line = line(rows, row, now) else { continue }
+            let before = lines[line.id]
+            lines[line.id] = line
+            lineOfLane[line.lane] = line.id
+            lineRevision = max(lineRevision, line.revision)
+            guard let lane = lanes[line.lane] else { continue }
+            lane.queue.settings = line.pace
+            if before?.token != line.token || before?.base != line.base { lane.gate.forget() }
+            dueLanes.insert(line.lane)
+            if let ends = line.holdEnds, line.isHeld {
+                loop.schedule(at: ends) { [weak self] in _ = self?.dueLanes.insert(line.lane) }
+            }
+        }
+        linesLoaded = true
+    }
+
+    private func line(_ rows: PostgresRows, _ row: Int, _ now: Instant) -> Line? {
+        guard let id = rows.text(row, 0), let lane = rows.int4(row, 1), let hash = rows.int8(row, 2),
+            let address = rows.text(row, 3), let interval = rows.int4(row, 6), let concurrency = rows.int4(row, 7),
+            let gap = rows.int4(row, 8), let isHeld = rows.bool(row, 9), let isRemoved = rows.bool(row, 11),
+            let revision = rows.int8(row, 12)
+        else { return nil }
+        var fault: String?
+        var base: EZWhatsApp.BaseURL?
+        var token: EZWhatsApp.Token?
+        do {
+            base = try EZWhatsApp.BaseURL(address)
+            token = try openToken(line: id, sealed: rows.bytes(row, 4), reference: rows.text(row, 5))
+        } catch {
+            fault = "\(error)"
+            if !isRemoved { log.error("line cannot be used", metadata: ["line": "\(id)", "error": "\(error)"]) }
+        }
+        return Line(
+            id: id,
+            lane: lane,
+            shard: Int32(hash % Int64(shardCount)),
+            revision: revision,
+            base: base,
+            token: token,
+            fault: fault,
+            pace: Pace(
+                interval: .milliseconds(Int64(interval)),
+                concurrency: Int(concurrency),
+                recipientGap: .milliseconds(Int64(gap))
+            ),
+            isRemoved: isRemoved,
+            isHeld: isHeld,
+            holdEnds: rows.int8(row, 10).map { now + .milliseconds($0) }
+        )
+    }
+
+    private func openToken(line: String, sealed: [UInt8]?, reference: String?) throws -> EZWhatsApp.Token {
+        if let reference {
+            return try EZWhatsApp.Token(String(decoding: try SecretReference(reference).resolve(), as: UTF8.self))
+        }
+        guard let sealed else { throw WorkerError("the line has no token") }
+        guard let key = configuration.masterKey else {
+            throw WorkerError("the line's token is sealed and TRUNKLINE_MASTER_KEY is not set")
+        }
+        let bytes = try key.open(sealed, context: "line:" + line)
+        return try EZWhatsApp.Token(String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// Writes gates that changed, for `trunkline status` and for the next owner.
+    func writeGates() {
+        guard !gateWrites.isEmpty, settler.isConnected else { return }
+        let now = ContinuousClock.now
+        var numbers: [Int32?] = []
+        var words: [String?] = []
+        var reasons: [String?] = []
+        for number in gateWrites {
+            guard let lane = lanes[number] else { continue }
+            let word = lane.gate.word(at: now)
+            // An OPEN answer that has aged is not news: nobody asks while there is no work.
+            guard word != lane.writtenGate, word != "unknown" else { continue }
+            lane.writtenGate = word
+            numbers.append(number)
+            words.append(word)
+            reasons.append(
+                lane.gate.hold.map { hold in [hold.reason.code, hold.detail].compactMap { $0 }.joined(separator: ": ") }
+            )
+        }
+        gateWrites.removeAll(keepingCapacity: true)
+        guard !numbers.isEmpty else { return }
+        settler.execute(Statements.gate, [.int4Array(numbers), .textArray(words), .textArray(reasons)]) {
+            [weak self] result in
+            guard let self, case .failure = result else { return }
+            // Written again with the next change at the latest.
+            for case let number? in numbers { self.lanes[number]?.writtenGate = "" }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+internal import EventLoop
+internal import Logging
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineCore
+
+/// Recording outcomes: fenced by the attempt number and by nothing else.
+extension Worker {
+    private static let batchLimit = 256
+
+    /// Writes the outcomes that have gathered. After a lost connection the same ones again: settling twice is settling once.
+    func settleOutcomes(_ now: Instant) {
+        guard !outcomes.isEmpty, !settleUnderWay, settler.isConnected else { return }
+        if let settleRetryAt, settleRetryAt > now { return }
+        settleUnderWay = true
+        let batch = Array(outcomes.prefix(settleLimit))
+        outcomes.removeFirst(batch.count)
+        settler.execute(
+            Statements.settle,
+            [
+                .uuid(boot), .int8Array(batch.map(\.job)), .int4Array(batch.map(\.attempt)),
+                .textArray(batch.map(\.outcome)),
+                .textArray(batch.map(\.reason)), .int4Array(batch.map { Int32(clamping: $0.dueIn.wholeMilliseconds) }),
+                .boolArray(batch.map(\.mayHaveLeft)), .textArray(batch.map(\.remoteID)),
+                .int4Array(batch.map(\.status)),
+                .textArray(batch.map(\.evidence)),
+            ]
+        ) { [weak self] result in
+            guard let self else { return }
+            self.settleUnderWay = false
+            switch result {
+            case .success(let rows):
+                Faults.reached(.settled, times: batch.count)
+                self.settleLimit = min(Self.batchLimit, self.settleLimit * 2)
+                self.settled(batch, rows)
+            case .failure(let error):
+                self.settleFailed(batch, error)
+            }
+        }
+    }
+
+    private func settleFailed(_ batch: [Settlement], _ error: PostgresError) {
+        var again = batch
+        if !error.isConnectionLost {
+            log.warning(
+                "outcomes could not be recorded; trying again",
+                metadata: ["error": "\(error)", "count": "\(batch.count)"]
+            )
+            if batch.count > 1 {
+                settleLimit = max(1, batch.count / 2)
+            } else if !error.isRetriable, batch[0].evidence != nil {
+                // The other side's words cannot be stored; the outcome can.
+                again = [batch[0].withoutEvidence]
+            }
+            settleRetryAt = ContinuousClock.now + .milliseconds(100)
+            loop.schedule(after: .milliseconds(110)) {}
+        }
+        outcomes.insert(contentsOf: again, at: 0)
+    }
+
+    private func settled(_ batch: [Settlement], _ rows: PostgresRows) {
+        let now = ContinuousClock.now
+        var pending: [Int64: [Settlement]] = [:]
+        for settlement in batch { pending[settlement.job, default: []].append(settlement) }
+        for row in 0..<rows.count {
+            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let attempt = rows.int4(row, 2),
+                let settlement = pending[id]?.first(where: { $0.attempt == attempt })
+            else { continue }
+            if verdict == "stale" || verdict == "late_sent" {
+                log.notice(
+                    "outcome came late",
+                    metadata: ["job": "\(id)", "attempt": "\(attempt)", "verdict": "\(verdict)"]
+                )
+            }
+            guard let call = calls[id], call.attempt == attempt else { continue }
+            calls[id] = nil
+            guard let lane = lanes[call.lane] else { continue }
+            if verdict == "waiting" || verdict == "unknown" {
+                let isGivenBack = settlement.outcome == "given_back"
+                lane.queue.add(
+                    QueuedJob(
+                        id: JobID(id),
+                        person: call.person,
+                        place: call.place,
+                        jobClass: call.jobClass,
+                        due: now + settlement.dueIn,
+                        attempt: attempt,
+                        tries: call.tries - (isGivenBack ? 1 : 0),
+                        isStamped: verdict == "unknown"
+                    )
+                )
+                wakeByTier(id, attempt, lane.shard, settlement.dueIn)
+            }
+            lane.queue.ended(person: call.person, at: now)
+            dueLanes.insert(call.lane)
+        }
+        if isDraining { drainIfDue(now) }
+    }
+
+    /// The row waits; the tier's message is a second alarm clock beside the owner's own timer.
+    private func wakeByTier(_ id: Int64, _ attempt: Int32, _ shard: Int32, _ wait: Duration) {
+        guard let tier = Topology.tier(atMost: wait) else { return }
+        publisher.publish([
+            .init(
+                exchange: tier.exchange,
+                routingKey: Route.shard(Int(shard)),
+                body: WakeUp(job: JobID(id), attempt: AttemptNumber(attempt)).encode()
+            )
+        ]) { _ in }
+    }
+}
+
+extension Worker.Settlement {
+    var withoutEvidence: Worker.Settlement {
+        Worker.Settlement(
+            job: job,
+            attempt: attempt,
+            outcome: outcome,
+            reason: reason,
+            dueIn: dueIn,
+            mayHaveLeft: mayHaveLeft,
+            remoteID: nil,
+            status: status,
+            evidence: nil
+        )
+    }
+}

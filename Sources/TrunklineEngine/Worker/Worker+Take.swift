@@ -1,0 +1,543 @@
+internal import Crypto
+internal import EventLoop
+internal import Logging
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// From the broker into PostgreSQL: one commit, then the acknowledgement.
+extension Worker {
+    /// Deliveries in one take; beyond it a statement gets longer, not cheaper.
+    private static let batchLimit = 256
+
+    /// A refusal as it is recorded.
+    struct Refused {
+        let refusal: Refusal
+        let arrival: Arrivals.Arrival
+        let line: String?
+        let key: String?
+    }
+
+    private struct Item {
+        let job: SendJob
+        let arrival: Arrivals.Arrival
+        let request: [UInt8]
+        /// The lane whose slot the job took on the fast path; its call begins with the commit.
+        let fastLane: Int32?
+    }
+
+    func arrived(_ queue: ConsumedQueue, _ delivery: RabbitDelivery) {
+        arrivals.append(
+            .init(
+                queue: queue,
+                epoch: queue.epoch,
+                tag: delivery.tag,
+                redelivered: delivery.redelivered,
+                body: delivery.body,
+                bodySize: delivery.bodySize
+            )
+        )
+        if Faults.isOff(.ackAfterCommit) { queue.commit(delivery.tag, epoch: queue.epoch) }
+    }
+
+    /// Takes the next batch unless one is under way: what arrives meanwhile is the batch after it.
+    func takeArrivals(_ now: Instant) {
+        guard !takeUnderWay, !arrivals.isEmpty, intake.isConnected, linesLoaded, mayAct(at: now) else { return }
+        if let takeRetryAt, takeRetryAt > now { return }
+        guard let (way, batch) = arrivals.next(limit: takeLimit) else { return }
+        take(batch, way, now)
+    }
+
+    /// Halved after a statement failed on a lock or on data, down to the one message at fault.
+    private var takeLimit: Int { takeHalvings == 0 ? Self.batchLimit : max(1, Self.batchLimit >> takeHalvings) }
+
+    private func take(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ now: Instant) {
+        takeUnderWay = true
+        let wall = Timestamp.now
+        let sent = ContinuousClock.now
+        let held = fencesOfOwned()
+        let owned = Set(held.shards)
+        var sends: [Item] = []
+        var events: [(event: WebhookJob, arrival: Arrivals.Arrival)] = []
+        var refused: [Refused] = []
+        var parameters = TakeBatch()
+        var waitingPersons: Set<LanePerson> = []
+
+        for arrival in batch {
+            do throws(Refusal) {
+                if arrival.bodySize > UInt64(arrival.body.count) {
+                    throw Refusal(
+                        kind: .tooLarge,
+                        reason: "the message has \(arrival.bodySize) bytes, more than any message may have"
+                    )
+                }
+                switch try QueueMessage.decode(arrival.body) {
+                case .wake:
+                    // It only makes the owner look at rows; when it is lost, the sweep looks.
+                    adoptWanted = true
+                    arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
+                case .webhook(let event):
+                    events.append((event, arrival))
+                case .send(let job):
+                    do throws(Refusal) {
+                        try check(job, wall)
+                    } catch  where error.kind == .late && arrival.redelivered {
+                        // It came in time and was taken then, or it ends as expired, in sight.
+                    } catch {
+                        refused.append(
+                            Refused(refusal: error, arrival: arrival, line: job.line.value, key: job.key.value)
+                        )
+                        continue
+                    }
+                    let fastLane = way == .shard ? beginNew(job, owned, &waitingPersons, now) : nil
+                    let item = Item(
+                        job: job,
+                        arrival: arrival,
+                        request: EZWhatsApp.textRequestBody(job),
+                        fastLane: fastLane
+                    )
+                    parameters.append(job, requestBytes: item.request, fast: fastLane != nil)
+                    sends.append(item)
+                }
+            } catch {
+                refused.append(Refused(refusal: error, arrival: arrival, line: nil, key: nil))
+            }
+        }
+        Faults.reached(.accepted, times: batch.count)
+
+        var open = 1
+        var failed: PostgresError?
+        // The batch is done when its last statement is.
+        let finish: () -> Void = { [weak self] in
+            open -= 1
+            guard let self, open == 0 else { return }
+            self.takeUnderWay = false
+            if let error = failed {
+                self.takeFailed(batch, way, error)
+            } else if self.takeHalvings > 0 {
+                self.takeHalvings -= 1
+            }
+        }
+        if !refused.isEmpty {
+            open += 1
+            refuse(refused) { error in
+                failed = failed ?? error
+                finish()
+            }
+        }
+        if !events.isEmpty {
+            open += 1
+            take(events) { error in
+                failed = failed ?? error
+                finish()
+            }
+        }
+        if !sends.isEmpty {
+            open += 1
+            let isOwners = way == .shard
+            let pace = paceWrites(of: sends.compactMap(\.fastLane))
+            intake.execute(
+                TakeBatch.statement,
+                parameters.parameters(
+                    boot: isOwners ? boot : nil,
+                    shardCount: Int(shardCount),
+                    shards: isOwners ? held.shards : [],
+                    fences: isOwners ? held.fences : [],
+                    leaseMilliseconds: Int32(clamping: timing.lease.wholeMilliseconds),
+                    jobClass: way == .bulk ? .bulk : .single,
+                    parked: way == .dead ? "dead_lettered" : nil,
+                    paceLanes: pace.lanes,
+                    paceNextMilliseconds: pace.next
+                )
+            ) { [weak self] result in
+                guard let self else { return }
+                switch result {
+                case .success(let rows):
+                    open += 1
+                    self.taken(sends, rows, sent: sent) { error in
+                        failed = failed ?? error
+                        finish()
+                    }
+                case .failure(let error):
+                    for item in sends {
+                        guard let lane = item.fastLane else { continue }
+                        self.slotsPromised -= 1
+                        self.lanes[lane]?.queue.takenBack(person: item.job.person)
+                    }
+                    failed = failed ?? error
+                }
+                finish()
+            }
+        }
+        finish()
+    }
+
+    private func check(_ job: SendJob, _ now: Timestamp) throws(Refusal) {
+        guard PhoneNumbers.isPossible(e164: job.to.value) else {
+            throw Refusal(kind: .invalid, field: "to", reason: "no country has numbers of that length")
+        }
+        try job.validate(now: now)
+    }
+
+    /// Whether a job that just arrived may be claimed in the commit that takes it (design, section 3): gate open, pace
+    /// allows, a slot is free, it is the head of its person, and nothing of its class waits.
+    private func beginNew(_ job: SendJob, _ owned: Set<Int32>, _ waiting: inout Set<LanePerson>, _ now: Instant)
+        -> Int32?
+    {
+        guard let line = lines[job.line.value], !line.isRemoved, line.fault == nil else { return nil }
+        let person = LanePerson(lane: line.lane, person: job.person)
+        if !waiting.contains(person), owned.contains(line.shard), shards[line.shard]?.phase == .owned,
+            !line.isOnHold(at: now), job.notBefore == nil, hasFreeSlot, let lane = lane(line.lane),
+            lane.gate.isOpen(at: now),
+            lane.queue.beginNew(person: job.person, jobClass: .single, at: now)
+        {
+            slotsPromised += 1
+            return line.lane
+        }
+        waiting.insert(person)
+        return nil
+    }
+
+    private func taken(_ items: [Item], _ rows: PostgresRows, sent: Instant, done: @escaping (PostgresError?) -> Void) {
+        let now = ContinuousClock.now
+        var refused: [Refused] = []
+        var lost: Set<Int32> = []
+        var wakes: [Int32: JobID] = [:]
+        Faults.reached(.taken, times: items.count)
+        for row in 0..<rows.count {
+            guard let number = rows.int4(row, 0), let verdict = rows.text(row, 1),
+                items.indices.contains(Int(number) - 1)
+            else { continue }
+            let item = items[Int(number) - 1]
+            let line = lines[item.job.line.value]
+            let state = rows.text(row, 4)
+            if let fastLane = item.fastLane {
+                slotsPromised -= 1
+                if state != "sending" { lanes[fastLane]?.queue.takenBack(person: item.job.person) }
+            }
+            switch verdict {
+            case "new":
+                guard let id = rows.int8(row, 2), let lane = rows.int4(row, 3), let place = rows.int8(row, 5) else {
+                    continue
+                }
+                switch state {
+                case "sending":
+                    calls[id] = Call(
+                        job: id,
+                        attempt: rows.int4(row, 7) ?? 1,
+                        tries: 1,
+                        lane: lane,
+                        line: item.job.line.value,
+                        person: item.job.person,
+                        place: place,
+                        jobClass: .single,
+                        isStamped: false,
+                        key: item.job.key,
+                        request: item.request,
+                        sendBefore: item.job.sendBefore?.microseconds,
+                        claimSent: sent
+                    )
+                    Faults.reached(.claimed)
+                    carry(id)
+                case "waiting":
+                    let queued = QueuedJob(
+                        id: JobID(id),
+                        person: item.job.person,
+                        place: place,
+                        jobClass: .single,
+                        due: now + max(.zero, .milliseconds(rows.int8(row, 6) ?? 0)),
+                        attempt: 0,
+                        tries: 0,
+                        isStamped: false
+                    )
+                    // A lane that was lost or is being loaded finds the row by itself.
+                    if let lane = self.lane(lane) {
+                        if lane.queue.waiting(queued.id, person: queued.person) == nil {
+                            if place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
+                        }
+                        dueLanes.insert(lane.number)
+                    }
+                case "accepted":
+                    if let line {
+                        if shards[line.shard]?.phase == .owned {
+                            adoptWanted = true
+                        } else {
+                            wakes[line.shard] = JobID(id)
+                        }
+                    }
+                default:
+                    break  // parked: it came from the dead-letter queue
+                }
+                item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
+            case "repeat":
+                item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
+            case "lost":
+                if let line { lost.insert(line.shard) }
+            case "conflict":
+                let other = rows.text(row, 9).map { " on line \($0)" } ?? ""
+                refused.append(
+                    Refused(
+                        refusal: Refusal(
+                            kind: .conflict,
+                            field: "key",
+                            reason: "the key belongs to job \(rows.int8(row, 2) ?? 0)\(other), whose content is another"
+                        ),
+                        arrival: item.arrival,
+                        line: item.job.line.value,
+                        key: item.job.key.value
+                    )
+                )
+            default:
+                refused.append(
+                    Refused(
+                        refusal: Refusal(
+                            kind: .unknownLine,
+                            field: "line",
+                            reason: verdict == "removed_line" ? "the line was removed" : "there is no line of that id"
+                        ),
+                        arrival: item.arrival,
+                        line: item.job.line.value,
+                        key: item.job.key.value
+                    )
+                )
+            }
+        }
+        // The fence fell: nothing of these shards was written, their messages go back by closing their channels.
+        for number in lost {
+            if let shard = shards[number] {
+                log.warning("shard lost to another worker", metadata: ["shard": "\(number)"])
+                lose(shard)
+            }
+        }
+        wake(wakes)
+        if refused.isEmpty { done(nil) } else { refuse(refused, done: done) }
+    }
+
+    /// One message per shard is enough: its owner looks at every row that no owner has seen.
+    private func wake(_ jobs: [Int32: JobID]) {
+        guard !jobs.isEmpty else { return }
+        let messages = jobs.map { shard, job in
+            RabbitMessage(
+                exchange: Topology.jobsExchange,
+                routingKey: Route.shard(Int(shard)),
+                body: WakeUp(job: job, attempt: AttemptNumber(0)).encode()
+            )
+        }
+        // Lost ones cost latency only.
+        publisher.publish(messages) { _ in }
+    }
+
+    private func takeFailed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {
+        if error.isConnectionLost || error.outcomeUnknown {
+            // Taken again: what was committed is found by its key.
+            arrivals.putBack(batch, way: way)
+            return
+        }
+        if batch.count > 1 {
+            takeHalvings = min(takeHalvings + 1, 8)
+            arrivals.putBack(batch, way: way)
+            takeRetryAt = ContinuousClock.now + .milliseconds(5)
+            return
+        }
+        if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
+            // It failed on a lock: it stays unacknowledged, with what is behind it, and is tried again here.
+            arrivals.putBack(batch, way: way)
+            takeRetryAt = ContinuousClock.now + .milliseconds(100)
+            loop.schedule(after: .milliseconds(110)) {}
+            return
+        }
+        // The data itself: put aside with its bytes, so that its neighbours go on.
+        log.error("message cannot be stored", metadata: ["error": "\(error)"])
+        takeUnderWay = true
+        refuse([
+            Refused(
+                refusal: Refusal(
+                    kind: .invalid,
+                    reason: "the database cannot store the message (SQLSTATE \(error.sqlState ?? "none"))"
+                ),
+                arrival: batch[0],
+                line: nil,
+                key: nil
+            )
+        ]) { [weak self] error in
+            guard let self else { return }
+            self.takeUnderWay = false
+            if error != nil {
+                self.arrivals.putBack(batch, way: way)
+                self.takeRetryAt = ContinuousClock.now + .seconds(1)
+                self.loop.schedule(after: .milliseconds(1_010)) {}
+            }
+        }
+    }
+
+    // MARK: Events and refusals
+
+    private func take(
+        _ events: [(event: WebhookJob, arrival: Arrivals.Arrival)],
+        done: @escaping (PostgresError?) -> Void
+    ) {
+        intake.execute(
+            Statements.takeEvents,
+            [
+                .textArray(events.map(\.event.source.value)), .textArray(events.map(\.event.eventKey)),
+                .textArray(events.map(\.event.headersText)), .byteaArray(events.map(\.event.body)),
+                .byteaArray(events.map { Array(SHA256.hash(data: $0.event.body)) }),
+                .timestampArray(events.map(\.event.receivedAt.microseconds)),
+            ]
+        ) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .failure(let error): done(error)
+            case .success(let rows):
+                var refused: [Refused] = []
+                for row in 0..<rows.count {
+                    guard let item = rows.int4(row, 0), events.indices.contains(Int(item) - 1) else { continue }
+                    let (event, arrival) = events[Int(item) - 1]
+                    if rows.text(row, 1) == "conflict" {
+                        refused.append(
+                            Refused(
+                                refusal: Refusal(
+                                    kind: .conflict,
+                                    field: "headers",
+                                    reason: "this delivery id of source \(event.source) came before with other bytes"
+                                ),
+                                arrival: arrival,
+                                line: nil,
+                                key: nil
+                            )
+                        )
+                    } else {
+                        arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
+                    }
+                }
+                if refused.isEmpty { done(nil) } else { self.refuse(refused, done: done) }
+            }
+        }
+    }
+
+    /// Records refusals with their reason and original bytes, then lets their deliveries be acknowledged.
+    private func refuse(_ refused: [Refused], done: @escaping (PostgresError?) -> Void) {
+        let rows = refused.map { entry in
+            RefusalRow(
+                via: entry.arrival.queue.kind.via,
+                refusal: entry.refusal,
+                line: entry.line,
+                key: entry.key,
+                raw: entry.arrival.body,
+                rawLength: Int64(entry.arrival.bodySize)
+            )
+        }
+        intake.execute(Statements.refuse, RefusalRow.parameters(rows)) { [log] result in
+            switch result {
+            case .failure(let error): done(error)
+            case .success:
+                for entry in refused {
+                    log.notice(
+                        "message refused",
+                        metadata: ["kind": "\(entry.refusal.kind.rawValue)", "reason": "\(entry.refusal)"]
+                    )
+                    entry.arrival.queue.commit(entry.arrival.tag, epoch: entry.arrival.epoch)
+                }
+                done(nil)
+            }
+        }
+    }
+
+    /// After the commits of this turn.
+    func acknowledge() {
+        var count = 0
+        for queue in sharedQueues { count += queue.acknowledge() }
+        for shard in shards.values { count += shard.queue?.acknowledge() ?? 0 }
+        Faults.reached(.acked, times: count)
+    }
+
+    // MARK: Rows that no owner has seen
+
+    func sweepIfDue(_ now: Instant) {
+        guard lastSweep.map({ now - $0 >= timing.sweep }) ?? true else { return }
+        lastSweep = now
+        adopt(now, minimumAge: timing.sweepAge)
+        for lane in lanes.values where lane.queue.count == 0 { lane.queue.forgetIdle(at: now) }
+    }
+
+    func adoptIfWanted(_ now: Instant) {
+        guard adoptWanted else { return }
+        adopt(now, minimumAge: .zero)
+    }
+
+    private func adopt(_ now: Instant, minimumAge: Duration) {
+        guard !adoptUnderWay, intake.isConnected, linesLoaded, mayAct(at: now), !isDraining else { return }
+        let owned = shards.values.filter { $0.phase == .owned }.sorted { $0.number < $1.number }
+        guard !owned.isEmpty else { return }
+        if minimumAge == .zero { adoptWanted = false }
+        adoptUnderWay = true
+        let limit: Int32 = 500
+        intake.execute(
+            Statements.adopt,
+            [
+                .uuid(boot), .int4(shardCount), .int4Array(owned.map(\.number)), .int8Array(owned.map(\.fence)),
+                .int4(Int32(clamping: minimumAge.wholeMilliseconds)), .int4(limit),
+            ]
+        ) { [weak self] result in
+            guard let self else { return }
+            self.adoptUnderWay = false
+            guard case .success(let rows) = result else {
+                self.adoptWanted = true
+                return
+            }
+            let now = ContinuousClock.now
+            for job in SeenJob.all(rows) { self.know(job, now) }
+            if rows.count == Int(limit) { self.adoptWanted = true }
+        }
+    }
+
+    /// Scheduled jobs whose time has come get their place.
+    func placeScheduled(_ now: Instant) {
+        guard intake.isConnected, mayAct(at: now), !dueLanes.isEmpty else { return }
+        var ids: [Int64] = []
+        for number in dueLanes {
+            guard let lane = lanes[number] else { continue }
+            for job in lane.queue.takeScheduled(at: now) { ids.append(job.id.value) }
+        }
+        guard !ids.isEmpty else { return }
+        let fences = fencesOfOwned()
+        intake.execute(
+            Statements.placeDue,
+            [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int8Array(ids)]
+        ) { [weak self] result in
+            guard let self else { return }
+            let now = ContinuousClock.now
+            if case .success(let rows) = result {
+                let placed = SeenJob.all(rows)
+                for job in placed { self.know(job, now) }
+                // The database's clock may be a moment behind ours, or the job is gone: the row says which.
+                self.lookAgain(at: Set(ids).subtracting(placed.map(\.id)))
+                return
+            }
+            if case .failure(let error) = result, !error.isConnectionLost {
+                self.log.warning("scheduled jobs could not be placed", metadata: ["error": "\(error)"])
+                self.reloadAll()
+            }
+        }
+    }
+
+    private func lookAgain(at ids: Set<Int64>) {
+        guard !ids.isEmpty else { return }
+        intake.execute(Statements.watch, [.int8Array(ids.map { $0 })]) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            let now = ContinuousClock.now
+            for job in SeenJob.all(rows) where job.state == "waiting" { self.know(job, now) }
+        }
+    }
+
+    func reloadAll() {
+        for shard in shards.values where shard.phase == .owned { load(shard) }
+    }
+}
+
+/// A person of a lane.
+struct LanePerson: Hashable {
+    let lane: Int32
+    let person: Int64
+}

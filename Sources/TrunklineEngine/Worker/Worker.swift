@@ -1,0 +1,481 @@
+internal import CurlDriver
+internal import EventLoop
+internal import Glibc
+internal import Logging
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// One worker: take → claim → carry → settle, for the shards it owns. Lives on its loop's thread; nothing here blocks.
+///
+/// The files beside this one hold one aspect each: `Worker+Shards` (who owns what), `Worker+Take`, `Worker+Claim`,
+/// `Worker+Carry` (call and preflight), `Worker+Settle`, `Worker+Lines`. PostgreSQL decides everything; what is in memory
+/// is a copy that may be thrown away and loaded again at any time (`reload`).
+///
+/// Every turn of the loop ends in `pump`: what arrived while the previous statement was under way is the next batch.
+final class Worker {
+    typealias Instant = ContinuousClock.Instant
+
+    /// Where a shard stands with this worker. Exits: loading → owned → leaving → (gone); any → (gone) when it is lost.
+    enum ShardPhase {
+        /// The fence is ours; its rows are being loaded.
+        case loading
+        /// Rows are loaded, the queue is consumed.
+        case owned
+        /// Being given up: nothing is claimed any more, what was delivered is taken and acknowledged, then it is released.
+        case leaving
+    }
+
+    final class Shard {
+        let number: Int32
+        var fence: Int64
+        var phase = ShardPhase.loading
+        var queue: ConsumedQueue?
+        /// Rises with every load, so that the reply of an outdated one is recognised.
+        var generation: UInt64 = 0
+        init(number: Int32, fence: Int64) {
+            self.number = number
+            self.fence = fence
+        }
+    }
+
+    /// A line as configured. All lines of the install are known to every worker.
+    struct Line {
+        let id: String
+        let lane: Int32
+        let shard: Int32
+        let revision: Int64
+        let base: EZWhatsApp.BaseURL?
+        let token: EZWhatsApp.Token?
+        /// Why the line cannot be used as configured; nil when it can.
+        let fault: String?
+        let pace: Pace
+        let isRemoved: Bool
+        let isHeld: Bool
+        /// When the operator's hold ends by itself; nil: it does not.
+        let holdEnds: Instant?
+
+        func isOnHold(at now: Instant) -> Bool {
+            isHeld && (holdEnds.map { $0 > now } ?? true)
+        }
+    }
+
+    /// What the owner keeps of a lane with work.
+    final class Lane {
+        let number: Int32
+        let shard: Int32
+        var queue: LaneQueue
+        var gate = Gate()
+        /// The gate's word as last written to lane_state.
+        var writtenGate = ""
+        var nextLook: Instant?
+        init(number: Int32, shard: Int32, queue: LaneQueue) {
+            self.number = number
+            self.shard = shard
+            self.queue = queue
+        }
+    }
+
+    /// An attempt of ours, from the commit of its claim to the commit of its settlement.
+    struct Call {
+        let job: Int64
+        let attempt: Int32
+        let tries: Int32
+        let lane: Int32
+        let line: String
+        let person: Int64
+        let place: Int64
+        let jobClass: JobClass
+        let isStamped: Bool
+        let key: IdempotencyKey
+        let request: [UInt8]
+        let sendBefore: Int64?
+        /// Taken before the claim was sent: the lease counts from here.
+        let claimSent: Instant
+        var hasOutcome = false
+    }
+
+    /// Another worker's attempt that this owner waits for.
+    struct ForeignAttempt {
+        let attempt: Int32
+        let lane: Int32
+        let person: Int64
+        /// Since when it was seen expired, without a break of the database connection.
+        var expiredSince: Instant?
+    }
+
+    /// An outcome that is not committed yet.
+    struct Settlement {
+        let job: Int64
+        let attempt: Int32
+        let outcome: String
+        let reason: String?
+        let dueIn: Duration
+        let mayHaveLeft: Bool
+        let remoteID: String?
+        let status: Int32?
+        let evidence: String?
+    }
+
+    let configuration: WorkerConfiguration
+    let timing: WorkerConfiguration.Timing
+    let loop: EventLoop
+    let log: Logger
+    /// Random per boot: names the owner in fences, leases and heartbeats.
+    let boot: [UInt8]
+    let bootText: String
+    let http: CurlDriver
+    let control: PostgresConnection
+    let intake: PostgresConnection
+    let settler: PostgresConnection
+    let broker: RabbitConnection
+    let publisher: RabbitPublisher
+    var random = SystemRandomNumberGenerator()
+    let onStopped: (Result<Void, WorkerError>) -> Void
+
+    // The fleet.
+    var shardCount: Int32 = 0
+    var fleet: Fleet<BootID>
+    var backends: [ObjectIdentifier: PostgresBackend] = [:]
+    /// When the last good renewal was *sent*.
+    var renewedAt: Instant?
+    var renewalUnderWay = false
+    var renewalSent: Instant?
+    var judgeIsFit = false
+    var lookUnderWay = false
+    var acquiring = false
+    var shards: [Int32: Shard] = [:]
+    var ownersSeen: [Int32: (owner: [UInt8]?, fence: Int64)] = [:]
+    var lastPartitions: Instant?
+    /// Owners of shards that have no heartbeat row, and since when that was seen.
+    var strangers: [BootID: Instant] = [:]
+
+    // Lines and lanes.
+    var lines: [String: Line] = [:]
+    var lineOfLane: [Int32: String] = [:]
+    var lineRevision: Int64 = 0
+    var linesLoaded = false
+    var lanes: [Int32: Lane] = [:]
+    /// Lanes to look at in this turn.
+    var dueLanes: Set<Int32> = []
+    var gateWrites: Set<Int32> = []
+
+    // The way of a job.
+    var arrivals = Arrivals()
+    var sharedQueues: [ConsumedQueue] = []
+    var takeUnderWay = false
+    var takeRetryAt: Instant?
+    var adoptWanted = false
+    var adoptUnderWay = false
+    var lastSweep: Instant?
+    var claimUnderWay = false
+    var calls: [Int64: Call] = [:]
+    var foreign: [Int64: ForeignAttempt] = [:]
+    var watchUnderWay = false
+    var outcomes: [Settlement] = []
+    var settleUnderWay = false
+    var settleRetryAt: Instant?
+    var reloadWanted = false
+    /// Call slots that claims under way will use.
+    var slotsPromised = 0
+    /// Claimed calls that found no free slot.
+    var waitingCalls: [Int64] = []
+    var takeHalvings = 0
+    var settleLimit = 256
+
+    // The end.
+    var isDraining = false
+    var drainDeadline: Instant?
+    var isStopped = false
+
+    /// Must be called on `loop`.
+    init(
+        configuration: WorkerConfiguration,
+        loop: EventLoop,
+        logger: Logger,
+        onStopped: @escaping (Result<Void, WorkerError>) -> Void
+    ) throws(WorkerError) {
+        loop.preconditionOnLoop()
+        self.configuration = configuration
+        self.timing = configuration.timing
+        self.loop = loop
+        self.onStopped = onStopped
+        boot = (0..<16).map { _ in UInt8.random(in: 0...255) }
+        bootText = UUIDText.string(boot)
+        var log = logger
+        log[metadataKey: "worker"] = .string(String(bootText.prefix(8)))
+        self.log = log
+        fleet = Fleet(silenceLimit: configuration.timing.silenceLimit)
+        http = CurlDriver(
+            loop: loop,
+            maximumCalls: configuration.maximumCalls,
+            certificateAuthorities: configuration.certificateAuthorities,
+            replayGuard: !Faults.isOff(.replayGuard)
+        )
+        let bootText = bootText
+        func connection(_ statements: [PostgresStatement], _ settings: [(String, String)]) -> PostgresConnection {
+            PostgresConnection(
+                loop: loop,
+                configuration: .init(
+                    url: configuration.databaseURL,
+                    applicationName: bootText,
+                    statements: statements,
+                    settings: settings + [("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]
+                )
+            )
+        }
+        control = connection(
+            [
+                Statements.beat, Statements.fleet, Statements.shards, Statements.acquire, Statements.release,
+                Statements.terminate,
+                Statements.forget, Statements.lines, Statements.makePartitions, Statements.shardCount,
+            ],
+            [("lock_timeout", "1s"), ("statement_timeout", "5s")]
+        )
+        intake = connection(
+            [
+                TakeBatch.statement, Statements.adopt, Statements.placeDue, Statements.load, Statements.lastSends,
+                Statements.laneStates, Statements.claim, Statements.abandon, Statements.watch, Statements.takeEvents,
+                Statements.refuse,
+            ],
+            [("lock_timeout", "1s"), ("statement_timeout", "60s")]
+        )
+        settler = connection(
+            [Statements.settle, Statements.pause, Statements.gate],
+            [("lock_timeout", "2s"), ("statement_timeout", "30s")]
+        )
+        do {
+            broker = RabbitConnection(
+                loop: loop,
+                configuration: try RabbitConfiguration(
+                    url: configuration.amqpURL,
+                    connectionName: "trunkline worker \(bootText)"
+                )
+            )
+            publisher = RabbitPublisher(
+                configuration: try RabbitConfiguration(
+                    url: configuration.amqpURL,
+                    connectionName: "trunkline wake-ups \(bootText)"
+                )
+            )
+        } catch {
+            throw WorkerError("the broker's address is not usable: \(error)")
+        }
+    }
+
+    /// Connects, and works until `drain` or `stopNow`.
+    func start() {
+        control.onConnect = { [weak self] backend in self?.controlConnected(backend) }
+        control.onDisconnect = { [weak self] error in self?.controlLost(error) }
+        intake.onConnect = { [weak self] backend in self?.intakeConnected(backend) }
+        intake.onDisconnect = { [weak self] error in self?.intakeLost(error) }
+        settler.onConnect = { [weak self] backend in self?.settlerConnected(backend) }
+        settler.onDisconnect = { [weak self] error in self?.connectionLost(settler: error) }
+        broker.onConnect = { [weak self] in self?.brokerConnected() }
+        broker.onDisconnect = { [weak self] error in self?.brokerLost(error) }
+        broker.onConnectFailed = { [weak self] error in self?.log.warning("no broker", metadata: ["error": "\(error)"])
+        }
+        loop.beforeWait { [weak self] in self?.pump() }
+        control.connect()
+        intake.connect()
+        settler.connect()
+        broker.open()
+        tick()
+    }
+
+    /// Runs twice a second: renewal, look, sweep. Everything else follows from events.
+    private func tick() {
+        guard !isStopped else { return }
+        let now = ContinuousClock.now
+        renewIfDue(now)
+        look(now)
+        lookAtForeign(now)
+        sweepIfDue(now)
+        if let lastPartitions, now - lastPartitions > .seconds(3_600) { makePartitions() }
+        drainIfDue(now)
+        // Jittered so that a fleet that was started together does not ask together.
+        loop.schedule(after: timing.look * Double.random(in: 0.9...1.1, using: &random)) { [weak self] in self?.tick() }
+    }
+
+    /// Whether this worker may begin anything: its own renewal is young enough.
+    func mayAct(at now: Instant) -> Bool {
+        guard let renewedAt else { return false }
+        return now - renewedAt < timing.actingLimit
+    }
+
+    /// Once per turn, before the wait.
+    private func pump() {
+        guard !isStopped else { return }
+        let now = ContinuousClock.now
+        takeArrivals(now)
+        adoptIfWanted(now)
+        placeScheduled(now)
+        claimDue(now)
+        settleOutcomes(now)
+        writeGates()
+        acknowledge()
+    }
+
+    // MARK: Connections
+
+    private func controlConnected(_ backend: PostgresBackend) {
+        backends[ObjectIdentifier(control)] = backend
+        control.execute(Statements.shardCount, []) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .success(let rows):
+                guard rows.count == 1, let text = rows.text(0, 0), let count = Int32(text), count > 0 else {
+                    return self.stop(
+                        .failure(WorkerError("the database has no number of shards: run 'trunkline migrate'"))
+                    )
+                }
+                if self.shardCount != 0, self.shardCount != count {
+                    return self.stop(.failure(WorkerError("the number of shards was changed: start the worker again")))
+                }
+                self.shardCount = count
+                self.renew(ContinuousClock.now)
+                self.makePartitions()
+            case .failure(let error):
+                if !error.isConnectionLost { self.stop(.failure(WorkerError("the database is not usable: \(error)"))) }
+            }
+        }
+    }
+
+    private func controlLost(_ error: PostgresError) {
+        log.warning("database connection lost", metadata: ["connection": "control", "error": "\(error)"])
+        backends[ObjectIdentifier(control)] = nil
+        renewalUnderWay = false
+        lookUnderWay = false
+        acquiring = false
+        judgeIsFit = false
+    }
+
+    private func intakeConnected(_ backend: PostgresBackend) {
+        backends[ObjectIdentifier(intake)] = backend
+        if reloadWanted {
+            reloadWanted = false
+            for shard in shards.values where shard.phase != .leaving { load(shard) }
+        }
+    }
+
+    private func intakeLost(_ error: PostgresError) {
+        log.warning("database connection lost", metadata: ["connection": "intake", "error": "\(error)"])
+        backends[ObjectIdentifier(intake)] = nil
+        // What was under way may or may not be committed: everything in memory is loaded again before anything else.
+        forgetMemoryOfShards()
+        reloadWanted = true
+    }
+
+    private func settlerConnected(_ backend: PostgresBackend) {
+        backends[ObjectIdentifier(settler)] = backend
+        settleRetryAt = nil
+        settleOutcomes(ContinuousClock.now)
+    }
+
+    private func connectionLost(settler error: PostgresError) {
+        log.warning("database connection lost", metadata: ["connection": "settle", "error": "\(error)"])
+        backends[ObjectIdentifier(settler)] = nil
+    }
+
+    private func makePartitions() {
+        lastPartitions = ContinuousClock.now
+        control.execute(Statements.makePartitions, []) { [log] result in
+            if case .failure(let error) = result, !error.isConnectionLost {
+                log.warning("no new day partitions; rows go to the default one", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    // MARK: The end
+
+    /// Stops taking, finishes what is in the air within the deadline, hands back the rest.
+    func drain() {
+        loop.preconditionOnLoop()
+        guard !isDraining, !isStopped else { return }
+        isDraining = true
+        drainDeadline = ContinuousClock.now + timing.drainLimit
+        log.notice("draining", metadata: ["calls": "\(calls.count)"])
+        for queue in sharedQueues { queue.leave() }
+        for shard in shards.values { leave(shard) }
+        renew(ContinuousClock.now)
+        drainIfDue(ContinuousClock.now)
+    }
+
+    func drainIfDue(_ now: Instant) {
+        guard isDraining, !isStopped, let drainDeadline else { return }
+        let isClear =
+            calls.isEmpty && outcomes.isEmpty && !settleUnderWay && !claimUnderWay && !takeUnderWay && shards.isEmpty
+            && arrivals.isEmpty
+        guard isClear || now >= drainDeadline else { return }
+        if !isClear {
+            log.warning(
+                "drain deadline passed; others finish the rest",
+                metadata: [
+                    "calls": "\(calls.count)",
+                    "jobs": "\(calls.keys.prefix(20).map(String.init).joined(separator: ","))",
+                ]
+            )
+        }
+        goodbye()
+    }
+
+    private func goodbye() {
+        guard control.isConnected else { return stop(.success(())) }
+        let held = Array(shards.keys)
+        control.execute(Statements.release, [.uuid(boot), .int4Array(held.map { $0 })]) { _ in }
+        control.execute(Statements.forget, [.uuidArray([boot])]) { [weak self] _ in self?.stop(.success(())) }
+    }
+
+    /// Ends at once. Rows say what is known; the fleet finishes the rest.
+    func stop(_ result: Result<Void, WorkerError>) {
+        guard !isStopped else { return }
+        isStopped = true
+        http.close()
+        control.close()
+        intake.close()
+        settler.close()
+        let onStopped = onStopped
+        broker.close { onStopped(result) }
+    }
+}
+
+/// Why a worker could not start or go on. The description is for the operator and holds no secret.
+public struct WorkerError: Error, Sendable, Hashable, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// A worker's boot id as a rank: compared byte by byte.
+struct BootID: Hashable, Comparable, Sendable {
+    let bytes: [UInt8]
+    static func < (left: BootID, right: BootID) -> Bool { left.bytes.lexicographicallyPrecedes(right.bytes) }
+}
+
+/// The text form of 16 bytes, as PostgreSQL writes a uuid.
+enum UUIDText {
+    static func string(_ bytes: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for (index, byte) in bytes.enumerated() {
+            if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
+            text.append(digits[Int(byte >> 4)])
+            text.append(digits[Int(byte & 15)])
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+extension Timestamp {
+    /// The wall clock's time.
+    static var now: Timestamp {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Timestamp(microseconds: Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000)
+    }
+}
+
+/// This process.
+enum ProcessID {
+    static var own: Int32 { getpid() }
+}

@@ -1,0 +1,60 @@
+/// What a worker process is told at its start.
+public struct WorkerConfiguration: Sendable {
+    /// libpq URI or conninfo.
+    public var databaseURL: String
+    /// `amqp://` or `amqps://`.
+    public var amqpURL: String
+    /// Opens sealed tokens; nil when every line's token is a reference.
+    public var masterKey: MasterKey?
+    /// Shown in `trunkline status`.
+    public var host: String
+    /// Shown in `trunkline status`.
+    public var version: String
+    /// Calls in the air at once, preflights included; 1…4,096.
+    public var maximumCalls = 1_024
+    /// A PEM file to trust instead of the system's authorities, for the carriers' HTTPS.
+    public var certificateAuthorities: String?
+    /// Spans of time of the protocol between workers. All workers of a fleet must agree.
+    public var timing = Timing()
+
+    public init(databaseURL: String, amqpURL: String, masterKey: MasterKey?, host: String, version: String) {
+        self.databaseURL = databaseURL
+        self.amqpURL = amqpURL
+        self.masterKey = masterKey
+        self.host = host
+        self.version = version
+    }
+
+    /// Design D2 and section 3. ``init()`` has the values of the design; `isSound` says what must hold between them.
+    public struct Timing: Sendable, Hashable {
+        /// Between two raises of the own heartbeat.
+        public var heartbeat: Duration = .seconds(2)
+        /// Between two looks at the fleet, the lines and foreign attempts.
+        public var look: Duration = .milliseconds(500)
+        /// A worker whose last good renewal was sent longer ago stops acting.
+        public var actingLimit: Duration = .seconds(5)
+        /// A heartbeat that stood still for that long is a dead worker's.
+        public var silenceLimit: Duration = .seconds(7)
+        /// From before a claim was sent; the attempt's call must have ended by then.
+        public var lease: Duration = .seconds(30)
+        /// Connect time-out of a call.
+        public var connectTimeout: Duration = .seconds(5)
+        /// Total time-out of a call.
+        public var callTimeout: Duration = .seconds(15)
+        /// What a call's lease must have left beyond the total time-out when the bytes leave.
+        public var leaseMargin: Duration = .seconds(2)
+        /// How long a new owner sees a foreign attempt expired and unchanged before it takes it over.
+        public var foreignPatience: Duration = .seconds(10)
+        /// Between two looks for rows that no owner has seen (their wake-up was lost), and their least age.
+        public var sweep: Duration = .seconds(1)
+        public var sweepAge: Duration = .seconds(2)
+        /// How long SIGTERM waits for calls in the air.
+        public var drainLimit: Duration = .seconds(20)
+        public init() {}
+
+        /// Whether a woken worker can never begin a call that outlives its lease.
+        public var isSound: Bool {
+            callTimeout + leaseMargin < lease && heartbeat * 2 < actingLimit && actingLimit < silenceLimit
+        }
+    }
+}

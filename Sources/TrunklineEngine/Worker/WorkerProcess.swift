@@ -1,0 +1,61 @@
+internal import EventLoop
+public import Logging
+internal import Synchronization
+
+/// A worker with its own loop thread, for the program that runs it.
+public final class WorkerProcess: Sendable {
+    private let configuration: WorkerConfiguration
+    private let logger: Logger
+    private let loop = EventLoop(name: "worker")
+    private let worker = Mutex<LoopBound?>(nil)
+
+    /// The worker crosses threads only inside this box, and is touched only on its loop.
+    private final class LoopBound: @unchecked Sendable {
+        // Unchecked: every access is inside `loop.run`.
+        let worker: Worker
+        init(_ worker: Worker) { self.worker = worker }
+    }
+
+    public init(configuration: WorkerConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Works until ``drain()`` or ``stopNow()``, or until it finds that it cannot work.
+    ///
+    /// - Throws: ``WorkerError`` when the configuration or the database is not usable.
+    public func run() async throws {
+        guard configuration.timing.isSound else { throw WorkerError("the time-outs contradict each other") }
+        loop.start()
+        defer {
+            loop.stop()
+            loop.join()
+        }
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            loop.run { [self] in
+                do throws(WorkerError) {
+                    let worker = try Worker(configuration: configuration, loop: loop, logger: logger) { result in
+                        continuation.resume(with: result.mapError { $0 as any Error })
+                    }
+                    self.worker.withLock { $0 = LoopBound(worker) }
+                    worker.start()
+                } catch {
+                    continuation.resume(throwing: error)
+                }
+            }
+        }
+        worker.withLock { $0 = nil }
+    }
+
+    /// Stop taking, finish what is in the air within the deadline, hand back the rest. Any thread.
+    public func drain() {
+        guard let box = worker.withLock({ $0 }) else { return }
+        loop.run { box.worker.drain() }
+    }
+
+    /// Ends at once; the fleet finishes the rest. Any thread.
+    public func stopNow() {
+        guard let box = worker.withLock({ $0 }) else { return }
+        loop.run { box.worker.stop(.success(())) }
+    }
+}

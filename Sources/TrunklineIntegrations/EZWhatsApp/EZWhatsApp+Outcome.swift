@@ -1,0 +1,160 @@
+public import TrunklineCore
+
+extension EZWhatsApp {
+    /// What the answer to a send means. Decided on the status alone; the body only yields an id.
+    ///
+    /// - Parameters:
+    ///   - body: at most 64 KiB are looked into; may be cut, empty or HTML.
+    ///   - retryAfter: the raw `Retry-After` header.
+    ///   - now: the time of the answer, for a `Retry-After` that is a date.
+    ///   - stamped: whether an earlier attempt of this job may have sent.
+    public static func outcome(
+        status: Int,
+        body: [UInt8],
+        retryAfter: String? = nil,
+        now: Timestamp,
+        stamped: Bool
+    ) -> Outcome {
+        switch status {
+        case 200, 201, 202:
+            return .sent(remoteID: remoteID(in: body), note: nil)
+        case 203...299:
+            return .sent(remoteID: remoteID(in: body), note: "accepted with the unusual status \(status)")
+        case 300...399:
+            return .park(reason: .redirected)
+        case 400, 413, 415, 422:
+            return .park(reason: .messageRefused)
+        case 401:
+            return .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human))
+        case 402, 403:
+            return .laneUnhealthy(reason: .lineRefused, trouble: .hold(.human))
+        case 404, 405, 410:
+            return .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
+        case 408:
+            return .unknown(reason: .serverTimeout)
+        case 409:
+            // A person may already have the message: no answer about the line can make a further try safe.
+            return stamped ? .park(reason: .conflict) : .recheckHealth(reason: .conflict)
+        case 423:
+            return .laneUnhealthy(reason: .lineLocked, trouble: .hold(.transient))
+        case 425:
+            return .unknown(reason: .tooEarly)
+        case 429:
+            let pause = RetryAfter.pause(retryAfter, now: now)
+            return .laneUnhealthy(reason: .slowDown, trouble: .pause(for: pause))
+        case 400...499:
+            return .park(reason: .unexpectedStatus)
+        case 500...599:
+            return .unknown(reason: .serverError)
+        default:
+            // 1xx is no final answer, and nothing above 599 is HTTP: it tells nothing about the message.
+            return .unknown(reason: .unexpectedStatus)
+        }
+    }
+
+    /// What a 409 means once the line's health is known: of a line that is not sendable, the line's state; else a conflict
+    /// of the key, for a person. Where health gives no answer, the line is held and the job stays as it is.
+    public static func outcome(ofConflict health: HealthVerdict) -> Outcome {
+        switch health {
+        case .open: .park(reason: .conflict)
+        case .held(let kind, _, _): .laneUnhealthy(reason: .conflict, trouble: .hold(kind))
+        case .keepLast: .laneUnhealthy(reason: .conflict, trouble: .hold(.transient))
+        }
+    }
+
+    /// What a call without an answer means.
+    ///
+    /// - Parameters:
+    ///   - mayHaveLeft: whether a byte of the request was allowed to leave.
+    ///   - timedOut: whether the total time-out ended it; only chooses the word.
+    ///   - withdrawn: whether our own last check (lease, gate, `sendBefore`) called it off.
+    public static func outcome(failure mayHaveLeft: Bool, timedOut: Bool = false, withdrawn: Bool = false) -> Outcome {
+        if mayHaveLeft { return .unknown(reason: timedOut ? .timedOut : .connectionLost) }
+        return .retry(after: nil, reason: withdrawn ? .withdrawn : .unreachable, cause: .notSent)
+    }
+
+    /// What is kept of an answer: the status and 2 KiB of the body, in which the token cannot be, even when the answer
+    /// repeats the request's headers.
+    public static func evidence(status: Int?, body: [UInt8], failure: String? = nil, token: Token) -> Evidence {
+        let secret = Array(token.value.utf8)
+        // A secret that begins before the cut must be seen whole.
+        let window = Array(body.prefix(Evidence.maximumBodyBytes + secret.count))
+        var kept = replacing(secret, in: window, with: Array("[token]".utf8))
+        // The cut may leave the first half of a secret at the very end of what an earlier cut gave us.
+        for length in stride(from: min(secret.count - 1, kept.count), through: 4, by: -1)
+        where kept.suffix(length).elementsEqual(secret.prefix(length)) {
+            kept.removeLast(length)
+            break
+        }
+        let text = failure.map {
+            String(decoding: replacing(secret, in: Array($0.utf8), with: Array("[token]".utf8)), as: UTF8.self)
+        }
+        return Evidence(status: status, body: kept, failure: text)
+    }
+
+    private static func replacing(_ needle: [UInt8], in hay: [UInt8], with other: [UInt8]) -> [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(hay.count)
+        var i = 0
+        while i < hay.count {
+            if hay[i] == needle[0], hay[i...].starts(with: needle) {
+                out += other
+                i += needle.count
+            } else {
+                out.append(hay[i])
+                i += 1
+            }
+        }
+        return out
+    }
+
+    // MARK: The id in the answer
+
+    private static let idNames: [StaticString] = [
+        "attemptId", "sendAttemptId", "queuedId", "messageId", "message_id", "id",
+    ]
+    private static let wrappers: [StaticString] = ["message", "data", "attempt"]
+
+    /// The first id found: the known names at the top, then inside `message`, `data` and `attempt`; a number becomes text.
+    /// Nil for anything that holds none. A body that breaks off still gives the ids before the break.
+    public static func remoteID(in body: [UInt8]) -> String? {
+        var best: (rank: Int, id: String)?
+        var reader = JSONReader(body.count > maximumAnswerBytes ? Array(body.prefix(maximumAnswerBytes)) : body)
+        // The status has already decided; an unreadable body is only a missing id.
+        do throws(JSONError) {
+            try readIDs(&reader, base: 0, isTop: true, &best)
+        } catch {
+            return best?.id
+        }
+        return best?.id
+    }
+
+    private static func readIDs(
+        _ reader: inout JSONReader,
+        base: Int,
+        isTop: Bool,
+        _ best: inout (rank: Int, id: String)?
+    ) throws(JSONError) {
+        guard try reader.peek() == .object else { return }
+        try reader.beginObject()
+        var first = true
+        while let name = try reader.nextName(first: &first) {
+            let kind = try reader.peek()
+            if let index = idNames.firstIndex(where: { reader.name(name, is: $0) }), kind == .string || kind == .number
+            {
+                let text = kind == .string ? try reader.string() : try reader.number()
+                let rank = base + index
+                if isUsable(text), rank < best?.rank ?? .max { best = (rank, text) }
+            } else if isTop, kind == .object, let index = wrappers.firstIndex(where: { reader.name(name, is: $0) }) {
+                try readIDs(&reader, base: (index + 1) * idNames.count, isTop: false, &best)
+            } else {
+                try reader.skip()
+            }
+        }
+    }
+
+    /// An id is opaque but not a document: 1 to 256 bytes without control characters.
+    private static func isUsable(_ id: String) -> Bool {
+        (1...256).contains(id.utf8.count) && id.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+}

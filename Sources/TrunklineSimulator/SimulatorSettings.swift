@@ -1,0 +1,190 @@
+/// How the simulated API answers where EZWhatsApp's documentation is silent, so that no test rests on a guess.
+///
+/// Each can be set at the start and changed while running (`PUT /__sim/settings`); the name in JSON is the property's.
+public struct SimulatorSettings: Sendable, Hashable {
+    /// What a line that is not sendable answers to a send.
+    public enum Profile: String, Sendable, CaseIterable {
+        /// 202: queued all the same.
+        case queue = "A"
+        /// 409 `line_not_sendable`.
+        case conflict = "B"
+        /// 503 `line_not_sendable`.
+        case unavailable = "C"
+    }
+
+    /// The body of a 202.
+    public enum AcceptedBody: String, Sendable, CaseIterable {
+        /// `{"status":"queued","attemptId":"att_…","lineId":"…"}`
+        case status
+        /// `{"id":"att_…"}`
+        case id
+        /// `{"message":{"id":"att_…","status":"queued"}}`
+        case message
+        /// `{}`
+        case object
+        /// No byte.
+        case empty
+        /// A page of HTML.
+        case html
+        /// 70 KiB of JSON, the id at its end.
+        case large
+    }
+
+    /// How long an idempotency key is remembered.
+    public enum KeyMemory: Sendable, Hashable {
+        case forever
+        /// Not at all: every accepted request becomes a message.
+        case off
+        case seconds(Double)
+    }
+
+    /// Within what a key is unique.
+    public enum KeyScope: String, Sendable, CaseIterable {
+        case workspace
+        case line
+    }
+
+    /// Default A.
+    public var profile: Profile = .queue
+    /// Default `status`.
+    public var acceptedBody: AcceptedBody = .status
+    /// The status of a replay (same key, same bytes): 202 or 200; default 202.
+    public var replayStatus = 202
+    /// `"forever"`, `"off"` or seconds as a number; default forever.
+    public var keyMemory: KeyMemory = .forever
+    /// Default `workspace`.
+    public var keyScope: KeyScope = .workspace
+    /// Whether `POST /messages/media` works; else it answers 501. Default false.
+    public var mediaEnabled = false
+    /// Whether any token `ezw_line_X` opens a line X that comes into being with its first request. Default false.
+    public var openTokens = false
+    /// Whether a body must be announced as `application/json`, else 415. Default true.
+    public var requireContentType = true
+    /// Whether webhooks may be registered for loopback and private addresses (the real service refuses). Default false.
+    public var allowPrivateWebhooks = false
+    /// What is unusual about the webhooks that follow an accepted send.
+    public var webhooks = WebhookSwitches()
+
+    public init() {}
+
+    /// Changes one setting from a command-line word.
+    ///
+    /// - Throws: `SimulatorError` (`refused`) that names what is known.
+    public mutating func set(_ name: String, to value: String) throws(SimulatorError) {
+        let json = (try? JSON.parse(value.utf8)) ?? .string(value)
+        do {
+            try apply(.object([JSON.Member(name: name, value: json)]))
+        } catch {
+            throw SimulatorError(.refused, error.message)
+        }
+    }
+}
+
+extension SimulatorSettings {
+    /// Takes over the members of a request; all of them or, on an error, none.
+    mutating func apply(_ json: JSON) throws(ControlRefusal) {
+        var fields = try ControlFields(json, what: "setting")
+        var new = self
+        if let word = try fields.string("profile") { new.profile = try Self.choice(word, "profile") }
+        if let word = try fields.string("acceptedBody") { new.acceptedBody = try Self.choice(word, "acceptedBody") }
+        if let word = try fields.string("keyScope") { new.keyScope = try Self.choice(word, "keyScope") }
+        if let status = try fields.integer("replayStatus", in: 200...299) {
+            guard status == 200 || status == 202 else { throw .invalid("setting: 'replayStatus' is 200 or 202") }
+            new.replayStatus = status
+        }
+        if let memory = fields.value("keyMemory") {
+            switch memory {
+            case .string("forever"): new.keyMemory = .forever
+            case .string("off"): new.keyMemory = .off
+            case .integer(let seconds) where seconds > 0: new.keyMemory = .seconds(Double(seconds))
+            case .double(let seconds) where seconds > 0: new.keyMemory = .seconds(seconds)
+            default: throw .invalid("setting: 'keyMemory' is \"forever\", \"off\" or a number of seconds above 0")
+            }
+        }
+        if let value = try fields.bool("mediaEnabled") { new.mediaEnabled = value }
+        if let value = try fields.bool("openTokens") { new.openTokens = value }
+        if let value = try fields.bool("requireContentType") { new.requireContentType = value }
+        if let value = try fields.bool("allowPrivateWebhooks") { new.allowPrivateWebhooks = value }
+        if let value = fields.value("webhooks") { try new.webhooks.apply(value) }
+        try fields.refuseOthers()
+        self = new
+    }
+
+    private static func choice<Choice: CaseIterable & RawRepresentable<String>>(
+        _ word: String,
+        _ what: String
+    ) throws(ControlRefusal) -> Choice {
+        guard let choice = Choice(rawValue: word) else {
+            throw .unknown(what, word, known: Choice.allCases.map(\.rawValue))
+        }
+        return choice
+    }
+
+    func write(to writer: inout JSONWriter) {
+        writer.member("profile", profile.rawValue)
+        writer.member("acceptedBody", acceptedBody.rawValue)
+        writer.member("replayStatus", replayStatus)
+        switch keyMemory {
+        case .forever: writer.member("keyMemory", "forever")
+        case .off: writer.member("keyMemory", "off")
+        case .seconds(let seconds): writer.member("keyMemory", JSON.double(seconds))
+        }
+        writer.member("keyScope", keyScope.rawValue)
+        writer.member("mediaEnabled", mediaEnabled)
+        writer.member("openTokens", openTokens)
+        writer.member("requireContentType", requireContentType)
+        writer.member("allowPrivateWebhooks", allowPrivateWebhooks)
+        writer.object("webhooks") { webhooks.write(to: &$0) }
+    }
+}
+
+/// What can be unusual about the webhooks that follow an accepted send; everything is off by default.
+public struct WebhookSwitches: Sendable, Hashable {
+    /// One oddity.
+    public enum Switch: String, Sendable, CaseIterable {
+        /// The statuses come in the order read, delivered, sent.
+        case outOfOrder
+        /// The first status comes before the message that it is about.
+        case statusBeforeMessage
+        /// Each delivery is posted twice with the same delivery id.
+        case duplicateDeliveryId
+        /// Each event is posted a second time under a new delivery id.
+        case newDeliveryId
+        /// `X-EZW-Delivery-Id` is left out.
+        case missingHeader
+        /// `X-EZW-Line-Id` names another line.
+        case wrongLineId
+        /// No `delivered` status comes.
+        case lostStatus
+        /// The message fails: `sent`, then `failed`.
+        case failed
+        /// A status word nobody has seen comes before `read`.
+        case unknownStatusWord
+        /// No `conversationId` anywhere.
+        case noConversationId
+        /// The chat is a group.
+        case groupChat
+        /// All three statuses come in one body.
+        case severalItems
+    }
+
+    /// The switches that are on.
+    public var on: Set<Switch> = []
+
+    public init() {}
+
+    mutating func apply(_ json: JSON) throws(ControlRefusal) {
+        var fields = try ControlFields(json, what: "webhooks")
+        var new = on
+        for name in Switch.allCases {
+            guard let value = try fields.bool(name.rawValue) else { continue }
+            if value { new.insert(name) } else { new.remove(name) }
+        }
+        try fields.refuseOthers()
+        on = new
+    }
+
+    func write(to writer: inout JSONWriter) {
+        for name in Switch.allCases { writer.member(name.rawValue, on.contains(name)) }
+    }
+}

@@ -1,0 +1,89 @@
+internal import ArgumentParser
+internal import PostgresDriver
+internal import TrunklineEngine
+
+struct MigrateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate",
+        abstract: "Bring the database, and the broker if one is configured, to what this version needs.",
+        discussion: "Safe to run at any time and by several at once. Migrations run in order, each in its own transaction."
+    )
+
+    @OptionGroup var options: GlobalOptions
+
+    @Flag(help: "Print the SQL that would run, and change nothing.")
+    var dryRun = false
+
+    @Option(help: "The number of shards of a new install (default 64); refused when another is stored.")
+    var shards: Int?
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() async throws {
+        try await options.run { settings in
+            let databaseURL = try settings.databaseURL()
+            let amqpURL = settings.hasBroker ? try settings.amqpURL() : nil
+            try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline migrate") { session in
+                if dryRun {
+                    try await printPending(session)
+                } else {
+                    let report = try await Migrations.migrate(session, shards: shards)
+                    var retired: [Topology.Retired] = []
+                    if let amqpURL {
+                        retired = try await BrokerSession.withSession(url: amqpURL, connectionName: "trunkline migrate") { broker in
+                            try await broker.apply(shards: report.shards)
+                        }
+                    }
+                    try say(report, broker: amqpURL != nil, retired)
+                }
+            }
+        }
+    }
+
+    private func printPending(_ session: PostgresSession) async throws {
+        let pending = try await Migrations.pending(session)
+        if json {
+            try Output.json(Pending(pending: pending.map { Step(version: $0.version, name: $0.name, sql: $0.sql) }))
+            return
+        }
+        if pending.isEmpty { Output.note("The schema is up to date; nothing would run.") }
+        for migration in pending {
+            Output.line("-- migration \(migration.version): \(migration.name), in one transaction")
+            Output.line(migration.sql)
+        }
+    }
+
+    private func say(_ report: Migrations.Report, broker: Bool, _ retired: [Topology.Retired]) throws {
+        if json {
+            try Output.json(
+                Done(
+                    applied: report.applied.map { Step(version: $0.version, name: $0.name, sql: nil) },
+                    schemaVersion: report.version,
+                    shards: report.shards,
+                    topologyApplied: broker
+                )
+            )
+            return
+        }
+        for migration in report.applied { Output.line("applied migration \(migration.version) (\(migration.name))") }
+        Output.line("schema version \(report.version), \(report.shards) shards")
+        Output.line(broker ? "broker: exchanges and queues are in place" : "broker: not configured (TRUNKLINE_AMQP_URL), left alone")
+        TopologyCommand.say(retired)
+    }
+
+    private struct Step: Encodable {
+        let version: Int32
+        let name: String
+        let sql: String?
+    }
+
+    private struct Pending: Encodable { let pending: [Step] }
+
+    private struct Done: Encodable {
+        let applied: [Step]
+        let schemaVersion: Int32
+        let shards: Int
+        let topologyApplied: Bool
+    }
+}

@@ -1,0 +1,72 @@
+internal import Foundation
+
+/// What commands print on standard output: a table for people or one JSON document for programs.
+enum Output {
+    /// Prints `value` as one JSON document, keys sorted.
+    static func json(_ value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .iso8601
+        line(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    /// Prints rows under headers, columns padded to their widest cell; numbers stand on the right.
+    static func table(_ headers: [String], _ rows: [[String]]) {
+        let rows = rows.map { row in row.map(safe) }
+        var widths = headers.map(width)
+        for row in rows {
+            for (column, cell) in row.enumerated() where column < widths.count { widths[column] = max(widths[column], width(cell)) }
+        }
+        let isNumeric = headers.indices.map { column in
+            !rows.isEmpty && rows.allSatisfy { column < $0.count && (Double($0[column]) != nil || $0[column] == "-") }
+        }
+        func write(_ cells: [String]) {
+            var text = ""
+            for (column, cell) in cells.enumerated() {
+                let padding = String(repeating: " ", count: max(0, widths[column] - width(cell)))
+                text += isNumeric[column] ? padding + cell : cell + padding
+                if column + 1 < cells.count { text += "  " }
+            }
+            line(text.replacing(/\ +$/, with: ""))
+        }
+        write(headers)
+        rows.forEach(write)
+    }
+
+    /// Prints names and values, one per line.
+    static func facts(_ facts: [(String, String)]) {
+        let widest = facts.map { width($0.0) }.max() ?? 0
+        for (name, value) in facts {
+            line(name + String(repeating: " ", count: widest - width(name) + 2) + safe(value))
+        }
+    }
+
+    /// Prints one line.
+    static func line(_ text: String = "") {
+        FileHandle.standardOutput.write(Data((text + "\n").utf8))
+    }
+
+    /// Prints one line on standard error: what is not the command's result.
+    static func note(_ text: String) {
+        FileHandle.standardError.write(Data((text + "\n").utf8))
+    }
+
+    /// A time, readable: `2026-12-01 18:00:00Z`. `-` for none.
+    static func time(microseconds: Int64?) -> String {
+        guard let microseconds else { return "-" }
+        let date = Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
+        return date.formatted(.iso8601.year().month().day().dateTimeSeparator(.space).time(includingFractionalSeconds: false).timeZone(separator: .omitted))
+    }
+
+    /// Text of others must not steer the terminal that it is shown on.
+    private static func safe(_ text: String) -> String {
+        var out = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+            out.append(isControl ? "\u{FFFD}" : scalar)
+        }
+        return String(out)
+    }
+
+    private static func width(_ text: String) -> Int { text.count }
+}

@@ -1,0 +1,213 @@
+internal import Foundation
+internal import Logging
+internal import RabbitDriver
+internal import TrunklineEngine
+internal import Yams
+
+/// The configuration of one run: flags before environment before `trunkline.yaml`, read once.
+///
+/// | key of `trunkline.yaml` | environment | flag |
+/// | --- | --- | --- |
+/// | `databaseURL` | `TRUNKLINE_DATABASE_URL` | `--database-url` (without a password) |
+/// | `amqpURL` | `TRUNKLINE_AMQP_URL` | `--amqp-url` (without a password) |
+/// | `masterKey` | `TRUNKLINE_MASTER_KEY` | none: only `--master-key-file` |
+/// | `listen` | `TRUNKLINE_LISTEN` | of the command |
+/// | `metricsListen` | `TRUNKLINE_METRICS_LISTEN` | of the command |
+/// | `logLevel` | `TRUNKLINE_LOG_LEVEL` | `--log-level` |
+/// | `logFormat` | `TRUNKLINE_LOG_FORMAT` | `--log-format` |
+///
+/// The first three also as the path of a file: `databaseURLFile`, `TRUNKLINE_DATABASE_URL_FILE`, `--database-url-file`
+/// and so on. Nothing of them is ever printed.
+struct Settings: Sendable {
+    /// A key of the configuration.
+    enum Key: String, CaseIterable, Sendable {
+        case databaseURL, amqpURL, masterKey, listen, metricsListen, logLevel, logFormat
+
+        var variable: String {
+            switch self {
+            case .databaseURL: "TRUNKLINE_DATABASE_URL"
+            case .amqpURL: "TRUNKLINE_AMQP_URL"
+            case .masterKey: "TRUNKLINE_MASTER_KEY"
+            case .listen: "TRUNKLINE_LISTEN"
+            case .metricsListen: "TRUNKLINE_METRICS_LISTEN"
+            case .logLevel: "TRUNKLINE_LOG_LEVEL"
+            case .logFormat: "TRUNKLINE_LOG_FORMAT"
+            }
+        }
+
+        /// Whether its value is a secret or may hold one: never printed, also readable from a file.
+        var isSecret: Bool {
+            switch self {
+            case .databaseURL, .amqpURL, .masterKey: true
+            case .listen, .metricsListen, .logLevel, .logFormat: false
+            }
+        }
+    }
+
+    /// What the flags say; nil where a flag was not given.
+    struct Flags: Sendable {
+        var values: [Key: String] = [:]
+        var files: [Key: String] = [:]
+    }
+
+    enum LogFormat: String, CaseIterable, Sendable { case text, json }
+
+    private let values: [Key: String]
+    let logLevel: Logger.Level
+    let logFormat: LogFormat
+
+    /// - Parameters:
+    ///   - file: the contents of `trunkline.yaml`, nil without one.
+    ///   - readFile: reads a file named by a `…_FILE` key.
+    init(
+        flags: Flags,
+        environment: [String: String],
+        file: String?,
+        readFile: (String) throws(CommandError) -> String = Settings.contents(ofFile:)
+    ) throws(CommandError) {
+        let file = try Settings.parse(file)
+        var values: [Key: String] = [:]
+        for key in Key.allCases {
+            // Each layer is whole: a value of a higher one hides value and file of the lower ones.
+            let layers = [
+                ("the flags", flags.values[key], flags.files[key]),
+                ("the environment", environment[key.variable], environment[key.variable + "_FILE"]),
+                ("trunkline.yaml", file[key.rawValue], file[key.rawValue + "File"]),
+            ]
+            for (name, value, path) in layers {
+                let value = value.flatMap { $0.isEmpty ? nil : $0 }
+                let path = path.flatMap { $0.isEmpty ? nil : $0 }
+                if value != nil && path != nil {
+                    throw CommandError(.usage, "\(name): \(key.variable) is given as a value and as a file; give one of them")
+                }
+                if let value {
+                    values[key] = value
+                } else if let path {
+                    values[key] = try readFile(path)
+                }
+                if values[key] != nil { break }
+            }
+        }
+        self.values = values
+
+        let level = values[.logLevel] ?? "info"
+        guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
+            let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw CommandError(.usage, "\(Key.logLevel.variable) must be one of \(known)")
+        }
+        self.logLevel = logLevel
+        guard let logFormat = LogFormat(rawValue: values[.logFormat] ?? "text") else {
+            throw CommandError(.usage, "\(Key.logFormat.variable) must be text or json")
+        }
+        self.logFormat = logFormat
+        try Settings.check(listen: values[.listen], key: .listen)
+        try Settings.check(listen: values[.metricsListen], key: .metricsListen)
+    }
+
+    // MARK: Values
+
+    /// PostgreSQL's URI or connection string. Holds a password, perhaps.
+    func databaseURL() throws(CommandError) -> String {
+        try required(.databaseURL, "the database, like postgresql://user@host/database")
+    }
+
+    /// The broker's URL, checked. Holds a password, perhaps.
+    func amqpURL() throws(CommandError) -> String {
+        let url = try required(.amqpURL, "the broker, like amqps://user@host/vhost")
+        do {
+            _ = try RabbitConfiguration(url: url, connectionName: "trunkline")
+        } catch {
+            throw CommandError(.usage, "\(Key.amqpURL.variable): \(error.message)")
+        }
+        return url
+    }
+
+    /// Whether a broker is configured.
+    var hasBroker: Bool { values[.amqpURL] != nil }
+
+    /// The key under which secrets are stored; nil when none is configured.
+    func masterKey() throws(CommandError) -> MasterKey? {
+        guard let text = values[.masterKey] else { return nil }
+        do {
+            return try MasterKey(base64: text)
+        } catch {
+            throw CommandError(.usage, "\(Key.masterKey.variable): \(error.description)")
+        }
+    }
+
+    /// Where the gateway listens, `host:port`.
+    var listen: String { values[.listen] ?? "127.0.0.1:8080" }
+    /// Where a worker shows its metrics, `host:port`.
+    var metricsListen: String { values[.metricsListen] ?? "127.0.0.1:9464" }
+
+    private func required(_ key: Key, _ what: String) throws(CommandError) -> String {
+        guard let value = values[key] else {
+            throw CommandError(.usage, "\(key.variable) (or \(key.variable)_FILE) must name \(what)")
+        }
+        return value
+    }
+
+    // MARK: Reading
+
+    /// Secrets are short; a path to something else must not fill the memory.
+    private static let fileLimit = 64 << 10
+
+    /// The contents of a secret's file without the line break that editors put at its end.
+    static func contents(ofFile path: String) throws(CommandError) -> String {
+        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: fileLimit + 1) else {
+            throw CommandError(.usage, "the file \(path) cannot be read")
+        }
+        guard data.count <= fileLimit else { throw CommandError(.usage, "the file \(path) is too big for a secret") }
+        guard let text = String(data: data, encoding: .utf8) else { throw CommandError(.usage, "the file \(path) is not UTF-8") }
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard !trimmed.isEmpty else { throw CommandError(.usage, "the file \(path) is empty") }
+        return trimmed
+    }
+
+    private static func parse(_ text: String?) throws(CommandError) -> [String: String] {
+        guard let text else { return [:] }
+        let node: Node?
+        do {
+            node = try Yams.compose(yaml: text)
+        } catch {
+            // Yams quotes the line at fault, which may hold a secret: only its number is said.
+            guard case .some(let error) = error as? YamlError, let line = error.line else {
+                throw CommandError(.usage, "trunkline.yaml is not valid YAML")
+            }
+            throw CommandError(.usage, "trunkline.yaml is not valid YAML: line \(line)")
+        }
+        guard let node, node.null == nil else { return [:] }
+        guard let mapping = node.mapping else { throw CommandError(.usage, "trunkline.yaml must be a list of 'key: value'") }
+        let known = Set(Key.allCases.flatMap { $0.isSecret ? [$0.rawValue, $0.rawValue + "File"] : [$0.rawValue] })
+        var values: [String: String] = [:]
+        for (key, value) in mapping {
+            guard let key = key.string, known.contains(key) else {
+                throw CommandError(
+                    .usage,
+                    "trunkline.yaml: the key '\(key.string?.prefix(40) ?? "?")' is not known; known are \(known.sorted().joined(separator: ", "))"
+                )
+            }
+            guard let text = value.scalar?.string else { throw CommandError(.usage, "trunkline.yaml: \(key) must be text") }
+            guard values.updateValue(text, forKey: key) == nil else {
+                throw CommandError(.usage, "trunkline.yaml: \(key) is there twice")
+            }
+        }
+        return values
+    }
+
+    private static func check(listen: String?, key: Key) throws(CommandError) {
+        guard let listen else { return }
+        guard let colon = listen.lastIndex(of: ":"), colon != listen.startIndex, UInt16(listen[listen.index(after: colon)...]) != nil else {
+            throw CommandError(.usage, "\(key.variable) must be host:port")
+        }
+    }
+}
+
+extension YamlError {
+    fileprivate var line: Int? {
+        switch self {
+        case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): mark.line
+        default: nil
+        }
+    }
+}

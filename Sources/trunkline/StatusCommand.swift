@@ -1,0 +1,229 @@
+internal import ArgumentParser
+internal import Foundation
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineEngine
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Lines, gates, backlog and workers."
+    )
+
+    @OptionGroup var options: GlobalOptions
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    @Flag(help: "Print again every 2 s, until it is interrupted.")
+    var watch = false
+
+    func run() async throws {
+        try await options.run { settings in
+            let url = try settings.databaseURL()
+            guard watch else {
+                try await PostgresSession.withSession(url: url, applicationName: "trunkline status") { session in
+                    try await Migrations.requireCurrent(session)
+                    try show(try await FleetStatus.read(session))
+                }
+                return
+            }
+            try await repeatedly(url)
+        }
+    }
+
+    /// Goes on through a database that is away for a while: that is when one watches.
+    private func repeatedly(_ url: String) async throws {
+        var session: PostgresSession?
+        while true {
+            do {
+                let current: PostgresSession
+                if let session {
+                    current = session
+                } else {
+                    current = try await PostgresSession.open(url: url, applicationName: "trunkline status")
+                    session = current
+                    try await Migrations.requireCurrent(current)
+                }
+                let status = try await FleetStatus.read(current)
+                if !json, isatty(STDOUT_FILENO) == 1 { FileHandle.standardOutput.write(Data("\u{1B}[H\u{1B}[2J".utf8)) }
+                try show(status)
+            } catch let error as PostgresError where error.isRetriable {
+                await session?.close()
+                session = nil
+                Output.note("trunkline: " + CommandError(error).message + "; trying again")
+            }
+            try await Task.sleep(for: .seconds(2))
+        }
+    }
+
+    private func show(_ status: FleetStatus) throws {
+        if json {
+            try Output.json(Document(status))
+            return
+        }
+        Output.table(
+            [
+                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "SCHEDULED", "SENDING", "UNKNOWN", "PARKED",
+                "SENT TODAY", "OLDEST",
+            ],
+            status.lines.map { line in
+                func count(_ states: String...) -> Int64 { states.reduce(0) { $0 + (line.backlog[$1] ?? 0) } }
+                return [
+                    line.id, line.workspace, line.holdReason.map { "held: " + $0.prefix(30) } ?? "-", Self.gate(line),
+                    Self.pace(line.pace), String(line.unfinished), String(count("accepted", "waiting") - line.scheduled),
+                    String(line.scheduled), String(count("sending")), String(count("unknown")), String(count("parked")),
+                    String(line.sentToday), line.oldestWaiting.map(Self.span) ?? "-",
+                ]
+            }
+        )
+        Output.line()
+        if status.workers.isEmpty {
+            Output.line("no worker has ever registered: start one with 'trunkline worker'")
+        } else {
+            Output.table(
+                ["WORKER", "PROCESS", "VERSION", "HEARTBEAT", "SHARDS", "BROKER", "STATE"],
+                status.workers.map { worker in
+                    [
+                        worker.host, String(worker.pid), worker.version, Self.span(worker.heartbeatAge) + " ago",
+                        String(worker.shards), worker.isBrokerConnected ? "connected" : "away",
+                        !worker.isAlive ? "silent" : worker.isStopping ? "stopping" : "alive",
+                    ]
+                }
+            )
+        }
+        Output.line()
+        let backlog = status.backlog.filter { $0.value > 0 }.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+        Output.line(
+            "\(status.lines.count) lines, \(status.sentToday) sent today, unfinished: "
+                + (backlog.isEmpty ? "none" : backlog.joined(separator: ", "))
+        )
+        if status.shardsWithoutOwner > 0 {
+            Output.line("\(status.shardsWithoutOwner) of \(status.shards) shards have no live worker: their lines wait")
+        }
+        if status.refusalsToday > 0 {
+            Output.line("\(status.refusalsToday) refusals in the last 24 hours: see 'trunkline refusals list'")
+        }
+    }
+
+    private static func gate(_ line: FleetStatus.Line) -> String {
+        guard line.isOwned else { return "no worker" }
+        if line.pausedUntil != nil { return "paused" }
+        guard let reason = line.gateReason, line.gate != "open" else { return line.gate }
+        return "\(line.gate) (\(reason))"
+    }
+
+    static func pace(_ pace: Pace) -> String {
+        guard !pace.isUnlimited else { return "unlimited" }
+        return "1/" + span(pace.interval).filter { $0 != " " }
+    }
+
+    /// `1.5 s`, `3 min`, `2 h`, `5 d`.
+    static func span(_ duration: Duration) -> String {
+        let milliseconds = duration.components.seconds * 1_000 + duration.components.attoseconds / 1_000_000_000_000_000
+        switch milliseconds {
+        case ..<1_000: return "\(milliseconds) ms"
+        case ..<10_000 where milliseconds % 1_000 >= 100: return "\(milliseconds / 1_000).\(milliseconds / 100 % 10) s"
+        case ..<120_000: return "\(milliseconds / 1_000) s"
+        case ..<7_200_000: return "\(milliseconds / 60_000) min"
+        case ..<172_800_000: return "\(milliseconds / 3_600_000) h"
+        default: return "\(milliseconds / 86_400_000) d"
+        }
+    }
+
+    // MARK: JSON
+
+    private struct Document: Encodable {
+        struct Line: Encodable {
+            let id: String
+            let workspace: String
+            let holdReason: String?
+            let heldSince: String?
+            let heldUntil: String?
+            let gate: String
+            let gateReason: String?
+            let gateSince: String?
+            let paceMilliseconds: Int64
+            let concurrency: Int
+            let recipientGapMilliseconds: Int64
+            let pausedUntil: String?
+            let shard: Int
+            let owned: Bool
+            let backlog: [String: Int64]
+            let scheduled: Int64
+            let sentToday: Int64
+            let oldestWaitingMilliseconds: Int64?
+        }
+
+        struct Worker: Encodable {
+            let boot: String
+            let host: String
+            let pid: Int32
+            let version: String
+            let startedAt: String
+            let heartbeatAgeMilliseconds: Int64
+            let shards: Int64
+            let brokerConnected: Bool
+            let stopping: Bool
+            let alive: Bool
+        }
+
+        let readAt: String
+        let lines: [Line]
+        let workers: [Worker]
+        let shards: Int
+        let shardsWithoutOwner: Int
+        let backlog: [String: Int64]
+        let sentToday: Int64
+        let refusalsToday: Int64
+
+        init(_ status: FleetStatus) {
+            readAt = status.readAt.rfc3339
+            lines = status.lines.map { line in
+                Line(
+                    id: line.id,
+                    workspace: line.workspace,
+                    holdReason: line.holdReason,
+                    heldSince: line.heldSince?.rfc3339,
+                    heldUntil: line.heldUntil?.rfc3339,
+                    gate: line.gate,
+                    gateReason: line.gateReason,
+                    gateSince: line.gateSince?.rfc3339,
+                    paceMilliseconds: line.pace.interval.milliseconds,
+                    concurrency: line.pace.concurrency,
+                    recipientGapMilliseconds: line.pace.recipientGap.milliseconds,
+                    pausedUntil: line.pausedUntil?.rfc3339,
+                    shard: line.shard,
+                    owned: line.isOwned,
+                    backlog: line.backlog,
+                    scheduled: line.scheduled,
+                    sentToday: line.sentToday,
+                    oldestWaitingMilliseconds: line.oldestWaiting?.milliseconds
+                )
+            }
+            workers = status.workers.map { worker in
+                Worker(
+                    boot: worker.boot,
+                    host: worker.host,
+                    pid: worker.pid,
+                    version: worker.version,
+                    startedAt: worker.startedAt.rfc3339,
+                    heartbeatAgeMilliseconds: worker.heartbeatAge.milliseconds,
+                    shards: worker.shards,
+                    brokerConnected: worker.isBrokerConnected,
+                    stopping: worker.isStopping,
+                    alive: worker.isAlive
+                )
+            }
+            shards = status.shards
+            shardsWithoutOwner = status.shardsWithoutOwner
+            backlog = status.backlog
+            sentToday = status.sentToday
+            refusalsToday = status.refusalsToday
+        }
+    }
+}
+
+extension Duration {
+    fileprivate var milliseconds: Int64 { components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000 }
+}

@@ -1,0 +1,76 @@
+internal import ArgumentParser
+internal import Foundation
+
+/// The program's name, version and subcommands, and how each way of ending becomes an exit code.
+@main
+struct Trunkline: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "trunkline",
+        abstract: "Sends WhatsApp notices through EZWhatsApp lines: never lost, never twice.",
+        discussion: """
+            Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused by policy or validation, \
+            4 broker or database unreachable.
+            """,
+        version: Version.current,
+        subcommands: [
+            MigrateCommand.self, TopologyCommand.self, LineCommand.self, WorkerCommand.self, EnqueueCommand.self,
+            SendCommand.self,
+            StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
+            SimulateCommand.self, VersionCommand.self,
+        ]
+    )
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            Foundation.exit(end(error))
+        }
+    }
+
+    /// Says why the program ends, and with what code.
+    private static func end(_ error: any Error) -> Int32 {
+        switch error {
+        case let error as CommandError:
+            if !error.message.isEmpty { Output.note("trunkline: " + error.message) }
+            return error.exit.rawValue
+        case let code as ExitCode:
+            return code.rawValue
+        default:
+            // Help and version are asked for by an error too, and end well.
+            switch exitCode(for: error) {
+            case .success:
+                Output.line(fullMessage(for: error))
+                return 0
+            case .validationFailure:
+                Output.note(fullMessage(for: error))
+                return CommandError.Exit.usage.rawValue
+            default:
+                let error = CommandError(error)
+                Output.note("trunkline: " + error.message)
+                return error.exit.rawValue
+            }
+        }
+    }
+}
+
+/// The program's version.
+enum Version {
+    static let current = "0.1.0"
+}
+
+struct VersionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the program's version.")
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() async throws {
+        if json { try Output.json(["version": Version.current]) } else { Output.line("trunkline " + Version.current) }
+    }
+}

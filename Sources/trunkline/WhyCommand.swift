@@ -1,0 +1,139 @@
+internal import ArgumentParser
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineEngine
+
+struct WhyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "why",
+        abstract: "What state a notice is in, since when, why, and what releases it."
+    )
+
+    @OptionGroup var options: GlobalOptions
+
+    @Argument(help: ArgumentHelp("The job's number or the notice's key.", valueName: "id|key"))
+    var name: String
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() async throws {
+        try await options.run { settings in
+            let url = try settings.databaseURL()
+            let stories = try await PostgresSession.withSession(url: url, applicationName: "trunkline why") { session in
+                try await Migrations.requireCurrent(session)
+                return try await session.jobStories(name)
+            }
+            guard !stories.isEmpty else {
+                throw CommandError(
+                    .failed,
+                    "no job has this number or key; input that was refused is in 'trunkline refusals list', and a notice that "
+                        + "only the broker has is not known here yet"
+                )
+            }
+            if json {
+                try Output.json(stories.map(Document.init))
+                return
+            }
+            for (index, story) in stories.enumerated() {
+                if index > 0 { Output.line() }
+                say(story)
+            }
+        }
+    }
+
+    private func say(_ story: JobStory) {
+        Output.line(story.sentence)
+        Output.line()
+        var facts: [(String, String)] = [("job", story.id.description)]
+        if let key = story.key { facts.append(("key", key)) }
+        facts.append(("line", story.lane.name))
+        if let recipient = story.recipient { facts.append(("to", recipient)) }
+        if let purpose = story.purpose { facts.append(("purpose", purpose)) }
+        facts.append(("state", story.state))
+        if let acceptedAt = story.acceptedAt { facts.append(("accepted", Output.time(microseconds: acceptedAt.microseconds))) }
+        if let endedAt = story.endedAt { facts.append(("ended", Output.time(microseconds: endedAt.microseconds))) }
+        if let sendBefore = story.sendBefore { facts.append(("send before", Output.time(microseconds: sendBefore.microseconds))) }
+        if story.attempt > 0 { facts.append(("attempts", "\(story.attempt), of which \(story.tries) count as tries")) }
+        if let remoteID = story.remoteID { facts.append(("id of the API", remoteID)) }
+        Output.facts(facts)
+        AttemptTable.print(story.attempts)
+    }
+
+    private struct Document: Encodable {
+        let job: String
+        let sentence: String
+        let key: String?
+        let line: String
+        let to: String?
+        let purpose: String?
+        let state: String
+        let reason: String?
+        let acceptedAt: String?
+        let endedAt: String?
+        let dueAt: String?
+        let sendBefore: String?
+        let attempt: Int32
+        let tries: Int32
+        let maybeSentSince: String?
+        let remoteId: String?
+        let attempts: [AttemptTable.Document]
+
+        init(_ story: JobStory) {
+            job = story.id.description
+            sentence = story.sentence
+            key = story.key
+            line = story.lane.name
+            to = story.recipient
+            purpose = story.purpose
+            state = story.state
+            reason = story.reason
+            acceptedAt = story.acceptedAt?.rfc3339
+            endedAt = story.endedAt?.rfc3339
+            dueAt = story.dueAt?.rfc3339
+            sendBefore = story.sendBefore?.rfc3339
+            attempt = story.attempt
+            tries = story.tries
+            maybeSentSince = story.maybeSentSince?.rfc3339
+            remoteId = story.remoteID
+            attempts = story.attempts.map(AttemptTable.Document.init)
+        }
+    }
+}
+
+/// Attempts as they are shown.
+enum AttemptTable {
+    struct Document: Encodable {
+        let number: Int32
+        let startedAt: String
+        let endedAt: String
+        let outcome: String
+        let reason: String?
+        let status: Int32?
+
+        init(_ attempt: JobStory.Attempt) {
+            number = attempt.number
+            startedAt = attempt.startedAt.rfc3339
+            endedAt = attempt.endedAt.rfc3339
+            outcome = attempt.outcome
+            reason = attempt.reason
+            status = attempt.status
+        }
+    }
+
+    static func print(_ attempts: [JobStory.Attempt]) {
+        guard !attempts.isEmpty else { return }
+        Output.line()
+        Output.table(
+            ["ATTEMPT", "BEGAN", "ENDED", "OUTCOME", "STATUS", "REASON"],
+            attempts.map { attempt in
+                [
+                    String(attempt.number), Output.time(microseconds: attempt.startedAt.microseconds),
+                    Output.time(microseconds: attempt.endedAt.microseconds), attempt.outcome,
+                    attempt.status.map { String($0) } ?? "-",
+                    attempt.reason.map { JobStory.words(forReason: $0) } ?? "-",
+                ]
+            }
+        )
+    }
+}

@@ -1,0 +1,113 @@
+internal import ArgumentParser
+internal import Dispatch
+internal import Foundation
+internal import Logging
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineEngine
+
+struct WorkerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "worker",
+        abstract: "Send: take jobs from the broker, pace them per line, call EZWhatsApp, record what came of it.",
+        discussion: """
+            Runs until SIGTERM or SIGINT: then it takes nothing new, finishes the calls in the air, hands the rest to the \
+            other workers and exits 0. A second signal ends it at once; the fleet finishes what it had.
+            """
+    )
+
+    @OptionGroup var options: GlobalOptions
+
+    @Option(help: ArgumentHelp("Where the metrics are shown; default 127.0.0.1:9464.", valueName: "host:port"))
+    var metricsListen: String?
+
+    @Option(help: "Calls in the air at once, 1 to 4096.")
+    var maximumCalls: Int?
+
+    @Option(help: ArgumentHelp("PEM file of authorities to trust instead of the system's, for the lines' HTTPS.", valueName: "file"))
+    var caFile: String?
+
+    func validate() throws {
+        if let maximumCalls, !(1...4_096).contains(maximumCalls) {
+            throw ValidationError("--maximum-calls must be 1 to 4096")
+        }
+    }
+
+    func run() async throws {
+        try await options.run(overrides: [.metricsListen: metricsListen]) { settings in
+            let logger = Logger(label: "trunkline.worker")
+            try await Self.checkGround(databaseURL: try settings.databaseURL(), amqpURL: try settings.amqpURL(), logger)
+            var configuration = WorkerConfiguration(
+                databaseURL: try settings.databaseURL(),
+                amqpURL: try settings.amqpURL(),
+                masterKey: try settings.masterKey(),
+                host: Self.hostName(),
+                version: Version.current
+            )
+            if let maximumCalls { configuration.maximumCalls = maximumCalls }
+            configuration.certificateAuthorities = caFile
+            let process = WorkerProcess(configuration: configuration, logger: logger)
+            let signals = StopSignals { isFirst in
+                if isFirst { process.drain() } else { process.stopNow() }
+            }
+            try await process.run()
+            withExtendedLifetime(signals) {}
+        }
+    }
+
+    /// Schema and queues must be as this program needs them. A broker that is away stops nothing: a worker sends what
+    /// PostgreSQL has and connects when it is back.
+    private static func checkGround(databaseURL: String, amqpURL: String, _ logger: Logger) async throws {
+        let shards = try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline worker") { session in
+            try await Migrations.requireCurrent(session)
+            return try await Install.shards(session)
+        }
+        do {
+            try await BrokerSession.withSession(url: amqpURL, connectionName: "trunkline worker check") { broker in
+                try await broker.check(shards: shards)
+            }
+        } catch let error as RabbitError where error.isConnectionLost || error.code == .timedOut {
+            logger.warning("the broker cannot be reached; its queues are not checked", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private static func hostName() -> String {
+        // Not ProcessInfo's, which may ask a name server.
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}
+
+/// Calls back for SIGTERM and SIGINT instead of dying of them, for as long as it lives.
+private final class StopSignals {
+    private let sources: [any DispatchSourceSignal]
+
+    /// - Parameter onStop: on a queue of its own; true for the first signal, false for every later one.
+    init(onStop: @escaping @Sendable (Bool) -> Void) {
+        let queue = DispatchQueue(label: "trunkline.signals")
+        let counter = Counter()
+        sources = [SIGTERM, SIGINT].map { number in
+            // Else the signal still ends the process before anybody is told.
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+            source.setEventHandler { onStop(counter.isFirst()) }
+            source.resume()
+            return source
+        }
+    }
+
+    deinit {
+        for source in sources { source.cancel() }
+    }
+
+    private final class Counter: @unchecked Sendable {
+        // Unchecked: only the serial queue above touches it.
+        private var count = 0
+
+        func isFirst() -> Bool {
+            count += 1
+            return count == 1
+        }
+    }
+}

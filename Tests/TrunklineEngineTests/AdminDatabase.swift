@@ -1,0 +1,125 @@
+import PostgresDriver
+import TrunklineCore
+import TrunklineEngine
+
+/// A migrated database of its own for tests of accept, check and status: two lines of one workspace, one of another.
+struct AdminDatabase {
+    let url: String
+    let session: PostgresSession
+
+    static func with<R>(_ body: (AdminDatabase) async throws -> R) async throws -> R {
+        try await TestServers.withDatabase { url in
+            try await PostgresSession.withSession(url: url, applicationName: "tests") { session in
+                _ = try await Migrations.migrate(session, shards: 16)
+                let database = AdminDatabase(url: url, session: session)
+                try await database.addLine("acme-1", workspace: "acme")
+                try await database.addLine("acme-2", workspace: "acme")
+                try await database.addLine("other-1", workspace: "other")
+                return try await body(database)
+            }
+        }
+    }
+
+    /// Straight into the tables: these tests are not about making lines.
+    func addLine(_ id: String, workspace: String) async throws {
+        let hash = Int64(shard(ofLane: "line:" + id, of: 1 << 32))
+        try await session.query(
+            """
+            with lane as (insert into trunkline.lanes (name, shard_hash) values ('line:' || $1, $3) returning number),
+            scope as (
+                insert into trunkline.scopes (name) values ('workspace:' || $2)
+                on conflict (name) do update set name = excluded.name returning number
+            ), state as (insert into trunkline.lane_state (lane) select number from lane)
+            insert into trunkline.lines (id, lane, scope, workspace, base_url, token_reference, token_hint)
+            select $1, lane.number, scope.number, $2, 'http://127.0.0.1:1', 'env:TOKEN', '' from lane, scope
+            """,
+            [.text(id), .text(workspace), .int8(hash)]
+        )
+    }
+
+    func acceptor(wakes: WakeSender? = nil) -> Acceptor {
+        Acceptor(configuration: .init(databaseURL: url, applicationName: "tests"), wakes: wakes)
+    }
+
+    func accept(_ jobs: [SendJob]) async throws -> [AcceptVerdict] {
+        let acceptor = acceptor()
+        let verdicts = try await acceptor.accept(jobs)
+        await acceptor.close()
+        return verdicts
+    }
+
+    func count(_ table: String) async throws -> Int64 {
+        try await session.query("select count(*) from trunkline.\(table)").int8(0, 0) ?? -1
+    }
+
+    /// Does what an owner does, with a worker that owns every shard: adopt, claim, settle.
+    func run(_ jobs: [JobID], outcome: String = "sent", reason: String? = nil, mayHaveLeft: Bool = false) async throws {
+        let boot = Array(repeating: UInt8(7), count: 16)
+        try await session.query("update trunkline.shards set owner = $1, fence = 1", [.uuid(boot)])
+        let shards: [Int32?] = (0..<16).map { $0 }
+        let fences = [Int64?](repeating: 1, count: 16)
+        let owner: [PostgresParameter] = [.uuid(boot), .int4(16), .int4Array(shards), .int8Array(fences)]
+        try await session.query("select * from trunkline.adopt($1, $2, $3, $4, 0, 100000)", owner)
+        try await session.query("update trunkline.jobs set due_at = now() where id = any ($1)", [.int8Array(jobs.map(\.value))])
+        let claimed = try await session.query(
+            "select job, verdict, attempt from trunkline.claim($1, $2, $3, $4, 30000, $5, '{}', '{}')",
+            owner + [.int8Array(jobs.map(\.value))]
+        )
+        var ids: [Int64?] = []
+        var attempts: [Int32?] = []
+        for row in 0..<claimed.count where claimed.text(row, 1) == "claimed" {
+            ids.append(claimed.int8(row, 0))
+            attempts.append(claimed.int4(row, 2))
+        }
+        let none = [String?](repeating: nil, count: ids.count)
+        guard outcome != "none" else { return }
+        try await session.query(
+            "select * from trunkline.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            [
+                .uuid(boot), .int8Array(ids), .int4Array(attempts), .textArray(ids.map { _ in outcome }),
+                .textArray(ids.map { _ in reason }), .int4Array(ids.map { _ in 0 }), .boolArray(ids.map { _ in mayHaveLeft }),
+                .textArray(none), .int4Array(ids.map { _ in 200 }), .textArray(none),
+            ]
+        )
+    }
+}
+
+/// A notice for tests; the number makes it unlike others.
+func notice(
+    _ number: Int,
+    line: String = "acme-1",
+    body: String = "Your order is ready.",
+    button: Button? = nil,
+    sendBefore: Timestamp? = nil,
+    notBefore: Timestamp? = nil
+) throws -> SendJob {
+    let digits = String(1_000_000 + number)
+    return try SendJob(
+        line: LineID(line),
+        key: IdempotencyKey("order:acme.\(number):ready"),
+        to: PhoneNumber("+97250" + digits),
+        body: body,
+        button: button,
+        purpose: .order,
+        notBefore: notBefore,
+        sendBefore: sendBefore,
+        tags: ["order": String(number)]
+    )
+}
+
+extension AcceptVerdict {
+    var job: JobID? {
+        switch self {
+        case .new(let id), .repeat(let id, _, _), .conflict(let id, _): id
+        case .unknownLine, .removedLine, .refused: nil
+        }
+    }
+    var isNew: Bool {
+        if case .new = self { return true }
+        return false
+    }
+    var isRepeat: Bool {
+        if case .repeat = self { return true }
+        return false
+    }
+}

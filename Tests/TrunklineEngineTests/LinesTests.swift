@@ -1,0 +1,219 @@
+import Foundation
+import PostgresDriver
+import Testing
+import TrunklineCore
+import TrunklineEngine
+import TrunklineIntegrations
+
+@Suite struct LinesTests {
+    private static func key(_ first: UInt8 = 0) throws -> MasterKey {
+        try MasterKey(base64: Data((0..<32).map { UInt8($0) + first }).base64EncodedString())
+    }
+
+    private static func withInstall<R>(_ body: (PostgresSession) async throws -> R) async throws -> R {
+        try await TestServers.withSession { session in
+            _ = try await Migrations.migrate(session, shards: 4)
+            return try await body(session)
+        }
+    }
+
+    @discardableResult
+    private static func add(
+        _ id: String,
+        to session: PostgresSession,
+        workspace: String = "acme",
+        token: LineToken? = nil,
+        pace: Pace = .standard
+    ) async throws -> Line {
+        try await session.addLine(
+            LineID(id),
+            workspace: WorkspaceID(workspace),
+            baseURL: EZWhatsApp.BaseURL("https://api.example/api/v1/"),
+            token: token ?? .sealed(EZWhatsApp.Token("ezw_line_secret_1234"), key()),
+            pace: pace
+        )
+    }
+
+    private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession) async throws {
+        try await session.query(
+            """
+            insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, state, reason)
+            values ($1, $2, 1, 'k', decode(repeat('00', 16), 'hex'), 1, '+1', '', 'order', $3, 'r')
+            """,
+            [.int8(id), .int4(lane), .text(state)]
+        )
+    }
+
+    @Test func aLineComesWithLaneScopeAndState() async throws {
+        try await Self.withInstall { session in
+            let line = try await Self.add("il", to: session)
+            #expect(line.id.value == "il" && line.workspace.value == "acme")
+            #expect(line.baseURL == "https://api.example/api/v1")
+            #expect(line.tokenHint == "…1234" && line.tokenPlace == .sealed(keyVersion: 1))
+            #expect(line.pace == .standard && line.hold == nil && line.gate == "unknown" && line.removedAt == nil)
+            let rows = try await session.query(
+                """
+                select n.name, n.shard_hash, c.name, (select count(*) from trunkline.lane_state s where s.lane = n.number)
+                from trunkline.lines l join trunkline.lanes n on n.number = l.lane join trunkline.scopes c on c.number = l.scope
+                """
+            )
+            // zlib.crc32(b"line:il")
+            #expect(rows.text(0, 0) == "line:il" && rows.int8(0, 1) == 0x0DBC_F4BB)
+            #expect(rows.text(0, 2) == "workspace:acme" && rows.int8(0, 3) == 1)
+        }
+    }
+
+    @Test func theTokenIsStoredSealedAndOpensForItsLineOnly() async throws {
+        try await Self.withInstall { session in
+            let (first, second) = (try LineID("a"), try LineID("b"))
+            try await Self.add("a", to: session)
+            try await Self.add("b", to: session, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
+            #expect(try await session.token(of: first, masterKey: Self.key()).value == "ezw_line_secret_1234")
+
+            let stored = try await session.query("select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'")
+            #expect(stored.text(0, 1)?.contains("secret") == false)
+            #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("secret") == false)
+
+            await #expect(throws: MasterKeyError.doesNotOpen) { try await session.token(of: first, masterKey: Self.key(1)) }
+            await #expect(throws: LineTokenError.needsMasterKey) { try await session.token(of: first, masterKey: nil) }
+            // A row copied onto another line opens nothing.
+            try await session.query("update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'")
+            await #expect(throws: MasterKeyError.doesNotOpen) { try await session.token(of: second, masterKey: Self.key()) }
+            try await session.query("update trunkline.lines set token_key_version = 2")
+            await #expect(throws: LineTokenError.unknownKeyVersion(2)) { try await session.token(of: first, masterKey: Self.key()) }
+        }
+    }
+
+    @Test func aReferenceIsStoredInPlaceOfTheToken() async throws {
+        try await Self.withInstall { session in
+            let path = FileManager.default.temporaryDirectory.appending(path: "token-" + TestServers.random()).path
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            try Data("ezw_line_from_file\n".utf8).write(to: URL(filePath: path))
+            let reference = try SecretReference("file:" + path)
+            let line = try await Self.add("a", to: session, token: .reference(reference, current: nil))
+            #expect(line.tokenPlace == .reference(reference) && line.tokenHint == "")
+            #expect(try await session.token(of: line.id, masterKey: nil).value == "ezw_line_from_file")
+        }
+    }
+
+    @Test func anIDBelongsToOneWorkspaceForEver() async throws {
+        try await Self.withInstall { session in
+            let id = try LineID("a")
+            try await Self.add("a", to: session)
+            await #expect(throws: LineError.exists(id)) { try await Self.add("a", to: session) }
+            await #expect(throws: LineError.ofAnotherWorkspace(id)) { try await Self.add("a", to: session, workspace: "other") }
+            _ = try await session.removeLine(id)
+            await #expect(throws: LineError.ofAnotherWorkspace(id)) { try await Self.add("a", to: session, workspace: "other") }
+            // What was refused left nothing behind.
+            let scopes = try await session.query("select count(*) from trunkline.scopes")
+            #expect(scopes.int8(0, 0) == 1)
+
+            let lane = try await session.line(id).lane
+            let back = try await Self.add("a", to: session, pace: Pace(interval: .zero, concurrency: 16, recipientGap: .zero))
+            #expect(back.removedAt == nil && back.lane == lane && back.pace.isUnlimited)
+        }
+    }
+
+    @Test func listsByWorkspaceAndCountsJobs() async throws {
+        try await Self.withInstall { session in
+            let line = try await Self.add("b", to: session)
+            try await Self.add("a", to: session)
+            try await Self.add("c", to: session, workspace: "other")
+            try await Self.addJob(1, lane: line.lane, to: session)
+            try await Self.addJob(2, lane: line.lane, state: "parked", to: session)
+            try await Self.addJob(3, lane: line.lane, to: session)
+            #expect(try await session.allLines().map(\.id.value) == ["a", "b", "c"])
+            let ours = try await session.allLines(workspace: WorkspaceID("acme"))
+            #expect(ours.map(\.id.value) == ["a", "b"])
+            #expect(ours.map(\.unfinished) == [[:], ["accepted": 2, "parked": 1]])
+            _ = try await session.removeLine(LineID("a"))
+            #expect(try await session.allLines().map(\.id.value) == ["b", "c"])
+            #expect(try await session.allLines(withRemoved: true).map(\.id.value) == ["a", "b", "c"])
+        }
+    }
+
+    @Test func aLineWithUnfinishedJobsStays() async throws {
+        try await Self.withInstall { session in
+            let line = try await Self.add("a", to: session)
+            try await Self.addJob(1, lane: line.lane, state: "parked", to: session)
+            await #expect(throws: LineError.unfinishedJobs(line.id, count: 1)) { try await session.removeLine(line.id) }
+            try await session.query("delete from trunkline.jobs")
+            #expect(try await session.removeLine(line.id).removedAt != nil)
+            await #expect(throws: LineError.removed(line.id)) { try await session.removeLine(line.id) }
+            await #expect(throws: LineError.removed(line.id)) { try await session.holdLine(line.id, reason: "x", until: nil) }
+            let unknown = try LineID("nobody")
+            await #expect(throws: LineError.unknown(unknown)) { try await session.line(unknown) }
+            await #expect(throws: LineError.unknown(unknown)) { try await session.resumeLine(unknown) }
+        }
+    }
+
+    @Test func holdsAndResumes() async throws {
+        try await Self.withInstall { session in
+            let line = try await Self.add("a", to: session)
+            let held = try await session.holdLine(line.id, reason: "number changed", until: nil)
+            #expect(held.hold?.reason == "number changed" && held.hold?.until == nil && held.isHeld(at: held.readAt))
+
+            let until = held.readAt + .seconds(3_600)
+            let longer = try await session.holdLine(line.id, reason: "again", until: until)
+            #expect(longer.hold?.until == until)
+            #expect(longer.isHeld(at: until - .seconds(1)) && !longer.isHeld(at: until))
+
+            await #expect(throws: LineError.holdIsOver) {
+                try await session.holdLine(line.id, reason: "late", until: held.readAt - .seconds(1))
+            }
+            await #expect(throws: LineError.holdTooLong) {
+                try await session.holdLine(line.id, reason: "long", until: held.readAt + .seconds(400 * 86_400))
+            }
+            for reason in ["", "  ", "two\nlines", String(repeating: "x", count: 201)] {
+                await #expect(throws: LineError.holdWithoutReason) {
+                    try await session.holdLine(line.id, reason: reason, until: nil)
+                }
+            }
+            #expect(try await session.line(line.id).hold?.reason == "again")
+            #expect(try await session.resumeLine(line.id).hold == nil)
+            #expect(try await session.resumeLine(line.id).hold == nil)
+        }
+    }
+
+    @Test func everyChangeRaisesTheRevision() async throws {
+        try await Self.withInstall { session in
+            func revision() async throws -> Int64 {
+                try await session.query("select revision from trunkline.lines where id = 'a'").int8(0, 0) ?? 0
+            }
+            let line = try await Self.add("a", to: session)
+            var last = try await revision()
+            _ = try await session.holdLine(line.id, reason: "x", until: nil)
+            for change in [
+                LineChanges(pace: PaceChange(interval: .seconds(1))),
+                LineChanges(baseURL: try EZWhatsApp.BaseURL("http://127.0.0.1:3010/api/v1")),
+                LineChanges(token: .sealed(try EZWhatsApp.Token("ezw_line_rotated_9999"), try Self.key())),
+            ] {
+                _ = try await session.changeLine(line.id, change)
+                let now = try await revision()
+                #expect(now > last)
+                last = now
+            }
+            let changed = try await session.line(line.id)
+            #expect(changed.pace == Pace(interval: .seconds(1), concurrency: 1, recipientGap: .seconds(10)))
+            #expect(changed.baseURL == "http://127.0.0.1:3010/api/v1" && changed.tokenHint == "…9999")
+            #expect(changed.hold?.reason == "x")
+            #expect(try await session.token(of: line.id, masterKey: Self.key()).value == "ezw_line_rotated_9999")
+        }
+    }
+
+    @Test func unlimitedBringsItsOwnDefaultsUnlessTold() throws {
+        let unlimited = try PaceChange(interval: .zero).applied(to: .standard)
+        #expect(unlimited == Pace(interval: .zero, concurrency: 16, recipientGap: .zero))
+        #expect(
+            try PaceChange(interval: .zero, concurrency: 4, recipientGap: .seconds(1)).applied(to: .standard)
+                == Pace(interval: .zero, concurrency: 4, recipientGap: .seconds(1))
+        )
+        #expect(try PaceChange(interval: .seconds(3)).applied(to: unlimited) == .standard)
+        // A pace that stays of its kind leaves the rest alone.
+        let own = Pace(interval: .seconds(3), concurrency: 2, recipientGap: .seconds(5))
+        #expect(try PaceChange(interval: .seconds(1)).applied(to: own) == Pace(interval: .seconds(1), concurrency: 2, recipientGap: .seconds(5)))
+        #expect(try PaceChange(recipientGap: .zero).applied(to: own) == Pace(interval: .seconds(3), concurrency: 2, recipientGap: .zero))
+        #expect(throws: Refusal.self) { try PaceChange(concurrency: 0).applied(to: .standard) }
+        #expect(throws: Refusal.self) { try PaceChange(concurrency: 257).applied(to: .standard) }
+    }
+}

@@ -1,0 +1,799 @@
+-- Trunkline's first schema. Applied by `trunkline migrate` in one transaction, under a lock.
+--
+-- For the operator: everything lives in the schema "trunkline"; nothing outside it is touched. Only `jobs` is hot. The
+-- ledger is never pruned; `finished` and `attempts` are day partitions that retention may drop.
+--
+-- Lock order of every transaction: shards (fence), inbox, ledger, jobs, lane_state, attempts, finished.
+
+create schema if not exists trunkline;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Who and where
+
+create table trunkline.settings (
+    name  text collate "C" primary key,
+    value text not null
+);
+comment on table trunkline.settings is 'Facts every program must agree on; "shards" is the number of shards.';
+
+create table trunkline.scopes (
+    number int generated always as identity primary key,
+    name   text collate "C" not null constraint scopes_name_key unique
+);
+comment on table trunkline.scopes is 'Within what a key is unique: "workspace:ID" for sends.';
+
+create table trunkline.lanes (
+    number     int generated always as identity primary key,
+    name       text collate "C" not null constraint lanes_name_key unique,
+    shard_hash bigint not null constraint lanes_shard_hash_range check (shard_hash between 0 and 4294967295)
+);
+comment on column trunkline.lanes.shard_hash is
+    'zlib CRC-32 of the name; the lane''s shard is shard_hash modulo the number of shards, so rows never store a shard.';
+
+-- Line changes are made by people and are rare. They are serialised (see line_changed), so that a later revision is
+-- never visible before an earlier one and workers may poll "revision > last".
+create sequence trunkline.line_revision;
+
+create table trunkline.lines (
+    id                text collate "C" primary key,
+    lane              int not null constraint lines_lane_key unique references trunkline.lanes,
+    scope             int not null references trunkline.scopes,
+    workspace         text collate "C" not null,
+    base_url          text not null,
+    token_sealed      bytea,
+    token_reference   text,
+    token_key_version int,
+    token_hint        text not null,
+    pace_interval_ms  int not null default 3000,
+    concurrency       int not null default 1,
+    recipient_gap_ms  int not null default 10000,
+    hold_reason       text,
+    hold_until        timestamptz,
+    held_at           timestamptz,
+    created_at        timestamptz not null default now(),
+    removed_at        timestamptz,
+    revision          bigint not null default 0,
+    constraint lines_pace_range check (pace_interval_ms between 0 and 86400000),
+    constraint lines_concurrency_range check (concurrency between 1 and 256),
+    constraint lines_gap_range check (recipient_gap_ms between 0 and 86400000),
+    constraint lines_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null)),
+    constraint lines_token_one_kind check ((token_sealed is null) <> (token_reference is null)),
+    constraint lines_token_has_version check ((token_sealed is null) = (token_key_version is null))
+);
+comment on column trunkline.lines.token_sealed is 'AES-GCM nonce, ciphertext and tag; the key is never in the database.';
+comment on column trunkline.lines.token_reference is 'env:NAME or file:/path, read by the worker.';
+comment on column trunkline.lines.pace_interval_ms is 'Milliseconds between two sends; 0 is unlimited.';
+
+create function trunkline.line_changed() returns trigger language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('trunkline.line_revision', 0));
+    new.revision := nextval('trunkline.line_revision');
+    return new;
+end $$;
+create trigger line_changed before insert or update on trunkline.lines
+    for each row execute function trunkline.line_changed();
+
+-- What must survive an owner. Only the owner of the lane's shard writes it.
+create table trunkline.lane_state (
+    lane         int primary key references trunkline.lanes,
+    gate         text not null default 'unknown',
+    gate_reason  text,
+    gate_since   timestamptz not null default now(),
+    next_send_at timestamptz not null default '-infinity',
+    paused_until timestamptz not null default '-infinity',
+    constraint lane_state_gate_legal check (gate in ('unknown', 'open', 'held_transient', 'held_human', 'probing', 'ramping'))
+) with (fillfactor = 70);
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The fleet
+
+create table trunkline.workers (
+    boot             uuid primary key,
+    host             text not null,
+    pid              int not null,
+    version          text not null,
+    started_at       timestamptz not null default now(),
+    beat             bigint not null default 0,
+    renewed_at       timestamptz not null default now(),
+    backend_pids     int[] not null default '{}',
+    backend_starts   timestamptz[] not null default '{}',
+    broker_connected boolean not null default false,
+    stopping         boolean not null default false
+) with (fillfactor = 50);
+
+create table trunkline.shards (
+    shard      int primary key constraint shards_range check (shard between 0 and 4095),
+    owner      uuid,
+    fence      bigint not null default 0,
+    changed_at timestamptz not null default now()
+) with (fillfactor = 50);
+comment on table trunkline.shards is
+    'The fence rows: changed only when the owner changes, read FOR SHARE by every take and claim of the owner.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Work
+
+create table trunkline.ledger (
+    scope          int not null,
+    key_digest     bytea not null,
+    content_digest bytea not null,
+    job            bigint not null,
+    lane           int not null,
+    final_state    text,
+    final_at       timestamptz,
+    constraint ledger_scope_key primary key (scope, key_digest),
+    constraint ledger_digest_length check (length(key_digest) = 16 and length(content_digest) = 16),
+    constraint ledger_final_state_legal check (final_state in ('sent', 'cancelled', 'expired', 'superseded', 'discarded')),
+    constraint ledger_final_has_time check ((final_state is null) = (final_at is null))
+) partition by hash (scope, key_digest);
+comment on table trunkline.ledger is 'The permanent memory of keys: one row per key for ever, whatever retention drops.';
+
+do $$
+begin
+    for part in 0..15 loop
+        execute format(
+            'create table trunkline.ledger_%s partition of trunkline.ledger for values with (modulus 16, remainder %s)
+             with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02)',
+            lpad(part::text, 2, '0'), part);
+    end loop;
+end $$;
+
+create sequence trunkline.job_number;
+
+create table trunkline.jobs (
+    id               bigint primary key,
+    lane             int not null,
+    scope            int not null,
+    key              text collate "C" not null,
+    key_digest       bytea not null,
+    person           bigint not null,
+    recipient        text not null,
+    request          bytea not null,
+    purpose          text not null,
+    tags             jsonb,
+    not_before       timestamptz,
+    send_before      timestamptz,
+    supersede_key    text collate "C",
+    fact_at          timestamptz,
+    class            smallint not null default 0,
+    state            text not null,
+    reason           text,
+    place            bigint not null default 0,
+    due_at           timestamptz not null default now(),
+    attempt          int not null default 0,
+    tries            int not null default 0,
+    claimed_at       timestamptz,
+    lease_until      timestamptz,
+    claimed_by       uuid,
+    maybe_sent_since timestamptz,
+    evidence         text,
+    accepted_at      timestamptz not null default now(),
+    constraint jobs_state_legal check (state in ('accepted', 'waiting', 'sending', 'unknown', 'parked')),
+    constraint jobs_sending_has_lease check
+        (state <> 'sending' or (attempt > 0 and claimed_at is not null and lease_until is not null and claimed_by is not null)),
+    constraint jobs_unknown_has_stamp check (state <> 'unknown' or maybe_sent_since is not null),
+    constraint jobs_parked_has_reason check (state <> 'parked' or reason is not null),
+    constraint jobs_accepted_is_unplaced check (state <> 'accepted' or place = 0),
+    constraint jobs_tries_range check (tries between 0 and attempt),
+    constraint jobs_class_legal check (class in (0, 1))
+) with (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500,
+    autovacuum_vacuum_cost_limit = 2000
+);
+comment on table trunkline.jobs is 'Unfinished jobs only. A job that ends moves to finished in the statement that ends it.';
+comment on column trunkline.jobs.place is
+    '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
+comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the ordering key (default: the recipient).';
+comment on column trunkline.jobs.request is 'The rendered request body: written once, sent unchanged on every attempt.';
+comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never delays a single notice.';
+-- No index and no predicate holds `state`, so that its updates stay heap-only.
+create index jobs_lane_person on trunkline.jobs (lane, person);
+create index jobs_unseen on trunkline.jobs (id) where place = 0;
+
+create table trunkline.finished (
+    id               bigint not null,
+    lane             int not null,
+    scope            int not null,
+    key              text collate "C" not null,
+    key_digest       bytea not null,
+    person           bigint not null,
+    recipient        text not null,
+    request          bytea not null,
+    purpose          text not null,
+    tags             jsonb,
+    send_before      timestamptz,
+    state            text not null,
+    reason           text,
+    attempt          int not null,
+    tries            int not null,
+    claimed_at       timestamptz,
+    claimed_by       uuid,
+    maybe_sent_since timestamptz,
+    remote_id        text,
+    evidence         text,
+    accepted_at      timestamptz not null,
+    ended_at         timestamptz not null,
+    ended_on         date not null,
+    constraint finished_key primary key (ended_on, id),
+    constraint finished_state_legal check (state in ('sent', 'cancelled', 'expired', 'superseded', 'discarded')),
+    constraint finished_day check (ended_on = (ended_at at time zone 'UTC')::date)
+) partition by range (ended_on);
+create index finished_ended_at on trunkline.finished using brin (ended_at) with (pages_per_range = 16);
+create index finished_id on trunkline.finished (id);
+
+create table trunkline.attempts (
+    job        bigint not null,
+    number     int not null,
+    started_at timestamptz not null,
+    started_on date not null,
+    ended_at   timestamptz not null default now(),
+    worker     uuid,
+    outcome    text not null,
+    reason     text,
+    status     int,
+    evidence   text,
+    constraint attempts_key primary key (job, number, started_on),
+    constraint attempts_outcome_legal check (outcome in ('sent', 'retry', 'given_back', 'unknown', 'parked', 'abandoned', 'stale')),
+    constraint attempts_day check (started_on = (started_at at time zone 'UTC')::date)
+) partition by range (started_on);
+comment on table trunkline.attempts is
+    'Every attempt that ended otherwise than the usual way; a first attempt that was sent lives in the finished row.';
+
+-- The net below the day partitions: a worker that could not make tomorrow's in time still loses nothing.
+create table trunkline.finished_rest partition of trunkline.finished default;
+create table trunkline.attempts_rest partition of trunkline.attempts default;
+
+create table trunkline.tallies (
+    ended_on date not null,
+    lane     int not null,
+    state    text not null,
+    jobs     bigint not null,
+    primary key (ended_on, lane, state)
+);
+comment on table trunkline.tallies is 'What a dropped finished partition held; `trunkline check` counts with it.';
+
+create function trunkline.make_partitions(p_days int) returns void language plpgsql as $$
+declare
+    day date;
+    base text;
+begin
+    -- Two programs at once would collide on the names.
+    perform pg_advisory_xact_lock(hashtextextended('trunkline.partitions', 0));
+    for i in 0..p_days loop
+        day := (now() at time zone 'UTC')::date + i;
+        foreach base in array array['finished', 'attempts'] loop
+            if to_regclass(format('trunkline.%s_%s', base, to_char(day, 'YYYYMMDD'))) is null then
+                begin
+                    execute format('create table trunkline.%1$s_%2$s partition of trunkline.%1$s for values from (%3$L) to (%4$L)',
+                        base, to_char(day, 'YYYYMMDD'), day, day + 1);
+                exception when check_violation then
+                    -- Rows of that day lie in the default partition already; they stay there, nothing is lost.
+                    raise notice 'the partition of % for % stays in the default partition', base, day;
+                end;
+            end if;
+        end loop;
+    end loop;
+end $$;
+
+create function trunkline.drop_finished_before(p_day date) returns int language plpgsql as $$
+declare
+    part record;
+    dropped int := 0;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('trunkline.partitions', 0));
+    if p_day > (now() at time zone 'UTC')::date then
+        raise exception 'only days that have ended can be dropped' using errcode = '22023';
+    end if;
+    for part in
+        select c.oid::regclass as name, p.relname as parent, to_date(right(c.relname, 8), 'YYYYMMDD') as day
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+        join pg_namespace n on n.oid = p.relnamespace
+        where n.nspname = 'trunkline' and p.relname in ('finished', 'attempts') and c.relname ~ '_[0-9]{8}$'
+          and to_date(right(c.relname, 8), 'YYYYMMDD') < p_day
+        order by c.relname
+    loop
+        if part.parent = 'finished' then
+            execute format('insert into trunkline.tallies select ended_on, lane, state, count(*) from %s group by 1, 2, 3', part.name);
+        end if;
+        execute format('drop table %s', part.name);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end $$;
+
+create table trunkline.inbox (
+    source      text collate "C" not null,
+    event_key   text collate "C" not null,
+    headers     jsonb not null,
+    body        bytea not null,
+    digest      bytea not null,
+    received_at timestamptz not null,
+    stored_at   timestamptz not null default now(),
+    repeats     int not null default 0,
+    constraint inbox_source_event primary key (source, event_key)
+);
+comment on table trunkline.inbox is 'The permanent ledger of received events; event_key is X-EZW-Delivery-Id for EZWhatsApp.';
+
+create table trunkline.refusals (
+    id         bigint generated always as identity primary key,
+    first_at   timestamptz not null default now(),
+    last_at    timestamptz not null default now(),
+    times      int not null default 1,
+    via        text not null,
+    kind       text not null,
+    field      text,
+    reason     text not null,
+    line       text collate "C",
+    key        text collate "C",
+    digest     bytea not null,
+    raw        bytea not null,
+    raw_length bigint not null,
+    constraint refusals_digest unique (digest)
+);
+comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
+comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Statements of the engine. Set-based; one call is one transaction.
+
+-- The shards of the caller whose fence still stands. Locks the rows against a take-over until the transaction ends.
+create function trunkline.held_shards(p_boot uuid, p_shards int[], p_fences bigint[]) returns int[] language plpgsql as $$
+declare
+    held int[];
+begin
+    select coalesce(array_agg(f.shard), '{}') into held from (
+        select s.shard from trunkline.shards s
+        join unnest(p_shards, p_fences) as mine (shard, fence) on mine.shard = s.shard and mine.fence = s.fence
+        where s.owner = p_boot
+        order by s.shard
+        for share of s
+    ) f;
+    return held;
+end $$;
+
+create type trunkline.take_item as (
+    item int, number bigint, line text, key text, key_digest bytea, content_digest bytea, person bigint, recipient text,
+    request bytea, purpose text, tags text, not_before timestamptz, send_before timestamptz, supersede_key text,
+    fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean
+);
+
+-- Accepts sends. With p_boot null: rows first, every new job is `accepted`. With p_boot: rows of the caller's shards are
+-- placed, and claimed at once where p_fast says so and nothing stands against it; rows of other shards are `accepted`.
+-- Verdicts: new, repeat, conflict, unknown_line, removed_line, lost (the caller's fence has fallen: nothing written).
+create function trunkline.take(
+    p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_class int, p_parked text,
+    p_line text[], p_key text[], p_key_digest bytea[], p_content_digest bytea[], p_person bigint[], p_recipient text[],
+    p_request bytea[], p_purpose text[], p_tags text[], p_not_before timestamptz[], p_send_before timestamptz[],
+    p_supersede_key text[], p_fact_at timestamptz[], p_fast boolean[],
+    p_pace_lanes int[], p_pace_next_ms int[]
+) returns table (
+    item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
+    line_of_job text
+) language plpgsql as $$
+#variable_conflict use_column
+declare
+    held int[] := '{}';
+    numbers bigint[];
+    items trunkline.take_item[];
+begin
+    if p_boot is not null then
+        held := trunkline.held_shards(p_boot, p_shards, p_fences);
+    end if;
+    -- Numbers in order of arrival, before anything is sorted.
+    numbers := array(select nextval('trunkline.job_number') from generate_series(1, cardinality(p_key)));
+
+    select coalesce(array_agg(row(i.item, numbers[i.item], i.line, i.key, i.key_digest, i.content_digest, i.person, i.recipient,
+           i.request, i.purpose, i.tags, i.not_before, i.send_before, i.supersede_key, i.fact_at, i.fast,
+           l.lane, l.scope, l.removed_at is not null,
+           coalesce((n.shard_hash % p_shard_count)::int = any (held), false),
+           p_boot is not null and coalesce((n.shard_hash % p_shard_count)::int = any (p_shards), false)
+               and not coalesce((n.shard_hash % p_shard_count)::int = any (held), false),
+           l.hold_reason is not null and (l.hold_until is null or l.hold_until > now())
+        )::trunkline.take_item order by i.item), '{}') into items
+    from unnest(p_line, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request, p_purpose, p_tags,
+                p_not_before, p_send_before, p_supersede_key, p_fact_at, p_fast) with ordinality
+         as i (line, key, key_digest, content_digest, person, recipient, request, purpose, tags,
+               not_before, send_before, supersede_key, fact_at, fast, item)
+    left join trunkline.lines l on l.id = i.line
+    left join trunkline.lanes n on n.number = l.lane;
+
+    return query
+    with entered as (
+        -- Sorted, else two takes of the same keys deadlock even with DO NOTHING.
+        insert into trunkline.ledger (scope, key_digest, content_digest, job, lane)
+        select f.scope, f.key_digest, f.content_digest, f.number, f.lane
+        from (select distinct on (t.scope, t.key_digest) t.* from unnest(items) t
+              where t.lane is not null and not t.removed and not t.lost
+              order by t.scope, t.key_digest, t.item) f
+        order by f.scope, f.key_digest
+        on conflict do nothing
+        returning ledger.job
+    ), made as (
+        insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, not_before,
+            send_before, supersede_key, fact_at, class, state, reason, place, due_at, attempt, tries, claimed_at, lease_until, claimed_by)
+        select n.number, n.lane, n.scope, n.key, n.key_digest, n.person, n.recipient, n.request, n.purpose, n.tags::jsonb,
+            n.not_before, n.send_before, n.supersede_key, n.fact_at, p_class,
+            case when p_parked is not null then 'parked' when n.begin then 'sending' when n.mine then 'waiting' else 'accepted' end,
+            p_parked,
+            case when p_parked is not null then -1 when not n.mine then 0 when n.not_before > now() then -1 else n.number end,
+            greatest(n.not_before, now()),
+            n.begin::int, n.begin::int,
+            case when n.begin then now() end,
+            case when n.begin then now() + make_interval(secs => p_lease_ms / 1000.0) end,
+            case when n.begin then p_boot end
+        from (
+            select t.*, t.mine and t.fast and not t.hold and p_parked is null
+                    and coalesce(t.not_before <= now(), true) and coalesce(t.send_before > now(), true)
+                    -- The person has nothing under way, nothing earlier, and nothing due that no owner has seen.
+                    and not exists (
+                        select from trunkline.jobs o
+                        where o.lane = t.lane and o.person = t.person and o.state <> 'parked'
+                          and not (o.place <= 0 and o.due_at > now())
+                    ) as begin
+            from unnest(items) t join entered e on e.job = t.number
+        ) n
+        order by n.number
+        returning jobs.id, jobs.lane, jobs.state, jobs.place,
+            ceil(extract(epoch from jobs.due_at - now()) * 1000)::bigint as due_in_ms, jobs.attempt
+    )
+    select t.item, 'new', m.id, m.lane, m.state, m.place, m.due_in_ms, m.attempt, null::text, t.line
+    from made m join unnest(items) t on t.number = m.id;
+
+    -- In a statement of its own: only a later snapshot sees the row that DO NOTHING waited for.
+    return query
+    select t.item,
+        case when t.lane is null then 'unknown_line'
+             when t.removed then 'removed_line'
+             when t.lost then 'lost'
+             when l.content_digest = t.content_digest then 'repeat'
+             else 'conflict' end,
+        l.job, l.lane, null::text, null::bigint, null::bigint, null::int, l.final_state,
+        (select o.id from trunkline.lines o where o.lane = l.lane)
+    from unnest(items) t
+    left join trunkline.ledger l on l.scope = t.scope and l.key_digest = t.key_digest and not t.lost and not t.removed
+    where l.job is distinct from t.number or t.lane is null;
+
+    if p_boot is not null and cardinality(p_pace_lanes) > 0 then
+        perform trunkline.keep_pace(p_pace_lanes, p_pace_next_ms);
+    end if;
+end $$;
+
+create function trunkline.keep_pace(p_lanes int[], p_next_ms int[]) returns void language sql as $$
+    update trunkline.lane_state s
+    set next_send_at = now() + make_interval(secs => p.next_ms / 1000.0)
+    from (select * from unnest(p_lanes, p_next_ms) as u (lane, next_ms) order by lane) p
+    where s.lane = p.lane;
+$$;
+
+-- What an owner keeps of a row in memory.
+create type trunkline.seen_job as (
+    job bigint, lane int, person bigint, class int, state text, place bigint, due_in_ms bigint, attempt int, tries int,
+    stamped boolean, claimed_by uuid, lease_left_ms bigint
+);
+
+create function trunkline.seen(j trunkline.jobs) returns trunkline.seen_job language sql stable as $$
+    select row(j.id, j.lane, j.person, j.class::int, j.state, j.place, ceil(extract(epoch from j.due_at - now()) * 1000)::bigint,
+               j.attempt, j.tries, j.maybe_sent_since is not null, j.claimed_by,
+               (extract(epoch from j.lease_until - now()) * 1000)::bigint)::trunkline.seen_job;
+$$;
+
+-- The owner looks at rows that no owner has seen, oldest first, and gives each its place (scheduled ones later).
+create function trunkline.adopt(
+    p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_min_age_ms int, p_limit int
+) returns setof trunkline.seen_job language plpgsql as $$
+declare
+    held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
+begin
+    return query
+    with unseen as (
+        select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+        where j.place = 0 and (n.shard_hash % p_shard_count)::int = any (held)
+          and j.accepted_at <= now() - make_interval(secs => p_min_age_ms / 1000.0)
+        order by j.id limit p_limit
+        for no key update of j
+    ), placed as (
+        update trunkline.jobs j
+        set state = 'waiting', place = case when j.due_at > now() then -1 else nextval('trunkline.job_number') end
+        from (select id from unseen order by id offset 0) u where j.id = u.id
+        returning j.*
+    )
+    select (trunkline.seen(p::trunkline.jobs)).* from placed p;
+end $$;
+
+-- Scheduled jobs whose time has come get their place.
+create function trunkline.place_due(p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_jobs bigint[])
+returns setof trunkline.seen_job language plpgsql as $$
+declare
+    held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
+begin
+    return query
+    with due as (
+        select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+        where j.id = any (p_jobs) and j.place = -1 and j.state = 'waiting' and j.due_at <= now()
+          and (n.shard_hash % p_shard_count)::int = any (held)
+        order by j.due_at, j.id
+        for no key update of j
+    ), numbered as (
+        select id, nextval('trunkline.job_number') as place from due
+    ), placed as (
+        update trunkline.jobs j set place = d.place from numbered d where j.id = d.id returning j.*
+    )
+    select (trunkline.seen(p::trunkline.jobs)).* from placed p;
+end $$;
+
+-- All unfinished jobs of some shards, for a new owner. Unseen rows are left to adopt.
+create function trunkline.load(p_shard_count int, p_shards int[]) returns setof trunkline.seen_job
+language sql stable as $$
+    select (trunkline.seen(j)).* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+    where (n.shard_hash % p_shard_count)::int = any (p_shards) and j.place <> 0
+    order by j.place, j.id;
+$$;
+
+-- When each person of some shards was last written to, for the gap between two messages to one person.
+create function trunkline.last_sends(p_shard_count int, p_shards int[], p_within_ms int)
+returns table (lane int, person bigint, ago_ms bigint) language sql stable as $$
+    select s.lane, s.person, min((extract(epoch from now() - s.claimed_at) * 1000)::bigint)
+    from (
+        select f.lane, f.person, f.claimed_at from trunkline.finished f
+        where f.ended_on >= ((now() - make_interval(secs => p_within_ms / 1000.0)) at time zone 'UTC')::date
+          and f.ended_at > now() - make_interval(secs => p_within_ms / 1000.0) and f.claimed_at is not null
+        union all
+        select j.lane, j.person, j.claimed_at from trunkline.jobs j where j.claimed_at > now() - make_interval(secs => p_within_ms / 1000.0)
+    ) s join trunkline.lanes n on n.number = s.lane
+    where (n.shard_hash % p_shard_count)::int = any (p_shards)
+    group by s.lane, s.person;
+$$;
+
+-- Moves jobs that ended without being sent, by the rows the caller has locked.
+create function trunkline.finish(p_jobs bigint[], p_state text, p_reason text) returns void language sql as $$
+    with gone as (
+        delete from trunkline.jobs j where j.id = any (p_jobs) returning j.*
+    ), remembered as (
+        update trunkline.ledger l set final_state = p_state, final_at = now()
+        from gone g where l.scope = g.scope and l.key_digest = g.key_digest and l.job = g.id
+    )
+    insert into trunkline.finished (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, send_before,
+        state, reason, attempt, tries, claimed_at, claimed_by, maybe_sent_since, evidence, accepted_at, ended_at, ended_on)
+    select g.id, g.lane, g.scope, g.key, g.key_digest, g.person, g.recipient, g.request, g.purpose, g.tags, g.send_before,
+        p_state, p_reason, g.attempt, g.tries, g.claimed_at, g.claimed_by, g.maybe_sent_since, g.evidence, g.accepted_at,
+        now(), (now() at time zone 'UTC')::date
+    from gone g;
+$$;
+
+create type trunkline.claim_look as (job bigint, verdict text, stamped boolean);
+
+-- Begins attempts: committed before anything leaves. Verdicts: claimed, lost, gone, busy (not claimable in this state),
+-- held (the operator's hold), overtaken (a due row of that person that no owner has seen: adopt first), early,
+-- expired (sendBefore has passed; ended here unless it may have been sent: then parked).
+create function trunkline.claim(
+    p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_jobs bigint[],
+    p_pace_lanes int[], p_pace_next_ms int[]
+) returns table (job bigint, verdict text, attempt int, tries int, key text, request bytea, send_before timestamptz, hold_ms bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
+    looked trunkline.claim_look[];
+begin
+    select coalesce(array_agg(row(j.id, case
+            when not coalesce((n.shard_hash % p_shard_count)::int = any (held), false) then 'lost'
+            when j.state not in ('waiting', 'unknown') or j.place <= 0 then 'busy'
+            when j.due_at > now() + interval '50 milliseconds' then 'early'
+            when j.send_before <= now() then 'expired'
+            when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then 'held'
+            when j.maybe_sent_since < now() - interval '12 hours' then 'horizon'
+            when exists (
+                select from trunkline.jobs o
+                where o.lane = j.lane and o.person = j.person and o.id <> j.id
+                  and (o.place <= 0 and o.due_at <= now() and o.state <> 'parked'
+                       or o.place > 0 and (o.state = 'sending' or o.state = 'unknown' or o.state = 'waiting' and o.place < j.place))
+            ) then 'overtaken'
+            else 'claimed' end, j.maybe_sent_since is not null)::trunkline.claim_look), '{}') into looked
+    from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j
+    join trunkline.lanes n on n.number = j.lane
+    join trunkline.lines l on l.lane = j.lane;
+
+    perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'expired' and not k.stamped order by 1),
+        'expired', 'send_before_passed');
+    update trunkline.jobs j set state = 'parked', due_at = now(),
+        reason = case k.verdict when 'horizon' then 'unknown_horizon' else 'send_before_passed_unknown' end
+    from unnest(looked) k where j.id = k.job and (k.verdict = 'expired' and k.stamped or k.verdict = 'horizon');
+
+    return query
+    with begun as (
+        update trunkline.jobs j
+        set state = 'sending', reason = null, attempt = j.attempt + 1, tries = j.tries + 1, claimed_at = now(), claimed_by = p_boot,
+            lease_until = now() + make_interval(secs => p_lease_ms / 1000.0)
+        from unnest(looked) k where j.id = k.job and k.verdict = 'claimed'
+        returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before
+    )
+    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before, null::bigint
+    from unnest(p_jobs) w (id)
+    left join unnest(looked) k on k.job = w.id
+    left join begun b on b.id = w.id;
+
+    if cardinality(p_pace_lanes) > 0 then
+        perform trunkline.keep_pace(p_pace_lanes, p_pace_next_ms);
+    end if;
+end $$;
+
+-- Attempts of silent workers that the owner has seen expired and unchanged: they may have been sent.
+create function trunkline.abandon(p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_jobs bigint[], p_attempts int[])
+returns setof trunkline.seen_job language plpgsql as $$
+declare
+    held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
+begin
+    return query
+    with expired as (
+        select j.* from trunkline.jobs j
+        join unnest(p_jobs, p_attempts) as w (id, attempt) on w.id = j.id and w.attempt = j.attempt
+        join trunkline.lanes n on n.number = j.lane
+        where j.state = 'sending' and j.lease_until < now() and (n.shard_hash % p_shard_count)::int = any (held)
+        order by j.id
+        for no key update of j
+    ), marked as (
+        update trunkline.jobs j
+        set state = 'unknown', reason = 'worker_lost', due_at = now(), maybe_sent_since = coalesce(j.maybe_sent_since, j.claimed_at)
+        from expired e where j.id = e.id
+        returning j.*
+    ), noted as (
+        insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason)
+        select e.id, e.attempt, e.claimed_at, (e.claimed_at at time zone 'UTC')::date, e.claimed_by, 'abandoned', 'worker_lost'
+        from expired e
+        on conflict on constraint attempts_key do nothing
+    )
+    select (trunkline.seen(m::trunkline.jobs)).* from marked m;
+end $$;
+
+create type trunkline.settle_look as (
+    job bigint, attempt int, outcome text, reason text, due_ms int, may_have_left boolean, remote_id text, status int, evidence text,
+    job_attempt int, job_state text, claimed_at timestamptz, stamp timestamptz, verdict text
+);
+
+-- Records outcomes, fenced by the attempt number and by nothing else. p_outcome: sent, retry, given_back, unknown, park.
+-- `sent` counts from any attempt at any time; every other outcome only for the attempt that is current.
+-- Verdicts: sent, late_sent (a later attempt runs or the job had ended otherwise), evidence (was sent already), waiting,
+-- unknown, parked, stale (not the current attempt: recorded as evidence only), repeat (this very outcome is recorded).
+create function trunkline.settle(
+    p_boot uuid, p_jobs bigint[], p_attempts int[], p_outcome text[], p_reason text[], p_due_ms int[], p_may_have_left boolean[],
+    p_remote_id text[], p_status int[], p_evidence text[]
+) returns table (job bigint, verdict text, attempt int) language plpgsql as $$
+#variable_conflict use_column
+declare
+    looked trunkline.settle_look[];
+begin
+    select coalesce(array_agg(row(o.job, o.attempt, o.outcome, o.reason, o.due_ms, o.may_have_left, o.remote_id, o.status, o.evidence,
+            j.attempt, j.state, j.claimed_at, j.maybe_sent_since,
+            case
+                when j.id is null then 'ended'
+                when o.outcome = 'sent' and j.attempt = o.attempt and j.state = 'sending' then 'sent'
+                when o.outcome = 'sent' then 'late_sent'
+                when j.attempt <> o.attempt or j.state <> 'sending' then 'stale'
+                when o.outcome = 'park' then 'parked'
+                when j.maybe_sent_since is not null or o.may_have_left then
+                    case when coalesce(j.maybe_sent_since, j.claimed_at) < now() - interval '12 hours' then 'parked_unknown' else 'unknown' end
+                else 'waiting'
+            end)::trunkline.settle_look), '{}') into looked
+    from unnest(p_jobs, p_attempts, p_outcome, p_reason, p_due_ms, p_may_have_left, p_remote_id, p_status, p_evidence)
+         as o (job, attempt, outcome, reason, due_ms, may_have_left, remote_id, status, evidence)
+    left join (select * from trunkline.jobs where id = any (p_jobs) order by id for update) j on j.id = o.job;
+
+    -- Sent: the row leaves jobs, the ledger learns the end, in this statement or not at all.
+    with ending as (
+        select k.* from unnest(looked) k where k.verdict in ('sent', 'late_sent')
+    ), gone as (
+        delete from trunkline.jobs j using (select distinct on (e.job) e.* from ending e order by e.job, e.attempt) e
+        where j.id = e.job
+        returning j.*, e.attempt as sent_attempt, e.remote_id, e.evidence as sent_evidence
+    ), remembered as (
+        update trunkline.ledger l set final_state = 'sent', final_at = now()
+        from gone g where l.scope = g.scope and l.key_digest = g.key_digest and l.job = g.id
+    )
+    insert into trunkline.finished (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, send_before,
+        state, reason, attempt, tries, claimed_at, claimed_by, maybe_sent_since, remote_id, evidence, accepted_at, ended_at, ended_on)
+    select g.id, g.lane, g.scope, g.key, g.key_digest, g.person, g.recipient, g.request, g.purpose, g.tags, g.send_before,
+        'sent', case when g.sent_attempt <> g.attempt then 'late' end, g.attempt, g.tries, g.claimed_at, g.claimed_by,
+        g.maybe_sent_since, g.remote_id, coalesce(g.sent_evidence, g.evidence), g.accepted_at, now(), (now() at time zone 'UTC')::date
+    from gone g;
+
+    update trunkline.jobs j
+    set state = case when k.verdict in ('parked', 'parked_unknown') then 'parked' else k.verdict end,
+        reason = case when k.verdict = 'parked_unknown' then 'unknown_horizon' else k.reason end,
+        due_at = now() + make_interval(secs => k.due_ms / 1000.0),
+        tries = j.tries - (k.outcome = 'given_back')::int,
+        maybe_sent_since = case when k.may_have_left then coalesce(j.maybe_sent_since, j.claimed_at) else j.maybe_sent_since end,
+        evidence = coalesce(k.evidence, j.evidence)
+    from unnest(looked) k
+    where j.id = k.job and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown');
+
+    if exists (select from unnest(looked) k where k.verdict in ('late_sent', 'ended')) then
+        -- A worker that was given up for lost has spoken after all.
+        update trunkline.attempts a set outcome = 'sent', reason = k.reason, status = k.status, evidence = k.evidence, ended_at = now()
+        from unnest(looked) k
+        where k.outcome = 'sent' and a.job = k.job and a.number = k.attempt and a.outcome = 'abandoned';
+    end if;
+
+    -- A first attempt that was sent lives in the finished row; every other one has its own.
+    insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason, status, evidence)
+    select k.job, k.attempt, t.at, (t.at at time zone 'UTC')::date, p_boot,
+        case k.verdict when 'stale' then 'stale' when 'parked' then 'parked' else k.outcome end, k.reason, k.status, k.evidence
+    from unnest(looked) k
+    cross join lateral (select case when k.attempt = k.job_attempt then coalesce(k.claimed_at, now()) else now() end as at) t
+    where k.verdict <> 'ended' and not (k.verdict = 'sent' and k.attempt = 1)
+      and not exists (select from trunkline.attempts a where a.job = k.job and a.number = k.attempt)
+    order by k.job, k.attempt
+    on conflict on constraint attempts_key do nothing;
+
+    if exists (select from unnest(looked) k where k.verdict = 'ended') then
+        -- A job that had ended otherwise was sent after all: the end is corrected, visibly.
+        update trunkline.ledger l set final_state = 'sent'
+        from unnest(looked) k join trunkline.finished f on f.id = k.job
+        where k.verdict = 'ended' and k.outcome = 'sent' and f.state <> 'sent'
+          and l.scope = f.scope and l.key_digest = f.key_digest and l.job = f.id;
+        update trunkline.finished f set state = 'sent', reason = 'late', remote_id = k.remote_id
+        from unnest(looked) k where k.verdict = 'ended' and k.outcome = 'sent' and f.id = k.job and f.state <> 'sent';
+        -- The outcome of an attempt that another one overtook is evidence. The same outcome again is nothing.
+        insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason, status, evidence)
+        select k.job, k.attempt, now(), (now() at time zone 'UTC')::date, p_boot,
+            case k.outcome when 'sent' then 'sent' else 'stale' end, k.reason, k.status, k.evidence
+        from unnest(looked) k join trunkline.finished f on f.id = k.job
+        where k.verdict = 'ended' and not (k.outcome = 'sent' and k.attempt = 1 and f.attempt = 1)
+          and not exists (select from trunkline.attempts a where a.job = k.job and a.number = k.attempt)
+        on conflict on constraint attempts_key do nothing;
+    end if;
+
+    return query
+    select k.job,
+        case when k.verdict = 'ended' and k.outcome = 'sent' then 'evidence'
+             when k.verdict = 'ended' then 'stale'
+             when k.verdict = 'parked_unknown' then 'parked'
+             else k.verdict end,
+        k.attempt
+    from unnest(looked) k;
+end $$;
+
+-- Stores received events. Verdicts: new, repeat (no effect), conflict (the same delivery id with other bytes: a refusal).
+create function trunkline.take_events(
+    p_source text[], p_event_key text[], p_headers text[], p_body bytea[], p_digest bytea[], p_received_at timestamptz[]
+) returns table (item int, verdict text) language plpgsql as $$
+#variable_conflict use_column
+declare
+    fresh int[];
+begin
+    with firsts as (
+        select distinct on (i.source, i.event_key) i.*
+        from unnest(p_source, p_event_key, p_headers, p_body, p_digest, p_received_at) with ordinality
+            as i (source, event_key, headers, body, digest, received_at, item)
+        order by i.source, i.event_key, i.item
+    ), stored as (
+        insert into trunkline.inbox (source, event_key, headers, body, digest, received_at)
+        select f.source, f.event_key, f.headers::jsonb, f.body, f.digest, f.received_at
+        from firsts f order by f.source, f.event_key
+        on conflict on constraint inbox_source_event do nothing
+        returning inbox.source, inbox.event_key
+    )
+    select coalesce(array_agg(f.item::int), '{}') into fresh from firsts f join stored s using (source, event_key);
+
+    -- In a statement of its own: only a later snapshot sees the row that DO NOTHING waited for.
+    return query
+    select i.item::int,
+        case when i.item = any (fresh) then 'new' when b.digest = i.digest then 'repeat' else 'conflict' end
+    from unnest(p_source, p_event_key, p_digest) with ordinality as i (source, event_key, digest, item)
+    join trunkline.inbox b on b.source = i.source and b.event_key = i.event_key;
+
+    update trunkline.inbox b set repeats = b.repeats + 1
+    from (select distinct i.source, i.event_key from unnest(p_source, p_event_key) with ordinality as i (source, event_key, item)
+          where not i.item = any (fresh) order by 1, 2) r
+    where b.source = r.source and b.event_key = r.event_key;
+end $$;
+
+create function trunkline.refuse(
+    p_via text[], p_kind text[], p_field text[], p_reason text[], p_line text[], p_key text[], p_digest bytea[], p_raw bytea[],
+    p_raw_length bigint[]
+) returns void language sql as $$
+    insert into trunkline.refusals (via, kind, field, reason, line, key, digest, raw, raw_length)
+    select r.via, r.kind, r.field, r.reason, r.line, r.key, r.digest, r.raw, r.raw_length
+    from (select distinct on (digest) * from unnest(p_via, p_kind, p_field, p_reason, p_line, p_key, p_digest, p_raw, p_raw_length)
+              as u (via, kind, field, reason, line, key, digest, raw, raw_length) order by digest) r
+    on conflict on constraint refusals_digest do update set times = refusals.times + 1, last_at = now();
+$$;
