@@ -27,7 +27,6 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
     ],
     targets: [
         // One C module for every system header: a C type belongs to whichever clang module includes its header first.
@@ -98,6 +97,7 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -109,7 +109,7 @@ let package = Package(
         .target(
             name: "TrunklineTesting",
             dependencies: [
-                "PostgresDriver", "RabbitDriver", "TrunklineCore", "TrunklineEngine", "TrunklineSimulator",
+                "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineCore", "TrunklineEngine", "TrunklineSimulator",
             ]
         ),
         .executableTarget(
@@ -120,7 +120,6 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Mustache", package: "swift-mustache"),
-                .product(name: "SwiftCSV", package: "SwiftCSV"),
                 .product(name: "Yams", package: "Yams"),
             ]
         ),
@@ -132,6 +131,12 @@ let package = Package(
         .testTarget(
             name: "TrunklineIntegrationsTests",
             dependencies: ["TrunklineIntegrations", "TrunklineCore", "CurlDriver"]
+        ),
+        .testTarget(
+            name: "TrunklineEngineTests",
+            dependencies: [
+                "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
+            ]
         ),
         .testTarget(
             name: "TrunklineWorkerTests",

@@ -492,9 +492,11 @@ begin
         order by j.id limit p_limit
         for no key update of j
     ), placed as (
+        -- The number it got when it was accepted: what was answered before another began has the earlier place, whichever
+        -- of the two the owner saw first.
         update trunkline.jobs j
-        set state = 'waiting', place = case when j.due_at > now() then -1 else nextval('trunkline.job_number') end
-        from (select id from unseen order by id offset 0) u where j.id = u.id
+        set state = 'waiting', place = case when j.due_at > now() then -1 else j.id end
+        from unseen u where j.id = u.id
         returning j.*
     )
     select (trunkline.seen(p::trunkline.jobs)).* from placed p;
@@ -568,7 +570,7 @@ create type trunkline.claim_look as (job bigint, verdict text, stamped boolean);
 create function trunkline.claim(
     p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_jobs bigint[],
     p_pace_lanes int[], p_pace_next_ms int[]
-) returns table (job bigint, verdict text, attempt int, tries int, key text, request bytea, send_before timestamptz, hold_ms bigint)
+) returns table (job bigint, verdict text, attempt int, tries int, key text, request bytea, send_before timestamptz)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -607,7 +609,7 @@ begin
         from unnest(looked) k where j.id = k.job and k.verdict = 'claimed'
         returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before
     )
-    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before, null::bigint
+    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before
     from unnest(p_jobs) w (id)
     left join unnest(looked) k on k.job = w.id
     left join begun b on b.id = w.id;

@@ -18,6 +18,7 @@ struct EmbedMigrations: BuildToolPlugin {
                 executable: try context.tool(named: "EmbedMigrationsTool").url,
                 arguments: [output.path, folder.path],
                 // The folder too: this plan is not made anew when only a file is added, but a folder's time changes then.
+                // A file that is renamed before its release is a "missing input" until Package.swift is touched.
                 inputFiles: [folder] + files,
                 outputFiles: [output]
             )

@@ -34,13 +34,19 @@ for (index, file) in files.enumerated() {
         fail("migrations/\(file): a migration is named like 0001_initial.sql")
     }
     guard version == index + 1 else {
-        fail("migrations/\(file): migrations are numbered from 0001 without a gap; this one should be number \(index + 1)")
+        fail(
+            "migrations/\(file): migrations are numbered from 0001 without a gap; this one should be number \(index + 1)"
+        )
     }
-    guard let data = FileManager.default.contents(atPath: folder + "/" + file), let sql = String(data: data, encoding: .utf8) else {
+    guard let data = FileManager.default.contents(atPath: folder + "/" + file),
+        let sql = String(data: data, encoding: .utf8)
+    else {
         fail("migrations/\(file) cannot be read as UTF-8")
     }
     // Swift reads either of them in a literal as a line feed, and the checksum would be another.
-    guard !sql.unicodeScalars.contains("\r") else { fail("migrations/\(file) has carriage returns; its lines must end with LF") }
+    guard !sql.unicodeScalars.contains("\r") else {
+        fail("migrations/\(file) has carriage returns; its lines must end with LF")
+    }
     // More marks than the longest run in the file, so that nothing in it ends the literal or is read as an escape.
     let longest = sql.matches(of: /#+/).map { $0.output.count }.max() ?? 0
     let marks = String(repeating: "#", count: longest + 1)

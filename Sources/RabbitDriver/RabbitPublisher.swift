@@ -89,23 +89,29 @@ public final class RabbitPublisher: Sendable {
     deinit {
         if gate.close() {
             let core = core
+            let loop = loop
             loop.run { core.value.abort() }
             loop.stop()
+            // Not here: the last holder may be a callback on that very thread.
+            _ = startThread(named: "rabbit-join") { loop.join() }
         }
     }
 
-    /// Publishes a batch. Any thread; never blocks.
+    /// Publishes a batch. Any thread; never blocks. Batches go out in the order of the calls.
     ///
     /// - Parameters:
     ///   - within: the deadline from now; default `Limits.deadline`.
+    ///   - waitsForRoom: whether a batch that meets a full queue waits behind it, up to its deadline; how many wait is
+    ///     then the caller's business. Default false: it is answered at once, on the caller's thread, with `notSent`.
     ///   - done: called once, on the publisher's thread, with one outcome per message in the batch's order. It must not
-    ///     block. When the queue is full it is called at once, on the caller's thread, with `notSent` for all.
+    ///     block.
     public func publish(
         _ messages: [RabbitMessage],
         within deadline: Duration? = nil,
+        waitsForRoom: Bool = false,
         _ done: @escaping @Sendable ([PublishOutcome]) -> Void
     ) {
-        hand(messages, deadline, waitsForRoom: false, done)
+        hand(messages, deadline, waitsForRoom: waitsForRoom, done)
     }
 
     /// Publishes a batch and waits for its outcomes. When the queue is full it waits for room first, until the deadline.
@@ -130,7 +136,14 @@ public final class RabbitPublisher: Sendable {
         loop.stop()
         await withCheckedContinuation { continuation in
             // Joining blocks, which a cooperative thread must not.
-            if !startThread(named: "rabbit-join", { loop.join(); continuation.resume() }) { continuation.resume() }
+            if !startThread(
+                named: "rabbit-join",
+                {
+                    loop.join(); continuation.resume()
+                }
+            ) {
+                continuation.resume()
+            }
         }
     }
 

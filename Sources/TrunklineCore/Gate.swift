@@ -59,12 +59,6 @@ public struct Gate: Sendable, Hashable {
     /// A question is sent at `now`.
     public mutating func asked(at now: ContinuousClock.Instant) { askedAt = now }
 
-    /// The question could not be sent after all.
-    public mutating func questionFailed(at now: ContinuousClock.Instant) {
-        askedAt = nil
-        nextQuestion = now + Self.silenceProbe
-    }
-
     /// The answer came at `now`. `jitter` is 0…1.
     public mutating func answered(_ verdict: HealthVerdict, at now: ContinuousClock.Instant, jitter: Double) {
         let asked = askedAt ?? now

@@ -70,10 +70,16 @@ public struct Pace: Sendable, Hashable {
 
 /// The bucket of one line, one token deep: after a send the next waits for the interval. No clock inside.
 public struct PaceState: Sendable, Hashable {
-    /// No send begins before this.
-    public private(set) var nextSend: ContinuousClock.Instant?
+    private var spacedUntil: ContinuousClock.Instant?
+    private var pausedUntil: ContinuousClock.Instant?
 
-    public init(nextSend: ContinuousClock.Instant? = nil) { self.nextSend = nextSend }
+    public init() {}
+
+    /// No send begins before this; nil: at once.
+    public var nextSend: ContinuousClock.Instant? {
+        guard let spacedUntil, let pausedUntil else { return spacedUntil ?? pausedUntil }
+        return max(spacedUntil, pausedUntil)
+    }
 
     /// Whether a send may begin at `now`.
     public func allows(at now: ContinuousClock.Instant) -> Bool {
@@ -83,16 +89,16 @@ public struct PaceState: Sendable, Hashable {
 
     /// A send begins at `now`.
     public mutating func sendBegan(at now: ContinuousClock.Instant, pace: Pace) {
-        nextSend = pace.isUnlimited ? nil : now + pace.interval
+        spacedUntil = pace.isUnlimited ? nil : now + pace.interval
     }
 
     /// A send that was counted did not begin after all.
     public mutating func sendTakenBack(pace: Pace) {
-        if let nextSend, !pace.isUnlimited { self.nextSend = nextSend - pace.interval }
+        if let spacedUntil, !pace.isUnlimited { self.spacedUntil = spacedUntil - pace.interval }
     }
 
     /// The party asked for quiet until `instant`; never shortens a longer wait.
     public mutating func paused(until instant: ContinuousClock.Instant) {
-        nextSend = max(nextSend ?? instant, instant)
+        pausedUntil = max(pausedUntil ?? instant, instant)
     }
 }

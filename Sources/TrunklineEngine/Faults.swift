@@ -21,8 +21,8 @@ public enum Step: String, Sendable, CaseIterable {
 
 /// Mechanisms that a test build can turn off one by one, so that each has a test which fails without it.
 public enum Mechanism: String, Sendable, CaseIterable {
-    /// The lease is compared right before the bytes leave.
-    case leaseCheck = "lease_check"
+    /// Lease, renewal, gate and hold are compared once more right before the bytes leave.
+    case lastLook = "last_look"
     /// Deliveries are acknowledged after the commit, not at arrival.
     case ackAfterCommit = "ack_after_commit"
     /// After a lost COMMIT reply the rows are read again before anything else.

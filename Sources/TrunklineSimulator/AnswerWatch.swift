@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
@@ -88,7 +89,9 @@ final class AnswerWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     private let simulator: Simulator
     private var connection: Connection?
+    private var socket: (any SocketOptionProvider)?
     private var status = 0
+    private static let established: UInt8 = 1
 
     init(simulator: Simulator) {
         self.simulator = simulator
@@ -96,6 +99,7 @@ final class AnswerWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         connection = simulator.connections.opened(context.channel)
+        socket = context.channel as? any SocketOptionProvider
         // Hummingbird lets clients close their half and read on. Here the end of the client's half means that the client
         // is gone (a killed process looks exactly like that), so that no answer "leaves" towards a dead one.
         try? context.channel.syncOptions?.setOption(ChannelOptions.allowRemoteHalfClosure, value: false)
@@ -115,19 +119,43 @@ final class AnswerWatch: ChannelDuplexHandler, RemovableChannelHandler {
             break
         case .end:
             if let call = connection?.takeCall() {
-                let promise = promise ?? context.eventLoop.makePromise(of: Void.self)
-                let simulator = simulator
-                let status = status
-                promise.futureResult.whenComplete { result in
-                    switch result {
-                    case .success: simulator.answerLeft(call, status: status)
-                    case .failure: simulator.noAnswerLeft(call, reason: "closed")
-                    }
-                }
-                context.write(data, promise: promise)
+                writeEnd(of: call, context: context, data: data, promise: promise)
                 return
             }
         }
         context.write(data, promise: promise)
+    }
+    private func writeEnd(of call: Int, context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?)
+    {
+        guard !isPeerGone() else {
+            // Nothing of this answer was flushed yet, and nothing will be.
+            simulator.noAnswerLeft(call, reason: "closed")
+            promise?.fail(ChannelError.eof)
+            context.close(promise: nil)
+            return
+        }
+        let promise = promise ?? context.eventLoop.makePromise(of: Void.self)
+        let simulator = simulator
+        let status = status
+        promise.futureResult.whenComplete { result in
+            switch result {
+            case .success: simulator.answerLeft(call, status: status)
+            case .failure: simulator.noAnswerLeft(call, reason: "closed")
+            }
+        }
+        context.write(data, promise: promise)
+    }
+
+    /// Asks the kernel, which may know of the end of the client before this loop has looked.
+    private func isPeerGone() -> Bool {
+        var isGone = false
+        // On the loop the answer is there at once.
+        socket?.getTCPInfo().assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let info): isGone = info.tcpi_state != Self.established
+            case .failure: isGone = true
+            }
+        }
+        return isGone
     }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 import ServiceLifecycle
@@ -62,12 +63,13 @@ public final class SimulatorServer: Sendable {
         let (listening, report) = AsyncStream.makeStream(of: Int.self)
         let stopping = Waiter()
         let logger = logger(options)
-        let application = application(simulator, webhooks, options, logger: logger) { port in
+        let door = Door()
+        let application = application(simulator, webhooks, options, door, logger: logger) { port in
             report.yield(port)
         }
         let task = Task {
             defer { report.finish() }
-            try await run(application, simulator, stopping, signals: signals, logger: logger)
+            try await run(application, simulator, door, stopping, signals: signals, logger: logger)
         }
         for await port in listening {
             let host = options.host.contains(":") ? "[\(options.host)]" : options.host
@@ -107,18 +109,30 @@ public final class SimulatorServer: Sendable {
         _ simulator: Simulator,
         _ webhooks: WebhookSender,
         _ options: SimulatorOptions,
+        _ door: Door = Door(),
         logger: Logger,
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) -> some ApplicationProtocol {
         Application(
             responder: SimulatorResponder(simulator: simulator, webhooks: webhooks),
-            server: .http1(configuration: .init(additionalChannelHandlers: [AnswerWatch(simulator: simulator)])),
+            server: HTTPServerBuilder { responder in
+                let configuration = HTTP1Channel.Configuration(
+                    additionalChannelHandlers: [AnswerWatch(simulator: simulator)]
+                )
+                return CountedChannel(
+                    base: HTTP1Channel(responder: responder, configuration: configuration),
+                    door: door
+                )
+            },
             configuration: ApplicationConfiguration(
                 address: .hostname(options.host, port: options.port),
                 serverName: "trunkline-simulator",
                 backlog: 4_096
             ),
-            onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) },
+            onServerRunning: { channel in
+                door.opened(channel)
+                onListening(channel.localAddress?.port ?? options.port)
+            },
             logger: logger
         )
     }
@@ -126,6 +140,7 @@ public final class SimulatorServer: Sendable {
     private static func run(
         _ application: some ApplicationProtocol,
         _ simulator: Simulator,
+        _ door: Door,
         _ stopping: Waiter,
         signals: [UnixSignal],
         logger: Logger
@@ -136,7 +151,7 @@ public final class SimulatorServer: Sendable {
                 services: [
                     .init(service: application),
                     .init(
-                        service: ReleaseAll(simulator: simulator),
+                        service: ReleaseAll(simulator: simulator, door: door, loops: application.eventLoopGroup),
                         successTerminationBehavior: .gracefullyShutdownGroup
                     ),
                 ],
@@ -210,6 +225,8 @@ public final class SimulatorServer: Sendable {
 /// Lets every waiting request go when the server is told to stop, and stops the server when the journal fails.
 private struct ReleaseAll: Service {
     let simulator: Simulator
+    let door: Door
+    let loops: any EventLoopGroup
 
     func run() async throws {
         await withTaskCancellationOrGracefulShutdownHandler {
@@ -219,6 +236,7 @@ private struct ReleaseAll: Service {
             simulator.failed.fire(.stopping)
         }
         simulator.stop()
+        await door.close(loops)
     }
 }
 

@@ -1,3 +1,4 @@
+internal import CPlatform
 import Foundation
 import Glibc
 import Synchronization
@@ -30,7 +31,7 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&files, 0, input ?? "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&files, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_addopen(&files, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        posix_spawn_file_actions_addclosefrom_np(&files, 3)
+        tl_spawn_close_from(&files, 3)
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

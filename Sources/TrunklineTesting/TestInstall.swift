@@ -311,8 +311,9 @@ public final class TestInstall: Sendable {
     /// Waits until `count` keys were sent and nothing unfinished is left.
     public func waitUntilSent(_ count: Int, within limit: Duration = .seconds(90)) async throws {
         try await wait(for: "\(count) jobs sent, none unfinished", within: limit) {
-            try await self.number("select count(*) from trunkline.finished where state = 'sent'") >= Int64(count)
-                && (try await self.number("select count(*) from trunkline.jobs")) == 0
+            let sent = try await self.number("select count(*) from trunkline.finished where state = 'sent'")
+            let unfinished = try await self.number("select count(*) from trunkline.jobs")
+            return sent >= Int64(count) && unfinished == 0
         }
     }
 

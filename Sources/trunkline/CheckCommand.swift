@@ -21,7 +21,8 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.run { settings in
             let url = try settings.databaseURL()
-            let report = try await PostgresSession.withSession(url: url, applicationName: "trunkline check") { session in
+            let report = try await PostgresSession.withSession(url: url, applicationName: "trunkline check") {
+                session in
                 try await Migrations.requireCurrent(session)
                 return try await Check.run(session)
             }
@@ -36,26 +37,32 @@ struct CheckCommand: AsyncParsableCommand {
             let other = lane.finishedCount - (lane.finished["sent"] ?? 0)
             return [
                 lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0), String(other), String(lane.tallied),
-                String(lane.unfinishedCount), String(lane.unfinished["unknown"] ?? 0), String(lane.unfinished["parked"] ?? 0),
+                String(lane.unfinishedCount), String(lane.unfinished["unknown"] ?? 0),
+                String(lane.unfinished["parked"] ?? 0),
                 String(lane.attempts), lane.addsUp ? "yes" : "NO",
             ]
         }
         Output.table(
             [
-                "LINE", "ACCEPTED", "SENT", "ENDED OTHERWISE", "DROPPED", "UNFINISHED", "OF THEM UNKNOWN", "PARKED", "ATTEMPT ROWS",
+                "LINE", "ACCEPTED", "SENT", "ENDED OTHERWISE", "DROPPED", "UNFINISHED", "OF THEM UNKNOWN", "PARKED",
+                "ATTEMPT ROWS",
                 "ADDS UP",
             ],
             report.lanes.map(cells) + [
                 [
-                    "total", sum(\.ledger), sum { $0.finished["sent"] ?? 0 }, sum { $0.finishedCount - ($0.finished["sent"] ?? 0) },
+                    "total", sum(\.ledger), sum { $0.finished["sent"] ?? 0 },
+                    sum { $0.finishedCount - ($0.finished["sent"] ?? 0) },
                     sum(\.tallied), sum(\.unfinishedCount), sum { $0.unfinished["unknown"] ?? 0 },
-                    sum { $0.unfinished["parked"] ?? 0 }, sum(\.attempts), report.lanes.allSatisfy(\.addsUp) ? "yes" : "NO",
+                    sum { $0.unfinished["parked"] ?? 0 }, sum(\.attempts),
+                    report.lanes.allSatisfy(\.addsUp) ? "yes" : "NO",
                 ]
             ]
         )
         Output.line()
         if report.addsUp {
-            Output.line("It adds up: every accepted notice is in exactly one place, and every attempt is accounted for.")
+            Output.line(
+                "It adds up: every accepted notice is in exactly one place, and every attempt is accounted for."
+            )
             return
         }
         for kind in CheckReport.Kind.allCases {
@@ -68,7 +75,9 @@ struct CheckCommand: AsyncParsableCommand {
             }
             if count > Int64(findings.count) { Output.line("  and \(count - Int64(findings.count)) more") }
         }
-        Output.line("It does not add up: do not change anything by hand before you know why; 'trunkline why ID' tells of a job.")
+        Output.line(
+            "It does not add up: do not change anything by hand before you know why; 'trunkline why ID' tells of a job."
+        )
     }
 
     private struct Document: Encodable {

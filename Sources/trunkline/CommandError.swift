@@ -38,7 +38,10 @@ struct CommandError: Error, Sendable, CustomStringConvertible {
         case let error as Refusal: self.init(.refused, error.reason)
         case let error as PostgresError:
             let isAway = error.isConnectionLost || error.code == .cannotConnect
-            self.init(isAway ? .unreachable : .failed, "database: \(error.message)" + (error.sqlState.map { " (\($0))" } ?? ""))
+            self.init(
+                isAway ? .unreachable : .failed,
+                "database: \(error.message)" + (error.sqlState.map { " (\($0))" } ?? "")
+            )
         case let error as RabbitError:
             let configuration = error.code == .invalidConfiguration
             let isAway = error.isConnectionLost || [.tlsRefused, .loginRefused, .timedOut].contains(error.code)

@@ -73,11 +73,14 @@ struct EnqueueCommand: AsyncParsableCommand {
         _ report: EnqueueReport
     ) async throws {
         var batch: [EnqueueRow] = []
+        // Said together with the batch, so that rows are told in their order.
+        var refused: [EnqueueVerdict] = []
         var bytes = 0
         func flush() async throws {
-            guard !batch.isEmpty else { return }
-            report.add(try await sink.take(batch))
+            let given = batch.isEmpty ? [] : try await sink.take(batch)
+            report.add((given + refused).sorted { $0.row < $1.row })
             batch.removeAll(keepingCapacity: true)
+            refused.removeAll(keepingCapacity: true)
             bytes = 0
         }
         func add(_ read: [ReadRow]) async throws {
@@ -86,9 +89,11 @@ struct EnqueueCommand: AsyncParsableCommand {
                 case .success(let job):
                     batch.append(EnqueueRow(number: row.number, job: job))
                     bytes += job.body.utf8.count + 512
-                    if batch.count >= TakeBatch.usualLimit || bytes > 4 << 20 { try await flush() }
                 case .failure(let refusal):
-                    report.add([EnqueueVerdict(row: row.number, job: nil, outcome: .refused(refusal))])
+                    refused.append(EnqueueVerdict(row: row.number, job: nil, outcome: .refused(refusal)))
+                }
+                if batch.count >= TakeBatch.usualLimit || bytes > 4 << 20 || refused.count >= TakeBatch.usualLimit {
+                    try await flush()
                 }
             }
         }
@@ -102,11 +107,14 @@ struct EnqueueCommand: AsyncParsableCommand {
     }
 
     private static func text(ofFile path: String) throws(CommandError) -> String {
-        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: (1 << 20) + 1) else {
+        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: (1 << 20) + 1)
+        else {
             throw CommandError(.usage, "the map \(path) cannot be read")
         }
         guard data.count <= 1 << 20 else { throw CommandError(.usage, "the map \(path) is larger than 1 MiB") }
-        guard let text = String(data: data, encoding: .utf8) else { throw CommandError(.usage, "the map \(path) is not UTF-8") }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CommandError(.usage, "the map \(path) is not UTF-8")
+        }
         return text
     }
 }
@@ -146,7 +154,10 @@ private final class Input {
             offset += Int64(data.count)
             return Array(data)
         } catch {
-            throw CommandError(.failed, "\(name) cannot be read any further after \(offset) bytes; what was accepted stays accepted")
+            throw CommandError(
+                .failed,
+                "\(name) cannot be read any further after \(offset) bytes; what was accepted stays accepted"
+            )
         }
     }
 }
@@ -191,7 +202,11 @@ private struct NDJSONRows: RowSource {
             return ReadRow.job(line.number) { () throws(Refusal) in
                 let job = try SendJob.decode(json: bytes)
                 guard PhoneNumbers.isPossible(e164: job.to.value) else {
-                    throw Refusal(kind: .invalid, field: "to", reason: "to is not a possible phone number of any country")
+                    throw Refusal(
+                        kind: .invalid,
+                        field: "to",
+                        reason: "to is not a possible phone number of any country"
+                    )
                 }
                 return job
             }
@@ -209,7 +224,9 @@ private struct CSVRows: RowSource {
         reader = CSVReader(separator: map?.separator)
     }
 
-    mutating func push(_ chunk: [UInt8]) throws -> [ReadRow] { try rows(usable { r throws(Refusal) in try r.push(chunk) }) }
+    mutating func push(_ chunk: [UInt8]) throws -> [ReadRow] {
+        try rows(usable { r throws(Refusal) in try r.push(chunk) })
+    }
     mutating func finish() throws -> [ReadRow] { try rows(usable { r throws(Refusal) in try r.finish() }) }
 
     private mutating func usable(
@@ -288,7 +305,8 @@ struct EnqueueVerdict {
         case .unroutable: (nil, "the broker has no queue for it: run 'trunkline topology apply'")
         case .rejected: (nil, "the broker refused it, for example because a queue is full")
         case .notSent(let reason): (nil, "it did not reach the broker: \(reason)")
-        case .unknown(let reason): (nil, "the broker may have it or not (\(reason)); the same row again is the same notice")
+        case .unknown(let reason):
+            (nil, "the broker may have it or not (\(reason)); the same row again is the same notice")
         }
     }
 }

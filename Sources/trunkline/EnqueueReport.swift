@@ -69,7 +69,9 @@ final class EnqueueReport: Sendable {
             Self.clearBar(&state)
             return (state.rows, state.counts)
         }
-        if rows > 0 { Output.note("stopped after \(rows) rows: " + Self.words(counts) + "; the same file again goes on safely") }
+        if rows > 0 {
+            Output.note("stopped after \(rows) rows: " + Self.words(counts) + "; the same file again goes on safely")
+        }
     }
 
     // MARK: The end
@@ -89,7 +91,8 @@ final class EnqueueReport: Sendable {
             json.beginObject()
             json.name("rows")
             json.integer(rows)
-            for word in Self.words where counts[word] != nil || ["new", "repeat", "refused", "conflict"].contains(word) {
+            for word in Self.words where counts[word] != nil || ["new", "repeat", "refused", "conflict"].contains(word)
+            {
                 json.name(word)
                 json.integer(counts[word] ?? 0)
             }

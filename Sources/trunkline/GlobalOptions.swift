@@ -3,10 +3,17 @@ internal import Foundation
 
 /// Flags that every command has.
 struct GlobalOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Configuration file; default trunkline.yaml in the working directory, if there.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Configuration file; default trunkline.yaml in the working directory, if there.",
+            valueName: "file"
+        )
+    )
     var config: String?
 
-    @Option(help: ArgumentHelp("PostgreSQL, without a password (TRUNKLINE_DATABASE_URL may hold one).", valueName: "url"))
+    @Option(
+        help: ArgumentHelp("PostgreSQL, without a password (TRUNKLINE_DATABASE_URL may hold one).", valueName: "url")
+    )
     var databaseURL: String?
 
     @Option(help: ArgumentHelp("File that holds the PostgreSQL URL.", valueName: "file"))
@@ -37,7 +44,9 @@ struct GlobalOptions: ParsableArguments {
         flags.values[.databaseURL] = try databaseURL.map { url throws(CommandError) in
             try Self.withoutPassword(url, "--database-url", .databaseURL)
         }
-        flags.values[.amqpURL] = try amqpURL.map { url throws(CommandError) in try Self.withoutPassword(url, "--amqp-url", .amqpURL) }
+        flags.values[.amqpURL] = try amqpURL.map { url throws(CommandError) in
+            try Self.withoutPassword(url, "--amqp-url", .amqpURL)
+        }
         flags.values[.logLevel] = logLevel
         flags.values[.logFormat] = logFormat
         flags.files[.databaseURL] = databaseURLFile
@@ -48,7 +57,8 @@ struct GlobalOptions: ParsableArguments {
         let named = config ?? environment["TRUNKLINE_CONFIG"]
         var file: String?
         if let named {
-            guard let data = FileManager.default.contents(atPath: named), let text = String(data: data, encoding: .utf8) else {
+            guard let data = FileManager.default.contents(atPath: named), let text = String(data: data, encoding: .utf8)
+            else {
                 throw CommandError(.usage, "the configuration file \(named) cannot be read")
             }
             file = text
@@ -73,7 +83,9 @@ struct GlobalOptions: ParsableArguments {
     }
 
     /// Everybody on the machine reads a command line.
-    private static func withoutPassword(_ url: String, _ flag: String, _ key: Settings.Key) throws(CommandError) -> String {
+    private static func withoutPassword(_ url: String, _ flag: String, _ key: Settings.Key) throws(CommandError)
+        -> String
+    {
         let authority = url.range(of: "://").map { url[$0.upperBound...].prefix { $0 != "/" && $0 != "?" } }
         let credentials = authority.flatMap { $0.lastIndex(of: "@").map { at in authority?[..<at] } } ?? nil
         guard credentials?.contains(":") != true, !url.lowercased().contains("password=") else {

@@ -23,7 +23,9 @@ struct LineCommand: AsyncParsableCommand {
         @Flag(help: "Read the token from standard input.")
         var tokenStdin = false
 
-        @Flag(help: "Store where the token is (env:NAME or file:/path) instead of the token; every worker reads it there.")
+        @Flag(
+            help: "Store where the token is (env:NAME or file:/path) instead of the token; every worker reads it there."
+        )
         var byReference = false
 
         func validate() throws {
@@ -98,7 +100,12 @@ struct LineCommand: AsyncParsableCommand {
         @Option(help: "Sends in the air at once, 1 to 256; default 1, or 16 when unlimited.")
         var concurrency: Int?
 
-        @Option(help: ArgumentHelp("Between two messages to one person; default 10s, or 0 when unlimited.", valueName: "span"))
+        @Option(
+            help: ArgumentHelp(
+                "Between two messages to one person; default 10s, or 0 when unlimited.",
+                valueName: "span"
+            )
+        )
         var recipientGap: String?
 
         func change() throws(Refusal) -> PaceChange {
@@ -165,8 +172,18 @@ struct LineCommand: AsyncParsableCommand {
                     throw CommandError(.usage, "give the token with --token-env, --token-file or --token-stdin")
                 }
                 try await withDatabase(settings) { session in
-                    let line = try await session.addLine(id, workspace: workspace, baseURL: base, token: token, pace: pace)
-                    try say(line, json: json, "added line \(line.id) of workspace \(line.workspace), \(describe(line.pace))")
+                    let line = try await session.addLine(
+                        id,
+                        workspace: workspace,
+                        baseURL: base,
+                        token: token,
+                        pace: pace
+                    )
+                    try say(
+                        line,
+                        json: json,
+                        "added line \(line.id) of workspace \(line.workspace), \(describe(line.pace))"
+                    )
                 }
             }
         }
@@ -200,11 +217,18 @@ struct LineCommand: AsyncParsableCommand {
                     pace: try paceOptions.change()
                 )
                 guard changes.baseURL != nil || changes.token != nil || changes.pace != PaceChange() else {
-                    throw CommandError(.usage, "say what to change: --pace, --concurrency, --recipient-gap, --base-url or a token")
+                    throw CommandError(
+                        .usage,
+                        "say what to change: --pace, --concurrency, --recipient-gap, --base-url or a token"
+                    )
                 }
                 try await withDatabase(settings) { session in
                     let line = try await session.changeLine(id, changes)
-                    try say(line, json: json, "changed line \(line.id): \(describe(line.pace)), \(line.baseURL), token \(describeToken(line))")
+                    try say(
+                        line,
+                        json: json,
+                        "changed line \(line.id): \(describe(line.pace)), \(line.baseURL), token \(describeToken(line))"
+                    )
                 }
             }
         }
@@ -213,7 +237,8 @@ struct LineCommand: AsyncParsableCommand {
     struct Hold: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "hold",
-            abstract: "Hold a line: no send of it begins until it is resumed. Its jobs wait in order and use no attempts."
+            abstract:
+                "Hold a line: no send of it begins until it is resumed. Its jobs wait in order and use no attempts."
         )
 
         @OptionGroup var options: GlobalOptions
@@ -224,7 +249,12 @@ struct LineCommand: AsyncParsableCommand {
         @Option(help: "Why, for whoever asks at night.")
         var reason: String
 
-        @Option(help: ArgumentHelp("When the hold ends by itself: a time like 2026-12-01T18:00:00Z, or a span like 2h.", valueName: "time"))
+        @Option(
+            help: ArgumentHelp(
+                "When the hold ends by itself: a time like 2026-12-01T18:00:00Z, or a span like 2h.",
+                valueName: "time"
+            )
+        )
         var until: String?
 
         @Flag(help: "Print one JSON document.")
@@ -245,7 +275,10 @@ struct LineCommand: AsyncParsableCommand {
         private static func end(_ text: String) throws -> Timestamp {
             if let time = Timestamp(rfc3339: text) { return time }
             guard let span = try? Pace.span(parsing: text, field: "until"), span > .zero else {
-                throw CommandError(.usage, "--until takes a time with its offset, like 2026-12-01T18:00:00Z, or a span of at most a day, like 2h")
+                throw CommandError(
+                    .usage,
+                    "--until takes a time with its offset, like 2026-12-01T18:00:00Z, or a span of at most a day, like 2h"
+                )
             }
             return Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) + span
         }
@@ -364,17 +397,28 @@ struct LineCommand: AsyncParsableCommand {
                     }
                     var facts = [
                         ("line", line.id.value), ("workspace", line.workspace.value), ("state", describeState(line)),
-                        ("gate", line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since " + Output.time(microseconds: line.gateSince.microseconds)),
+                        (
+                            "gate",
+                            line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since "
+                                + Output.time(microseconds: line.gateSince.microseconds)
+                        ),
                     ]
                     if let hold = line.hold, line.isHeld(at: line.readAt) {
                         let until = hold.until.map { ", until \(Output.time(microseconds: $0.microseconds))" } ?? ""
-                        facts.append(("held", "\(hold.reason), since \(Output.time(microseconds: hold.since.microseconds))\(until)"))
+                        facts.append(
+                            (
+                                "held",
+                                "\(hold.reason), since \(Output.time(microseconds: hold.since.microseconds))\(until)"
+                            )
+                        )
                     }
                     facts += [
                         ("base URL", line.baseURL), ("token", describeToken(line)), ("pace", describe(line.pace)),
                         ("added", Output.time(microseconds: line.createdAt.microseconds)),
                     ]
-                    if let removed = line.removedAt { facts.append(("removed", Output.time(microseconds: removed.microseconds))) }
+                    if let removed = line.removedAt {
+                        facts.append(("removed", Output.time(microseconds: removed.microseconds)))
+                    }
                     let jobs = line.unfinished.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
                     facts.append(("unfinished", jobs.isEmpty ? "none" : jobs.joined(separator: ", ")))
                     Output.facts(facts)
@@ -433,9 +477,13 @@ struct LineCommand: AsyncParsableCommand {
                 case .open(let note):
                     (sendable, gate, needsPerson, reason, detail) = (true, "open", false, nil, note)
                 case .held(let kind, let reason, let detail):
-                    (sendable, gate, needsPerson, self.reason, self.detail) = (false, "held", kind == .human, reason.rawValue, detail)
+                    (sendable, gate, needsPerson, self.reason, self.detail) = (
+                        false, "held", kind == .human, reason.rawValue, detail
+                    )
                 case .keepLast(let reason):
-                    (sendable, gate, needsPerson, self.reason, detail) = (false, "no_answer", false, reason.rawValue, nil)
+                    (sendable, gate, needsPerson, self.reason, detail) = (
+                        false, "no_answer", false, reason.rawValue, nil
+                    )
                 }
             }
 
@@ -443,7 +491,9 @@ struct LineCommand: AsyncParsableCommand {
                 let detail = detail.map { " (\($0))" } ?? ""
                 switch gate {
                 case "open": return "sendable\(detail)"
-                case "held": return "not sendable: \(reason ?? "")\(detail)" + (needsPerson ? "; a person must look at it" : "; it may clear by itself")
+                case "held":
+                    return "not sendable: \(reason ?? "")\(detail)"
+                        + (needsPerson ? "; a person must look at it" : "; it may clear by itself")
                 default: return "no answer about the line: \(reason ?? "")"
                 }
             }
@@ -510,11 +560,16 @@ private struct LineDocument: Encodable {
         workspace = line.workspace.value
         baseURL = line.baseURL
         tokenHint = line.tokenHint
-        if case .reference(let reference) = line.tokenPlace { tokenReference = reference.text } else { tokenReference = nil }
+        if case .reference(let reference) = line.tokenPlace {
+            tokenReference = reference.text
+        } else {
+            tokenReference = nil
+        }
         paceIntervalMilliseconds = Int(line.pace.interval / .milliseconds(1))
         concurrency = line.pace.concurrency
         recipientGapMilliseconds = Int(line.pace.recipientGap / .milliseconds(1))
-        held = line.isHeld(at: line.readAt)
+        held =
+            line.isHeld(at: line.readAt)
             ? line.hold.map { Held(reason: $0.reason, since: $0.since.rfc3339, until: $0.until?.rfc3339) } : nil
         gate = line.gate
         gateReason = line.gateReason

@@ -65,7 +65,9 @@ struct LineLogHandler: LogHandler {
         message: String,
         facts: Logger.Metadata
     ) -> String {
-        let time = time.formatted(.iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted))
+        let time = time.formatted(
+            .iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted)
+        )
         switch format {
         case .text:
             var line = "\(time) \(level.rawValue) \(label): \(escaped(message))"
@@ -82,14 +84,18 @@ struct LineLogHandler: LogHandler {
             object["message"] = message
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let data = try? encoder.encode(object) else { return "{\"message\":\"a log line could not be encoded\"}\n" }
+            guard let data = try? encoder.encode(object) else {
+                return "{\"message\":\"a log line could not be encoded\"}\n"
+            }
             return String(decoding: data, as: UTF8.self) + "\n"
         }
     }
 
     /// One event is one line, whatever somebody else's words hold.
     private static func escaped(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F || $0 == "\"" }) else { return text }
+        guard text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F || $0 == "\"" }) else {
+            return text
+        }
         var out = ""
         for scalar in text.unicodeScalars {
             switch scalar {

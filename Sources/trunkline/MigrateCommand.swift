@@ -6,7 +6,8 @@ struct MigrateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
         abstract: "Bring the database, and the broker if one is configured, to what this version needs.",
-        discussion: "Safe to run at any time and by several at once. Migrations run in order, each in its own transaction."
+        discussion:
+            "Safe to run at any time and by several at once. Migrations run in order, each in its own transaction."
     )
 
     @OptionGroup var options: GlobalOptions
@@ -31,7 +32,8 @@ struct MigrateCommand: AsyncParsableCommand {
                     let report = try await Migrations.migrate(session, shards: shards)
                     var retired: [Topology.Retired] = []
                     if let amqpURL {
-                        retired = try await BrokerSession.withSession(url: amqpURL, connectionName: "trunkline migrate") { broker in
+                        retired = try await BrokerSession.withSession(url: amqpURL, connectionName: "trunkline migrate")
+                        { broker in
                             try await broker.apply(shards: report.shards)
                         }
                     }
@@ -68,7 +70,11 @@ struct MigrateCommand: AsyncParsableCommand {
         }
         for migration in report.applied { Output.line("applied migration \(migration.version) (\(migration.name))") }
         Output.line("schema version \(report.version), \(report.shards) shards")
-        Output.line(broker ? "broker: exchanges and queues are in place" : "broker: not configured (TRUNKLINE_AMQP_URL), left alone")
+        Output.line(
+            broker
+                ? "broker: exchanges and queues are in place"
+                : "broker: not configured (TRUNKLINE_AMQP_URL), left alone"
+        )
         TopologyCommand.say(retired)
     }
 

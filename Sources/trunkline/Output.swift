@@ -15,7 +15,9 @@ enum Output {
         let rows = rows.map { row in row.map(safe) }
         var widths = headers.map(width)
         for row in rows {
-            for (column, cell) in row.enumerated() where column < widths.count { widths[column] = max(widths[column], width(cell)) }
+            for (column, cell) in row.enumerated() where column < widths.count {
+                widths[column] = max(widths[column], width(cell))
+            }
         }
         let isNumeric = headers.indices.map { column in
             !rows.isEmpty && rows.allSatisfy { column < $0.count && (Double($0[column]) != nil || $0[column] == "-") }
@@ -55,14 +57,19 @@ enum Output {
     static func time(microseconds: Int64?) -> String {
         guard let microseconds else { return "-" }
         let date = Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
-        return date.formatted(.iso8601.year().month().day().dateTimeSeparator(.space).time(includingFractionalSeconds: false).timeZone(separator: .omitted))
+        return date.formatted(
+            .iso8601.year().month().day().dateTimeSeparator(.space).time(includingFractionalSeconds: false).timeZone(
+                separator: .omitted
+            )
+        )
     }
 
     /// Text of others must not steer the terminal that it is shown on.
     private static func safe(_ text: String) -> String {
         var out = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
-            let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+            let isControl =
+                scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
             out.append(isControl ? "\u{FFFD}" : scalar)
         }
         return String(out)

@@ -66,7 +66,8 @@ struct ParkedCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.run { settings in
                 let url = try settings.databaseURL()
-                let jobs = try await PostgresSession.withSession(url: url, applicationName: "trunkline parked") { session in
+                let jobs = try await PostgresSession.withSession(url: url, applicationName: "trunkline parked") {
+                    session in
                     try await Migrations.requireCurrent(session)
                     return try await session.parkedJobs(line: line, reason: reason, limit: limit)
                 }
@@ -82,8 +83,10 @@ struct ParkedCommand: AsyncParsableCommand {
                     ["JOB", "LINE", "KEY", "TO", "SINCE", "ATTEMPTS", "SENT", "REASON"],
                     jobs.map { job in
                         [
-                            job.id.description, job.line, job.key, job.recipient, Output.time(microseconds: job.since.microseconds),
-                            String(job.attempt), job.maybeSentSince == nil ? "no" : "maybe", JobStory.words(forReason: job.reason),
+                            job.id.description, job.line, job.key, job.recipient,
+                            Output.time(microseconds: job.since.microseconds),
+                            String(job.attempt), job.maybeSentSince == nil ? "no" : "maybe",
+                            JobStory.words(forReason: job.reason),
                         ]
                     }
                 )
@@ -110,7 +113,10 @@ struct ParkedCommand: AsyncParsableCommand {
             try await options.run { settings in
                 guard let id = JobID(text: id) else { throw CommandError(.usage, "a job's id is a number") }
                 let url = try settings.databaseURL()
-                let (job, attempts) = try await PostgresSession.withSession(url: url, applicationName: "trunkline parked") { session in
+                let (job, attempts) = try await PostgresSession.withSession(
+                    url: url,
+                    applicationName: "trunkline parked"
+                ) { session in
                     try await Migrations.requireCurrent(session)
                     return (try await session.parkedJob(id), try await session.attemptStories(id))
                 }
@@ -125,7 +131,11 @@ struct ParkedCommand: AsyncParsableCommand {
                     ("job", job.id.description), ("line", job.line), ("key", job.key), ("to", job.recipient),
                     ("purpose", job.purpose), ("parked", Output.time(microseconds: job.since.microseconds)),
                     ("because", JobStory.words(forReason: job.reason)),
-                    ("sent", job.maybeSentSince.map { "maybe, since " + Output.time(microseconds: $0.microseconds) } ?? "surely not"),
+                    (
+                        "sent",
+                        job.maybeSentSince.map { "maybe, since " + Output.time(microseconds: $0.microseconds) }
+                            ?? "surely not"
+                    ),
                     ("accepted", Output.time(microseconds: job.acceptedAt.microseconds)),
                     ("attempts", "\(job.attempt), of which \(job.tries) count as tries"),
                     ("last answer", job.evidence ?? "-"),

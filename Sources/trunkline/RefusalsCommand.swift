@@ -45,7 +45,12 @@ struct RefusalsCommand: AsyncParsableCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: ArgumentHelp("Only of this kind: \(Refusal.Kind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "kind"))
+        @Option(
+            help: ArgumentHelp(
+                "Only of this kind: \(Refusal.Kind.allCases.map(\.rawValue).joined(separator: ", ")).",
+                valueName: "kind"
+            )
+        )
         var kind: String?
 
         @Option(help: ArgumentHelp("Only for this line.", valueName: "id"))
@@ -68,7 +73,8 @@ struct RefusalsCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.run { settings in
                 let url = try settings.databaseURL()
-                let refusals = try await PostgresSession.withSession(url: url, applicationName: "trunkline refusals") { session in
+                let refusals = try await PostgresSession.withSession(url: url, applicationName: "trunkline refusals") {
+                    session in
                     try await Migrations.requireCurrent(session)
                     return try await session.refusals(kind: kind, line: line, via: via, limit: limit)
                 }
@@ -84,8 +90,10 @@ struct RefusalsCommand: AsyncParsableCommand {
                     ["ID", "LAST", "TIMES", "VIA", "KIND", "FIELD", "LINE", "KEY", "REASON"],
                     refusals.map { refusal in
                         [
-                            String(refusal.id), Output.time(microseconds: refusal.lastAt.microseconds), String(refusal.times),
-                            refusal.via, refusal.kind, refusal.field ?? "-", refusal.line ?? "-", refusal.key ?? "-", refusal.reason,
+                            String(refusal.id), Output.time(microseconds: refusal.lastAt.microseconds),
+                            String(refusal.times),
+                            refusal.via, refusal.kind, refusal.field ?? "-", refusal.line ?? "-", refusal.key ?? "-",
+                            refusal.reason,
                         ]
                     }
                 )
@@ -111,7 +119,10 @@ struct RefusalsCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.run { settings in
                 let url = try settings.databaseURL()
-                let (refusal, bytes) = try await PostgresSession.withSession(url: url, applicationName: "trunkline refusals") { session in
+                let (refusal, bytes) = try await PostgresSession.withSession(
+                    url: url,
+                    applicationName: "trunkline refusals"
+                ) { session in
                     try await Migrations.requireCurrent(session)
                     return (try await session.refusal(id), raw ? try await session.refusalBytes(id) : nil)
                 }
@@ -125,7 +136,8 @@ struct RefusalsCommand: AsyncParsableCommand {
                     return
                 }
                 Output.facts([
-                    ("refusal", String(refusal.id)), ("reason", refusal.reason), ("kind", refusal.kind), ("field", refusal.field ?? "-"),
+                    ("refusal", String(refusal.id)), ("reason", refusal.reason), ("kind", refusal.kind),
+                    ("field", refusal.field ?? "-"),
                     ("line", refusal.line ?? "-"), ("key", refusal.key ?? "-"), ("via", refusal.via),
                     ("first", Output.time(microseconds: refusal.firstAt.microseconds)),
                     ("last", Output.time(microseconds: refusal.lastAt.microseconds)), ("times", String(refusal.times)),

@@ -15,7 +15,9 @@ struct SendCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The line to send from.", valueName: "id"))
     var line: String
 
-    @Option(help: ArgumentHelp("The recipient: +972501234567, or as written locally with --country.", valueName: "number"))
+    @Option(
+        help: ArgumentHelp("The recipient: +972501234567, or as written locally with --country.", valueName: "number")
+    )
     var to: String
 
     @Option(help: ArgumentHelp("The text.", valueName: "text"))
@@ -51,7 +53,12 @@ struct SendCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("When the fact happened, RFC 3339.", valueName: "time"))
     var factAt: String?
 
-    @Option(help: ArgumentHelp("Notices of one line with the same key go out in order; default: the recipient.", valueName: "key"))
+    @Option(
+        help: ArgumentHelp(
+            "Notices of one line with the same key go out in order; default: the recipient.",
+            valueName: "key"
+        )
+    )
     var orderingKey: String?
 
     @Option(help: ArgumentHelp("A label of your own, may be repeated.", valueName: "name=value"))
@@ -94,7 +101,9 @@ struct SendCommand: AsyncParsableCommand {
             if json {
                 try Output.json(Document(verdict: "repeat", job: id.description, finalState: finalState))
             } else {
-                Output.line("accepted before as job \(id)\(finalState.map { ", which ended as \($0)" } ?? ""); nothing is sent twice")
+                Output.line(
+                    "accepted before as job \(id)\(finalState.map { ", which ended as \($0)" } ?? ""); nothing is sent twice"
+                )
             }
         default:
             let complaint = verdict.complaint
@@ -102,7 +111,10 @@ struct SendCommand: AsyncParsableCommand {
                 try Output.json(Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason))
                 throw CommandError.silent(.refused)
             }
-            throw CommandError(.refused, complaint.map { c in c.field.map { "\($0): \(c.reason)" } ?? c.reason } ?? "refused")
+            throw CommandError(
+                .refused,
+                complaint.map { c in c.field.map { "\($0): \(c.reason)" } ?? c.reason } ?? "refused"
+            )
         }
     }
 
@@ -112,7 +124,11 @@ struct SendCommand: AsyncParsableCommand {
         case (nil, nil): break
         case (let text?, let url?): button = try Button(text: text, url: url)
         default:
-            throw Refusal(kind: .invalid, field: "button", reason: "half a button: give --button-text and --button-url or neither")
+            throw Refusal(
+                kind: .invalid,
+                field: "button",
+                reason: "half a button: give --button-text and --button-url or neither"
+            )
         }
         var tags: [String: String] = [:]
         for entry in tag {
@@ -144,7 +160,9 @@ struct SendCommand: AsyncParsableCommand {
         guard let handle, let data = try handle.read(upToCount: SendJob.maximumMessageBytes + 1) else {
             throw CommandError(.usage, "the file \(bodyFile) cannot be read")
         }
-        guard let text = String(data: data, encoding: .utf8) else { throw CommandError(.usage, "the text is not UTF-8") }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CommandError(.usage, "the text is not UTF-8")
+        }
         // Editors end a file with a line break, which is not part of the text.
         return text.hasSuffix("\n") ? String(text.dropLast()) : text
     }

@@ -78,7 +78,10 @@ struct Settings: Sendable {
                 let value = value.flatMap { $0.isEmpty ? nil : $0 }
                 let path = path.flatMap { $0.isEmpty ? nil : $0 }
                 if value != nil && path != nil {
-                    throw CommandError(.usage, "\(name): \(key.variable) is given as a value and as a file; give one of them")
+                    throw CommandError(
+                        .usage,
+                        "\(name): \(key.variable) is given as a value and as a file; give one of them"
+                    )
                 }
                 if let value {
                     values[key] = value
@@ -154,11 +157,14 @@ struct Settings: Sendable {
 
     /// The contents of a secret's file without the line break that editors put at its end.
     static func contents(ofFile path: String) throws(CommandError) -> String {
-        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: fileLimit + 1) else {
+        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: fileLimit + 1)
+        else {
             throw CommandError(.usage, "the file \(path) cannot be read")
         }
         guard data.count <= fileLimit else { throw CommandError(.usage, "the file \(path) is too big for a secret") }
-        guard let text = String(data: data, encoding: .utf8) else { throw CommandError(.usage, "the file \(path) is not UTF-8") }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CommandError(.usage, "the file \(path) is not UTF-8")
+        }
         let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
         guard !trimmed.isEmpty else { throw CommandError(.usage, "the file \(path) is empty") }
         return trimmed
@@ -177,7 +183,9 @@ struct Settings: Sendable {
             throw CommandError(.usage, "trunkline.yaml is not valid YAML: line \(line)")
         }
         guard let node, node.null == nil else { return [:] }
-        guard let mapping = node.mapping else { throw CommandError(.usage, "trunkline.yaml must be a list of 'key: value'") }
+        guard let mapping = node.mapping else {
+            throw CommandError(.usage, "trunkline.yaml must be a list of 'key: value'")
+        }
         let known = Set(Key.allCases.flatMap { $0.isSecret ? [$0.rawValue, $0.rawValue + "File"] : [$0.rawValue] })
         var values: [String: String] = [:]
         for (key, value) in mapping {
@@ -187,7 +195,9 @@ struct Settings: Sendable {
                     "trunkline.yaml: the key '\(key.string?.prefix(40) ?? "?")' is not known; known are \(known.sorted().joined(separator: ", "))"
                 )
             }
-            guard let text = value.scalar?.string else { throw CommandError(.usage, "trunkline.yaml: \(key) must be text") }
+            guard let text = value.scalar?.string else {
+                throw CommandError(.usage, "trunkline.yaml: \(key) must be text")
+            }
             guard values.updateValue(text, forKey: key) == nil else {
                 throw CommandError(.usage, "trunkline.yaml: \(key) is there twice")
             }
@@ -197,7 +207,9 @@ struct Settings: Sendable {
 
     private static func check(listen: String?, key: Key) throws(CommandError) {
         guard let listen else { return }
-        guard let colon = listen.lastIndex(of: ":"), colon != listen.startIndex, UInt16(listen[listen.index(after: colon)...]) != nil else {
+        guard let colon = listen.lastIndex(of: ":"), colon != listen.startIndex,
+            UInt16(listen[listen.index(after: colon)...]) != nil
+        else {
             throw CommandError(.usage, "\(key.variable) must be host:port")
         }
     }

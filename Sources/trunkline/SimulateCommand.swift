@@ -11,17 +11,26 @@ struct SimulateCommand: AsyncParsableCommand {
     struct EZWhatsAppCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "ezwhatsapp",
-            abstract: "A simulated EZWhatsApp Channel API with states, faults and a journal; runs until SIGTERM or SIGINT.",
+            abstract:
+                "A simulated EZWhatsApp Channel API with states, faults and a journal; runs until SIGTERM or SIGINT.",
             discussion: "Its control surface is under /__sim/; a line X has the token ezw_line_X."
         )
 
         @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))
         var listen = "127.0.0.1:3010"
 
-        @Option(help: ArgumentHelp("Append-only journal, read again at the next start; without it all is in memory.", valueName: "file"))
+        @Option(
+            help: ArgumentHelp(
+                "Append-only journal, read again at the next start; without it all is in memory.",
+                valueName: "file"
+            )
+        )
         var journal: String?
 
-        @Flag(name: [.customLong("fsync"), .long], help: "Answer only when the journal is on the disk, so that it survives a power loss too.")
+        @Flag(
+            name: [.customLong("fsync"), .long],
+            help: "Answer only when the journal is on the disk, so that it survives a power loss too."
+        )
         var syncJournal = false
 
         @Flag(help: "Let other machines connect. Whoever can connect controls the simulator.")

@@ -64,14 +64,16 @@ struct StatusCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "SCHEDULED", "SENDING", "UNKNOWN", "PARKED",
+                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "SCHEDULED", "SENDING", "UNKNOWN",
+                "PARKED",
                 "SENT TODAY", "OLDEST",
             ],
             status.lines.map { line in
                 func count(_ states: String...) -> Int64 { states.reduce(0) { $0 + (line.backlog[$1] ?? 0) } }
                 return [
                     line.id, line.workspace, line.holdReason.map { "held: " + $0.prefix(30) } ?? "-", Self.gate(line),
-                    Self.pace(line.pace), String(line.unfinished), String(count("accepted", "waiting") - line.scheduled),
+                    Self.pace(line.pace), String(line.unfinished),
+                    String(count("accepted", "waiting") - line.scheduled),
                     String(line.scheduled), String(count("sending")), String(count("unknown")), String(count("parked")),
                     String(line.sentToday), line.oldestWaiting.map(Self.span) ?? "-",
                 ]

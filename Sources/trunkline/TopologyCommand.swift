@@ -27,7 +27,9 @@ struct TopologyCommand: AsyncParsableCommand {
 
     static func say(_ retired: [Topology.Retired]) {
         for queue in retired {
-            Output.line("retired \(queue.queue): no such shard any more; \(queue.moved) messages moved to \(Topology.intakeQueue)")
+            Output.line(
+                "retired \(queue.queue): no such shard any more; \(queue.moved) messages moved to \(Topology.intakeQueue)"
+            )
         }
     }
 
@@ -142,7 +144,8 @@ struct TopologyCommand: AsyncParsableCommand {
     struct Check: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "check",
-            abstract: "Compare the broker with the plan: exit 3, and what differs in words, when it is not as it must be."
+            abstract:
+                "Compare the broker with the plan: exit 3, and what differs in words, when it is not as it must be."
         )
 
         @OptionGroup var options: GlobalOptions

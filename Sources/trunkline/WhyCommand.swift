@@ -51,9 +51,13 @@ struct WhyCommand: AsyncParsableCommand {
         if let recipient = story.recipient { facts.append(("to", recipient)) }
         if let purpose = story.purpose { facts.append(("purpose", purpose)) }
         facts.append(("state", story.state))
-        if let acceptedAt = story.acceptedAt { facts.append(("accepted", Output.time(microseconds: acceptedAt.microseconds))) }
+        if let acceptedAt = story.acceptedAt {
+            facts.append(("accepted", Output.time(microseconds: acceptedAt.microseconds)))
+        }
         if let endedAt = story.endedAt { facts.append(("ended", Output.time(microseconds: endedAt.microseconds))) }
-        if let sendBefore = story.sendBefore { facts.append(("send before", Output.time(microseconds: sendBefore.microseconds))) }
+        if let sendBefore = story.sendBefore {
+            facts.append(("send before", Output.time(microseconds: sendBefore.microseconds)))
+        }
         if story.attempt > 0 { facts.append(("attempts", "\(story.attempt), of which \(story.tries) count as tries")) }
         if let remoteID = story.remoteID { facts.append(("id of the API", remoteID)) }
         Output.facts(facts)

@@ -24,7 +24,12 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "Calls in the air at once, 1 to 4096.")
     var maximumCalls: Int?
 
-    @Option(help: ArgumentHelp("PEM file of authorities to trust instead of the system's, for the lines' HTTPS.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "PEM file of authorities to trust instead of the system's, for the lines' HTTPS.",
+            valueName: "file"
+        )
+    )
     var caFile: String?
 
     func validate() throws {
@@ -36,7 +41,6 @@ struct WorkerCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.run(overrides: [.metricsListen: metricsListen]) { settings in
             let logger = Logger(label: "trunkline.worker")
-            try await Self.checkGround(databaseURL: try settings.databaseURL(), amqpURL: try settings.amqpURL(), logger)
             var configuration = WorkerConfiguration(
                 databaseURL: try settings.databaseURL(),
                 amqpURL: try settings.amqpURL(),
@@ -46,6 +50,7 @@ struct WorkerCommand: AsyncParsableCommand {
             )
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             configuration.certificateAuthorities = caFile
+            try await Self.checkGround(configuration, logger)
             let process = WorkerProcess(configuration: configuration, logger: logger)
             let signals = StopSignals { isFirst in
                 if isFirst { process.drain() } else { process.stopNow() }
@@ -57,13 +62,17 @@ struct WorkerCommand: AsyncParsableCommand {
 
     /// Schema and queues must be as this program needs them. A broker that is away stops nothing: a worker sends what
     /// PostgreSQL has and connects when it is back.
-    private static func checkGround(databaseURL: String, amqpURL: String, _ logger: Logger) async throws {
-        let shards = try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline worker") { session in
+    private static func checkGround(_ configuration: WorkerConfiguration, _ logger: Logger) async throws {
+        let shards = try await PostgresSession.withSession(
+            url: configuration.databaseURL,
+            applicationName: "trunkline worker check"
+        ) { session in
             try await Migrations.requireCurrent(session)
             return try await Install.shards(session)
         }
         do {
-            try await BrokerSession.withSession(url: amqpURL, connectionName: "trunkline worker check") { broker in
+            try await BrokerSession.withSession(url: configuration.amqpURL, connectionName: "trunkline worker check") {
+                broker in
                 try await broker.check(shards: shards)
             }
         } catch let error as RabbitError where error.isConnectionLost || error.code == .timedOut {

@@ -34,8 +34,12 @@ struct PrivateBroker: Sendable {
     /// messages. A queue that was declared right before a SIGKILL comes back as another, empty one without a leader.
     func namesAreOnDisk() async throws {
         try await eventually("the queues' names on disk") {
-            let all = FileManager.default.enumerator(atPath: directory + "/broker/data")?.compactMap { $0 as? String } ?? []
-            guard let table = all.first(where: { $0.hasSuffix("/quorum/" + ($0.split(separator: "/").first ?? "") + "/names.dets") })
+            let all =
+                FileManager.default.enumerator(atPath: directory + "/broker/data")?.compactMap { $0 as? String } ?? []
+            guard
+                let table = all.first(where: {
+                    $0.hasSuffix("/quorum/" + ($0.split(separator: "/").first ?? "") + "/names.dets")
+                })
             else { return false }
             let names = try Data(contentsOf: URL(fileURLWithPath: directory + "/broker/data/" + table))
             let queues = all.filter { $0.hasSuffix("/config") }.compactMap { $0.split(separator: "/").dropLast().last }

@@ -115,7 +115,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "http://u:secret@h", "amqp://u:secret@", "amqp://u:secret@h:0", "amqp://u:secret@h:99999", "amqp://u:sec%zzret@h",
+        "http://u:secret@h", "amqp://u:secret@", "amqp://u:secret@h:0", "amqp://u:secret@h:99999",
+        "amqp://u:sec%zzret@h",
         "amqp://u:123/secret@h", "amqp://u:secret@h?verify=peer", "amqps://u:secret@h?verify=perhaps",
         "amqps://u:secret@h?certfile=/c", "amqp://u:secret@h?cacertfile=/c", "amqp://u:secret@h?unknown=1",
         "amqp://u:secret%00@h", "amqp://u:secret@h?heartbeat=0",

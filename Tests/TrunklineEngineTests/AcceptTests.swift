@@ -25,7 +25,9 @@ struct AcceptTests {
             #expect(try await database.count("refusals") == 0)
             let states = try await database.session.query("select distinct state, place from trunkline.jobs")
             #expect(states.count == 1 && states.text(0, 0) == "accepted" && states.int8(0, 1) == 0)
-            let stored = try await database.session.query("select tags ->> 'order', person from trunkline.jobs order by id limit 1")
+            let stored = try await database.session.query(
+                "select tags ->> 'order', person from trunkline.jobs order by id limit 1"
+            )
             #expect(stored.text(0, 0) == "0")
             #expect(stored.int8(0, 1) == jobs[0].person)
         }
@@ -83,7 +85,11 @@ struct AcceptTests {
             #expect(try await database.count("jobs") == 200)
             let refusals = try await database.session.refusals(limit: 1_000)
             #expect(refusals.count == 200)
-            #expect(refusals.allSatisfy { $0.kind == "conflict" && $0.via == "cli" && $0.field == "key" && $0.line == "acme-1" })
+            #expect(
+                refusals.allSatisfy {
+                    $0.kind == "conflict" && $0.via == "cli" && $0.field == "key" && $0.line == "acme-1"
+                }
+            )
             let bytes = try #require(try await database.session.refusalBytes(refusals[0].id))
             let original = try SendJob.decode(json: bytes)
             #expect(original.key.value == refusals[0].key)
@@ -129,7 +135,9 @@ struct AcceptTests {
         try await AdminDatabase.with { database in
             let id = try #require(try await database.accept([notice(1)])[0].job)
             try await database.run([id])
-            #expect(try await database.accept([notice(1)])[0] == .repeat(id, line: try LineID("acme-1"), finalState: "sent"))
+            #expect(
+                try await database.accept([notice(1)])[0] == .repeat(id, line: try LineID("acme-1"), finalState: "sent")
+            )
         }
     }
 
@@ -166,7 +174,10 @@ struct AcceptTests {
 
     @Test("a database that stays away is an error within the patience, not a hang")
     func away() async throws {
-        var configuration = Acceptor.Configuration(databaseURL: "postgresql://nobody@127.0.0.1:9/none", applicationName: "tests")
+        var configuration = Acceptor.Configuration(
+            databaseURL: "postgresql://nobody@127.0.0.1:9/none",
+            applicationName: "tests"
+        )
         configuration.patience = .milliseconds(200)
         let acceptor = Acceptor(configuration: configuration)
         await #expect(throws: PostgresError.self) { _ = try await acceptor.accept([try notice(1)]) }
@@ -190,16 +201,53 @@ struct AcceptTests {
         }
     }
 
-    @Test("one wake-up per shard with new jobs names the newest of them; without a broker there is one warning")
+    @Test("each batch wakes each shard that got new jobs once; repeats wake nobody")
     func wakes() async throws {
         try await TestServers.withVirtualHost { amqp in
             try await AdminDatabase.with { database in
-                // The topology is not needed for this: one queue that gets every shard's wake-ups.
+                _ = try await BrokerSession.withSession(url: amqp, connectionName: "tests") {
+                    try await $0.apply(shards: 16)
+                }
                 let warnings = Mutex<[String]>([])
                 let broker = try RabbitConfiguration(url: amqp, connectionName: "tests")
-                let wakes = WakeSender(configuration: broker, shards: 16) { text in warnings.withLock { $0.append(text) } }
+                let wakes = WakeSender(configuration: broker, shards: 16) { text in
+                    warnings.withLock { $0.append(text) }
+                }
                 let acceptor = database.acceptor(wakes: wakes)
-                // Nothing declared: mandatory messages cannot be delivered, and the jobs are accepted all the same.
+                let jobs = try (0..<20).map { try notice($0, line: $0 % 2 == 0 ? "acme-1" : "other-1") }
+                _ = try await acceptor.accept(jobs)
+                _ = try await acceptor.accept(jobs)
+                _ = try await acceptor.accept([notice(20)])
+                await acceptor.close()
+                await wakes.shutdown()
+                #expect(warnings.withLock { $0 } == [])
+                var expected: [String: Int] = [:]
+                expected[Topology.shardQueue(shard(ofLane: "line:acme-1", of: 16)), default: 0] += 2
+                expected[Topology.shardQueue(shard(ofLane: "line:other-1", of: 16)), default: 0] += 1
+                let messages = expected
+                try await eventually("the wake-ups lie in their shards' queues") {
+                    try await BrokerSession.withSession(url: amqp, connectionName: "tests") { session in
+                        for (queue, count) in messages where try await session.messages(in: queue) != count {
+                            return false
+                        }
+                        return true
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a broker that cannot deliver wake-ups is one warning, and the jobs are accepted all the same")
+    func noBroker() async throws {
+        try await TestServers.withVirtualHost { amqp in
+            try await AdminDatabase.with { database in
+                let warnings = Mutex<[String]>([])
+                let broker = try RabbitConfiguration(url: amqp, connectionName: "tests")
+                let wakes = WakeSender(configuration: broker, shards: 16) { text in
+                    warnings.withLock { $0.append(text) }
+                }
+                let acceptor = database.acceptor(wakes: wakes)
+                // Nothing is declared in this virtual host.
                 let verdicts = try await acceptor.accept((0..<10).map { try notice($0) })
                 #expect(verdicts.allSatisfy { $0.isNew })
                 _ = try await acceptor.accept((10..<20).map { try notice($0) })

@@ -60,7 +60,10 @@ struct AdminDatabase {
         let fences = [Int64?](repeating: 1, count: 16)
         let owner: [PostgresParameter] = [.uuid(boot), .int4(16), .int4Array(shards), .int8Array(fences)]
         try await session.query("select * from trunkline.adopt($1, $2, $3, $4, 0, 100000)", owner)
-        try await session.query("update trunkline.jobs set due_at = now() where id = any ($1)", [.int8Array(jobs.map(\.value))])
+        try await session.query(
+            "update trunkline.jobs set due_at = now() where id = any ($1)",
+            [.int8Array(jobs.map(\.value))]
+        )
         let claimed = try await session.query(
             "select job, verdict, attempt from trunkline.claim($1, $2, $3, $4, 30000, $5, '{}', '{}')",
             owner + [.int8Array(jobs.map(\.value))]
@@ -77,7 +80,8 @@ struct AdminDatabase {
             "select * from trunkline.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             [
                 .uuid(boot), .int8Array(ids), .int4Array(attempts), .textArray(ids.map { _ in outcome }),
-                .textArray(ids.map { _ in reason }), .int4Array(ids.map { _ in 0 }), .boolArray(ids.map { _ in mayHaveLeft }),
+                .textArray(ids.map { _ in reason }), .int4Array(ids.map { _ in 0 }),
+                .boolArray(ids.map { _ in mayHaveLeft }),
                 .textArray(none), .int4Array(ids.map { _ in 200 }), .textArray(none),
             ]
         )

@@ -31,7 +31,10 @@ struct CheckTests {
         try await database.run([ids[7]], outcome: "none")
         // Ended without being sent, after an attempt and before any.
         try await database.run([ids[8]], outcome: "retry", reason: "unreachable")
-        try await database.session.query("select trunkline.finish($1, 'expired', 'send_before_passed')", [.int8Array([ids[8].value, ids[9].value])])
+        try await database.session.query(
+            "select trunkline.finish($1, 'expired', 'send_before_passed')",
+            [.int8Array([ids[8].value, ids[9].value])]
+        )
         // Given up for lost, then the answer came after all.
         try await database.run([ids[10]], outcome: "none")
         try await abandon(database, ids[10], attempt: 1)
@@ -40,11 +43,15 @@ struct CheckTests {
     }
 
     private func abandon(_ database: AdminDatabase, _ id: JobID, attempt: Int32) async throws {
-        try await database.session.query("update trunkline.jobs set lease_until = now() - interval '1 second' where id = $1", [.int8(id.value)])
+        try await database.session.query(
+            "update trunkline.jobs set lease_until = now() - interval '1 second' where id = $1",
+            [.int8(id.value)]
+        )
         let rows = try await database.session.query(
             "select job from trunkline.abandon($1, 16, $2, $3, $4, $5)",
             [
-                .uuid(Array(repeating: 7, count: 16)), .int4Array((0..<16).map { $0 }), .int8Array([Int64?](repeating: 1, count: 16)),
+                .uuid(Array(repeating: 7, count: 16)), .int4Array((0..<16).map { $0 }),
+                .int8Array([Int64?](repeating: 1, count: 16)),
                 .int8Array([id.value]), .int4Array([attempt]),
             ]
         )
@@ -94,7 +101,10 @@ struct CheckTests {
                 """,
                 [.int8(ids[1].value)]
             )
-            try await database.session.query("update trunkline.finished set state = 'discarded' where id = $1", [.int8(ids[2].value)])
+            try await database.session.query(
+                "update trunkline.finished set state = 'discarded' where id = $1",
+                [.int8(ids[2].value)]
+            )
             let report = try await Check.run(database.session)
             #expect(!report.addsUp)
             #expect(report.counts[.lost] == 1)
@@ -130,7 +140,10 @@ struct CheckTests {
     @Test("what else is changed by hand is found: content, number, key, lane, end time, final state")
     func flips() async throws {
         let changes: [(String, Int)] = [
-            ("update trunkline.finished set request = convert_to('{\"to\":\"' || recipient || '\",\"body\":\"Other\"}', 'UTF8') where id = $1", 0),
+            (
+                "update trunkline.finished set request = convert_to('{\"to\":\"' || recipient || '\",\"body\":\"Other\"}', 'UTF8') where id = $1",
+                0
+            ),
             ("update trunkline.finished set request = '\\xff00' where id = $1", 0),
             ("update trunkline.finished set recipient = '+972500000000' where id = $1", 0),
             ("update trunkline.finished set key = 'order:other' where id = $1", 0),
@@ -143,7 +156,9 @@ struct CheckTests {
         try await AdminDatabase.with { database in
             let ids = try await history(database)
             for (change, index) in changes {
-                try await database.session.script("create table keep_f as table trunkline.finished; create table keep_j as table trunkline.jobs; create table keep_l as table trunkline.ledger")
+                try await database.session.script(
+                    "create table keep_f as table trunkline.finished; create table keep_j as table trunkline.jobs; create table keep_l as table trunkline.ledger"
+                )
                 let changed = try await database.session.query(change, [.int8(ids[index].value)])
                 #expect(changed.affectedRows == 1)
                 let report = try await Check.run(database.session)
@@ -181,7 +196,10 @@ struct CheckTests {
         try await AdminDatabase.with { database in
             let ids = try await history(database)
             let session = database.session
-            try await session.query("delete from trunkline.attempts where job = $1 and number = 1", [.int8(ids[2].value)])
+            try await session.query(
+                "delete from trunkline.attempts where job = $1 and number = 1",
+                [.int8(ids[2].value)]
+            )
             try await session.query("delete from trunkline.attempts where job = $1", [.int8(ids[5].value)])
             try await session.query(
                 """
@@ -204,7 +222,10 @@ struct CheckTests {
                 """,
                 [.int8(ids[7].value)]
             )
-            try await session.query("update trunkline.attempts set outcome = 'sent' where job = $1", [.int8(ids[8].value)])
+            try await session.query(
+                "update trunkline.attempts set outcome = 'sent' where job = $1",
+                [.int8(ids[8].value)]
+            )
             let report = try await Check.run(session)
             #expect(Set(jobs(report, .attempts)) == [ids[2], ids[5], ids[4], ids[6], ids[7], ids[8]])
             #expect(Set(report.counts.keys) == [.attempts])
@@ -219,7 +240,10 @@ struct CheckTests {
                 "update trunkline.jobs set person = (select person from trunkline.jobs where id = $1), lane = (select lane from trunkline.jobs where id = $1) where id = $2",
                 [.int8(ids[5].value), .int8(ids[7].value)]
             )
-            try await database.session.query("update trunkline.finished set maybe_sent_since = now() where id = $1", [.int8(ids[9].value)])
+            try await database.session.query(
+                "update trunkline.finished set maybe_sent_since = now() where id = $1",
+                [.int8(ids[9].value)]
+            )
             let report = try await Check.run(database.session)
             #expect(Set(jobs(report, .impossible)) == [ids[7], ids[9]])
         }
@@ -246,10 +270,17 @@ struct CheckTests {
             #expect(after.addsUp, "\(after.findings)")
             #expect(after.lanes.reduce(0) { $0 + $1.tallied } == 7)
             // The key is remembered and stays taken.
-            #expect(try await database.accept([notice(0)])[0] == .repeat(ids[0], line: try LineID("acme-1"), finalState: "sent"))
-            try await session.script("update trunkline.tallies set jobs = jobs - 1 where state = 'expired' and lane = (select min(lane) from trunkline.tallies where state = 'expired')")
+            #expect(
+                try await database.accept([notice(0)])[0]
+                    == .repeat(ids[0], line: try LineID("acme-1"), finalState: "sent")
+            )
+            try await session.script(
+                "update trunkline.tallies set jobs = jobs - 1 where state = 'expired' and lane = (select min(lane) from trunkline.tallies where state = 'expired')"
+            )
             #expect(Set(try await Check.run(session).counts.keys) == [.lost])
-            try await session.script("update trunkline.tallies set jobs = jobs + 2 where state = 'expired' and lane = (select min(lane) from trunkline.tallies where state = 'expired')")
+            try await session.script(
+                "update trunkline.tallies set jobs = jobs + 2 where state = 'expired' and lane = (select min(lane) from trunkline.tallies where state = 'expired')"
+            )
             #expect(Set(try await Check.run(session).counts.keys) == [.tally])
         }
     }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import TrunklineCore
 
@@ -6,11 +7,15 @@ import TrunklineCore
 @Suite("CSV")
 struct CSVReaderTests {
     /// Reads `text` whole and byte by byte: both must give the same.
-    private func read(_ text: String, separator: UInt8? = nil, limit: Int = 65_536) throws -> (header: [String], rows: [CSVReader.Row]) {
+    private func read(_ text: String, separator: UInt8? = nil, limit: Int = 65_536) throws -> (
+        header: [String], rows: [CSVReader.Row]
+    ) {
         try read(Array(text.utf8), separator: separator, limit: limit)
     }
 
-    private func read(_ bytes: [UInt8], separator: UInt8? = nil, limit: Int = 65_536) throws -> (header: [String], rows: [CSVReader.Row]) {
+    private func read(_ bytes: [UInt8], separator: UInt8? = nil, limit: Int = 65_536) throws -> (
+        header: [String], rows: [CSVReader.Row]
+    ) {
         var whole = CSVReader(separator: separator, limit: limit)
         let rows = try whole.push(bytes) + whole.finish()
         var slow = CSVReader(separator: separator, limit: limit)
@@ -85,7 +90,10 @@ struct CSVReaderTests {
     @Test("a row over the limit is refused without being kept; the limit itself is allowed")
     func size() throws {
         let exact = String(repeating: "x", count: 98)
-        let (_, rows) = try read("a,b\n\(exact),1\r\n\(exact)y,1\n\"\(String(repeating: "z\n", count: 500))\",1\n3,4\n", limit: 100)
+        let (_, rows) = try read(
+            "a,b\n\(exact),1\r\n\(exact)y,1\n\"\(String(repeating: "z\n", count: 500))\",1\n3,4\n",
+            limit: 100
+        )
         #expect(fields(rows) == [[exact, "1"], ["3", "4"]])
         #expect(problems(rows)[3] == "the row has 101 bytes, at most 100 are allowed")
         #expect(problems(rows)[4]?.contains("at most 100") == true)
@@ -121,16 +129,24 @@ struct LineReaderTests {
     func ends() {
         let lines = read(Array("\u{FEFF}{1}\r\n\n  \n{2}\n{3}".utf8), limit: 10)
         #expect(lines.map(\.number) == [1, 4, 5])
-        #expect(lines.map(\.content) == [.bytes(Array("{1}".utf8)), .bytes(Array("{2}".utf8)), .bytes(Array("{3}".utf8))])
+        #expect(
+            lines.map(\.content) == [.bytes(Array("{1}".utf8)), .bytes(Array("{2}".utf8)), .bytes(Array("{3}".utf8))]
+        )
     }
 
     @Test("a line over the limit is counted, not kept, and the next one is read")
     func tooLong() {
-        let bytes = Array((String(repeating: "x", count: 10) + "\r\n" + String(repeating: "y", count: 11) + "\n" + String(repeating: "z", count: 70_000) + "\nok\n").utf8)
+        let bytes = Array(
+            (String(repeating: "x", count: 10) + "\r\n" + String(repeating: "y", count: 11) + "\n"
+                + String(repeating: "z", count: 70_000) + "\nok\n").utf8
+        )
         let lines = read(bytes, limit: 10)
-        #expect(lines.map(\.content) == [
-            .bytes(Array(repeating: 0x78, count: 10)), .tooLong(bytes: 11), .tooLong(bytes: 70_000), .bytes(Array("ok".utf8)),
-        ])
+        #expect(
+            lines.map(\.content) == [
+                .bytes(Array(repeating: 0x78, count: 10)), .tooLong(bytes: 11), .tooLong(bytes: 70_000),
+                .bytes(Array("ok".utf8)),
+            ]
+        )
     }
 }
 
@@ -149,7 +165,9 @@ struct FieldMapTests {
           sendBefore: {column: Until}
           tags.order: {column: Order no.}
         """
-    private let header = ["Line", "Store", "Order no.", "Phone", "Country", "Customer", "Pickup", "Label", "URL", "Until"]
+    private let header = [
+        "Line", "Store", "Order no.", "Phone", "Country", "Customer", "Pickup", "Label", "URL", "Until",
+    ]
 
     private func job(_ row: [String]) throws -> SendJob {
         try FieldMap(yaml: yaml).bound(to: header).job(row)
@@ -157,7 +175,10 @@ struct FieldMapTests {
 
     @Test("columns, templates, sections, tags; local numbers by the row's country; nothing is escaped")
     func whole() throws {
-        let job = try job(["acme-1", "acme", " 1042 ", "050-123 4567", "IL", "Tom <&> \"Ann\"", "Pier 1 & 2", "See", "https://a.example/?x=1&y=2", "2030-01-01T00:00:00Z"])
+        let job = try job([
+            "acme-1", "acme", " 1042 ", "050-123 4567", "IL", "Tom <&> \"Ann\"", "Pier 1 & 2", "See",
+            "https://a.example/?x=1&y=2", "2030-01-01T00:00:00Z",
+        ])
         #expect(job.line.value == "acme-1")
         #expect(job.to.value == "+972501234567")
         #expect(job.body == "Hi Tom <&> \"Ann\" & co, at Pier 1 & 2.")
@@ -207,7 +228,10 @@ struct FieldMapTests {
     @Test(
         "a map that cannot be right is refused in words that name the place",
         arguments: [
-            ("fields: {line: {column: Nowhere}, key: {template: a}, to: {template: a}, body: {template: a}, purpose: {template: a}}", "'Nowhere'"),
+            (
+                "fields: {line: {column: Nowhere}, key: {template: a}, to: {template: a}, body: {template: a}, purpose: {template: a}}",
+                "'Nowhere'"
+            ),
             ("fields: {line: {column: Line}}", "lacks key, to, body, purpose"),
             ("fields: {lien: {column: Line}}", "'lien'"),
             ("files: {}", "'files'"),
@@ -234,8 +258,10 @@ struct FieldMapTests {
     @Test(
         "a template that cannot be right is refused in words",
         arguments: [
-            ("{{Nowhere}}", "'Nowhere'"), ("{{#Line}}x", "never closed"), ("{{#Line}}{{/Store}}", "not the last one opened"),
-            ("{{Line", "no end"), ("{{>partial}}", "columns and sections only"), ("{{.}}", "{{.}}"), ("{{{Line}}", "no end"),
+            ("{{Nowhere}}", "'Nowhere'"), ("{{#Line}}x", "never closed"),
+            ("{{#Line}}{{/Store}}", "not the last one opened"),
+            ("{{Line", "no end"), ("{{>partial}}", "columns and sections only"), ("{{.}}", "{{.}}"),
+            ("{{{Line}}", "no end"),
         ]
     )
     func badTemplates(_ template: String, _ words: String) {
@@ -254,10 +280,43 @@ struct FieldMapTests {
     @Test("without a map the columns are the fields; a column that the file has twice cannot be named")
     func withoutMap() throws {
         let header = ["line", "key", "to", "body", "purpose", "tags.a"]
-        let job = try FieldMap(columnsNamedLikeFields: header).bound(to: header).job(["l", "k", "+34600111222", "b", "order", "1"])
+        let job = try FieldMap(columnsNamedLikeFields: header).bound(to: header).job([
+            "l", "k", "+34600111222", "b", "order", "1",
+        ])
         #expect(job.tags == ["a": "1"] && job.body == "b")
         #expect(throws: FieldMapError.self) { try FieldMap(columnsNamedLikeFields: ["line", "Phone"]) }
         #expect(throws: FieldMapError.self) { try FieldMap(columnsNamedLikeFields: ["line"]) }
-        #expect(throws: FieldMapError.self) { try FieldMap(columnsNamedLikeFields: header).bound(to: header + ["line"]) }
+        #expect(throws: FieldMapError.self) {
+            try FieldMap(columnsNamedLikeFields: header).bound(to: header + ["line"])
+        }
+    }
+
+    /// Three of the fifty bad rows name a line that does not exist, which only the database knows.
+    @Test("the demo's export: 5,000 notices, 100 repeats, and every bad row of the file's is refused")
+    func demo() throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../demo").standardized
+        let map = try FieldMap(yaml: String(contentsOf: folder.appending(path: "orders.yaml"), encoding: .utf8))
+        var reader = CSVReader()
+        let rows = try reader.push(Array(Data(contentsOf: folder.appending(path: "orders.csv")))) + reader.finish()
+        let bound = try map.bound(to: reader.header ?? [])
+        let now = try #require(Timestamp(rfc3339: "2026-12-01T00:00:00Z"))
+        var contents: [String: Set<[UInt8]>] = [:]
+        var jobs = 0
+        var refused = 0
+        for row in rows {
+            guard case .fields(let fields) = row.content, let job = try? bound.job(fields),
+                (try? job.validate(now: now)) != nil
+            else {
+                refused += 1
+                continue
+            }
+            jobs += 1
+            contents[job.key.value, default: []].insert(job.contentDigest)
+        }
+        #expect(rows.count == 5_150)
+        #expect(refused == 47)
+        #expect(jobs == 5_103)
+        #expect(contents.count == 5_003)
+        #expect(contents.values.allSatisfy { $0.count == 1 })
     }
 }

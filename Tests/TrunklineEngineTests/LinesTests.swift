@@ -34,7 +34,9 @@ import TrunklineIntegrations
         )
     }
 
-    private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession) async throws {
+    private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession)
+        async throws
+    {
         try await session.query(
             """
             insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, state, reason)
@@ -70,17 +72,27 @@ import TrunklineIntegrations
             try await Self.add("b", to: session, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
             #expect(try await session.token(of: first, masterKey: Self.key()).value == "ezw_line_secret_1234")
 
-            let stored = try await session.query("select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'")
+            let stored = try await session.query(
+                "select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'"
+            )
             #expect(stored.text(0, 1)?.contains("secret") == false)
             #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("secret") == false)
 
-            await #expect(throws: MasterKeyError.doesNotOpen) { try await session.token(of: first, masterKey: Self.key(1)) }
+            await #expect(throws: MasterKeyError.doesNotOpen) {
+                try await session.token(of: first, masterKey: Self.key(1))
+            }
             await #expect(throws: LineTokenError.needsMasterKey) { try await session.token(of: first, masterKey: nil) }
             // A row copied onto another line opens nothing.
-            try await session.query("update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'")
-            await #expect(throws: MasterKeyError.doesNotOpen) { try await session.token(of: second, masterKey: Self.key()) }
+            try await session.query(
+                "update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'"
+            )
+            await #expect(throws: MasterKeyError.doesNotOpen) {
+                try await session.token(of: second, masterKey: Self.key())
+            }
             try await session.query("update trunkline.lines set token_key_version = 2")
-            await #expect(throws: LineTokenError.unknownKeyVersion(2)) { try await session.token(of: first, masterKey: Self.key()) }
+            await #expect(throws: LineTokenError.unknownKeyVersion(2)) {
+                try await session.token(of: first, masterKey: Self.key())
+            }
         }
     }
 
@@ -101,15 +113,23 @@ import TrunklineIntegrations
             let id = try LineID("a")
             try await Self.add("a", to: session)
             await #expect(throws: LineError.exists(id)) { try await Self.add("a", to: session) }
-            await #expect(throws: LineError.ofAnotherWorkspace(id)) { try await Self.add("a", to: session, workspace: "other") }
+            await #expect(throws: LineError.ofAnotherWorkspace(id)) {
+                try await Self.add("a", to: session, workspace: "other")
+            }
             _ = try await session.removeLine(id)
-            await #expect(throws: LineError.ofAnotherWorkspace(id)) { try await Self.add("a", to: session, workspace: "other") }
+            await #expect(throws: LineError.ofAnotherWorkspace(id)) {
+                try await Self.add("a", to: session, workspace: "other")
+            }
             // What was refused left nothing behind.
             let scopes = try await session.query("select count(*) from trunkline.scopes")
             #expect(scopes.int8(0, 0) == 1)
 
             let lane = try await session.line(id).lane
-            let back = try await Self.add("a", to: session, pace: Pace(interval: .zero, concurrency: 16, recipientGap: .zero))
+            let back = try await Self.add(
+                "a",
+                to: session,
+                pace: Pace(interval: .zero, concurrency: 16, recipientGap: .zero)
+            )
             #expect(back.removedAt == nil && back.lane == lane && back.pace.isUnlimited)
         }
     }
@@ -140,7 +160,9 @@ import TrunklineIntegrations
             try await session.query("delete from trunkline.jobs")
             #expect(try await session.removeLine(line.id).removedAt != nil)
             await #expect(throws: LineError.removed(line.id)) { try await session.removeLine(line.id) }
-            await #expect(throws: LineError.removed(line.id)) { try await session.holdLine(line.id, reason: "x", until: nil) }
+            await #expect(throws: LineError.removed(line.id)) {
+                try await session.holdLine(line.id, reason: "x", until: nil)
+            }
             let unknown = try LineID("nobody")
             await #expect(throws: LineError.unknown(unknown)) { try await session.line(unknown) }
             await #expect(throws: LineError.unknown(unknown)) { try await session.resumeLine(unknown) }
@@ -211,8 +233,14 @@ import TrunklineIntegrations
         #expect(try PaceChange(interval: .seconds(3)).applied(to: unlimited) == .standard)
         // A pace that stays of its kind leaves the rest alone.
         let own = Pace(interval: .seconds(3), concurrency: 2, recipientGap: .seconds(5))
-        #expect(try PaceChange(interval: .seconds(1)).applied(to: own) == Pace(interval: .seconds(1), concurrency: 2, recipientGap: .seconds(5)))
-        #expect(try PaceChange(recipientGap: .zero).applied(to: own) == Pace(interval: .seconds(3), concurrency: 2, recipientGap: .zero))
+        #expect(
+            try PaceChange(interval: .seconds(1)).applied(to: own)
+                == Pace(interval: .seconds(1), concurrency: 2, recipientGap: .seconds(5))
+        )
+        #expect(
+            try PaceChange(recipientGap: .zero).applied(to: own)
+                == Pace(interval: .seconds(3), concurrency: 2, recipientGap: .zero)
+        )
         #expect(throws: Refusal.self) { try PaceChange(concurrency: 0).applied(to: .standard) }
         #expect(throws: Refusal.self) { try PaceChange(concurrency: 257).applied(to: .standard) }
     }

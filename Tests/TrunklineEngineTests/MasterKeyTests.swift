@@ -50,7 +50,9 @@ import TrunklineEngine
         #expect(throws: MasterKeyError.wrongLength(16)) {
             try MasterKey(base64: Data(repeating: 7, count: 16).base64EncodedString())
         }
-        #expect(throws: MasterKeyError.weak) { try MasterKey(base64: Data(repeating: 0, count: 32).base64EncodedString()) }
+        #expect(throws: MasterKeyError.weak) {
+            try MasterKey(base64: Data(repeating: 0, count: 32).base64EncodedString())
+        }
     }
 
     @Test func isNeverPrinted() throws {

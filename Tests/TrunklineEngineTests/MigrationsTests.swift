@@ -5,14 +5,20 @@ import TrunklineEngine
 
 @Suite struct MigrationsTests {
     private static let made = [
-        Migrations.Migration(version: 1, name: "one", sql: "create table trunkline.one (id int); insert into trunkline.one values (1);"),
+        Migrations.Migration(
+            version: 1,
+            name: "one",
+            sql: "create table trunkline.one (id int); insert into trunkline.one values (1);"
+        ),
         Migrations.Migration(version: 2, name: "two", sql: "create table trunkline.two (id int);"),
     ]
 
     @Test func theFilesOfTheFolderAreInTheProgram() throws {
-        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
             .appending(path: "migrations")
-        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".sql") }.sorted()
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".sql") }
+            .sorted()
         #expect(files.count == Migrations.all.count)
         for (file, migration) in zip(files, Migrations.all) {
             #expect(try String(contentsOf: folder.appending(path: file), encoding: .utf8) == migration.sql)
@@ -81,8 +87,14 @@ import TrunklineEngine
             let half = try await session.query("select to_regclass('trunkline.half') is null")
             #expect(half.bool(0, 0) == true)
             // The lock is free again and the repaired migration goes through.
-            let repaired = Migrations.Migration(version: broken.version, name: "broken", sql: "create table trunkline.half (id int);")
-            #expect(try await Migrations.migrate(session, migrations: Migrations.all + [repaired]).applied == [repaired])
+            let repaired = Migrations.Migration(
+                version: broken.version,
+                name: "broken",
+                sql: "create table trunkline.half (id int);"
+            )
+            #expect(
+                try await Migrations.migrate(session, migrations: Migrations.all + [repaired]).applied == [repaired]
+            )
         }
     }
 
@@ -93,7 +105,9 @@ import TrunklineEngine
             #expect(schemas.int8(0, 0) == 0)
             _ = try await Migrations.migrate(session, shards: 4)
             #expect(try await Migrations.pending(session).isEmpty)
-            #expect(try await Migrations.pending(session, migrations: Migrations.all + [Self.made[1]]) == [Self.made[1]])
+            #expect(
+                try await Migrations.pending(session, migrations: Migrations.all + [Self.made[1]]) == [Self.made[1]]
+            )
         }
     }
 
@@ -119,7 +133,9 @@ import TrunklineEngine
         try await TestServers.withSession { session in
             _ = try await Migrations.migrate(session, shards: 4)
             let first = try #require(Migrations.all.first)
-            let edited = [Migrations.Migration(version: 1, name: first.name, sql: first.sql + "\n-- edited")] + Migrations.all.dropFirst()
+            let edited =
+                [Migrations.Migration(version: 1, name: first.name, sql: first.sql + "\n-- edited")]
+                + Migrations.all.dropFirst()
             let changed = MigrationError.changed(version: 1, name: first.name)
             await #expect(throws: changed) { try await Migrations.requireCurrent(session, migrations: edited) }
             await #expect(throws: changed) { try await Migrations.migrate(session, migrations: edited) }
@@ -132,7 +148,9 @@ import TrunklineEngine
             try await session.query(
                 "insert into trunkline.workers (boot, host, pid, version) values (gen_random_uuid(), 'here', 42, '1')"
             )
-            try await session.query("update trunkline.shards set owner = (select boot from trunkline.workers), fence = 3 where shard = 2")
+            try await session.query(
+                "update trunkline.shards set owner = (select boot from trunkline.workers), fence = 3 where shard = 2"
+            )
             await #expect(throws: InstallError.workersAlive(["here (process 42)"])) {
                 try await Install.changeShards(session, to: 16)
             }

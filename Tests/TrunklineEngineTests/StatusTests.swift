@@ -66,7 +66,10 @@ struct StatusTests {
         try await AdminDatabase.with { database in
             let session = database.session
             let now = Timestamp(microseconds: try await session.query("select now()").timestamp(0, 0) ?? 0)
-            let jobs = try (0..<8).map { try notice($0) } + [notice(8, notBefore: now + .seconds(7_200)), notice(9, line: "acme-2")]
+            let jobs =
+                try (0..<8).map { try notice($0) } + [
+                    notice(8, notBefore: now + .seconds(7_200)), notice(9, line: "acme-2"),
+                ]
             let ids = try await database.accept(jobs).compactMap(\.job)
 
             func sentence(_ id: JobID) async throws -> String {
@@ -98,18 +101,28 @@ struct StatusTests {
             #expect(try await sentence(ids[4]).contains("pace of the line acme-1 (one send per 3 s)"))
             try await session.script("update trunkline.lane_state set paused_until = now() + interval '1 minute'")
             #expect(try await sentence(ids[4]).contains("asked the line acme-1 to slow down"))
-            try await session.script("update trunkline.lane_state set gate = 'held_human', gate_reason = 'line_needs_person'")
+            try await session.script(
+                "update trunkline.lane_state set gate = 'held_human', gate_reason = 'line_needs_person'"
+            )
             #expect(try await sentence(ids[4]).contains("somebody must mend the line"))
             try await session.script("update trunkline.lines set hold_reason = 'the shop asked', held_at = now()")
             let held = try await sentence(ids[4])
-            #expect(held.contains("held by hand") && held.contains("trunkline line resume acme-1") && held.contains("the shop asked"))
-            try await session.script("update trunkline.lines set hold_reason = null, held_at = null; update trunkline.lane_state set gate = 'open', paused_until = '-infinity'")
+            #expect(
+                held.contains("held by hand") && held.contains("trunkline line resume acme-1")
+                    && held.contains("the shop asked")
+            )
+            try await session.script(
+                "update trunkline.lines set hold_reason = null, held_at = null; update trunkline.lane_state set gate = 'open', paused_until = '-infinity'"
+            )
             try await session.query(
                 "update trunkline.jobs set person = (select person from trunkline.jobs where id = $1) where id = $2",
                 [.int8(ids[3].value), .int8(ids[5].value)]
             )
             #expect(try await sentence(ids[5]).contains("behind job \(ids[3]) of the same person, which is sending"))
-            try await session.query("select trunkline.finish($1, 'expired', 'send_before_passed')", [.int8Array([ids[6].value])])
+            try await session.query(
+                "select trunkline.finish($1, 'expired', 'send_before_passed')",
+                [.int8Array([ids[6].value])]
+            )
             #expect(try await sentence(ids[6]).contains("its sendBefore had passed; nothing was sent"))
 
             let byKey = try await session.jobStories("order:acme.1:ready")

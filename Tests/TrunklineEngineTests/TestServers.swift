@@ -78,7 +78,9 @@ enum TestServers {
         let words = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            throw Missing(description: "rabbitmqctl \(arguments.first ?? "") failed: \(String(decoding: words, as: UTF8.self))")
+            throw Missing(
+                description: "rabbitmqctl \(arguments.first ?? "") failed: \(String(decoding: words, as: UTF8.self))"
+            )
         }
     }
 
@@ -88,7 +90,9 @@ enum TestServers {
 }
 
 /// Polls until `condition` holds; records an issue with `name` when it does not within the deadline.
-func eventually(_ name: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool) async throws {
+func eventually(_ name: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool)
+    async throws
+{
     let deadline = ContinuousClock.now + limit
     while try await !condition() {
         guard ContinuousClock.now < deadline else {

@@ -35,7 +35,9 @@ import TrunklineEngine
     /// A limit without a dead-letter exchange drops; at-most-once drops; a dead-letter exchange that leads back loops.
     @Test func noQueueDropsOrLoops() {
         let exchanges = Set(plan.exchanges.map(\.name))
-        let target = Dictionary(uniqueKeysWithValues: plan.queues.map { ($0.name, argument("x-dead-letter-exchange", of: $0)) })
+        let target = Dictionary(
+            uniqueKeysWithValues: plan.queues.map { ($0.name, argument("x-dead-letter-exchange", of: $0)) }
+        )
         for queue in plan.queues {
             if case .some(.string(let exchange)) = argument("x-dead-letter-exchange", of: queue) {
                 #expect(exchanges.contains(exchange))
@@ -94,7 +96,9 @@ import TrunklineEngine
             try await BrokerSession.withSession(url: url, connectionName: "tests") { broker in
                 try await broker.apply(shards: 2)
                 let error = await #expect(throws: TopologyError.self) { try await broker.check(shards: 3) }
-                #expect(error?.description == "the queue trunkline.shard.02 does not exist; run 'trunkline topology apply'")
+                #expect(
+                    error?.description == "the queue trunkline.shard.02 does not exist; run 'trunkline topology apply'"
+                )
             }
         }
     }
@@ -102,7 +106,10 @@ import TrunklineEngine
     @Test func anObjectWithOtherArgumentsIsASentence() async throws {
         try await TestServers.withVirtualHost { url in
             try await withChannel(url) { client in
-                try await client.declare(queue: Topology.shardQueue(1), ["x-queue-type": "quorum", "x-delivery-limit": 20])
+                try await client.declare(
+                    queue: Topology.shardQueue(1),
+                    ["x-queue-type": "quorum", "x-delivery-limit": 20]
+                )
                 try await client.declare(queue: Topology.intakeQueue, ["x-queue-type": "classic"])
                 try await client.declare(exchange: Topology.jobsExchange)
             }
@@ -116,11 +123,15 @@ import TrunklineEngine
                         return
                     }
                     let differing = problems.filter { if case .differs = $0.kind { true } else { false } }
-                    #expect(differing.map(\.object) == [
-                        "exchange trunkline.jobs", "queue trunkline.intake", "queue trunkline.shard.01",
-                    ])
+                    #expect(
+                        differing.map(\.object) == [
+                            "exchange trunkline.jobs", "queue trunkline.intake", "queue trunkline.shard.01",
+                        ]
+                    )
                     #expect(differing.first?.kind == .differs(argument: "alternate-exchange"))
-                    #expect(differing.last?.description.contains("queue trunkline.shard.01 exists with another 'x-") == true)
+                    #expect(
+                        differing.last?.description.contains("queue trunkline.shard.01 exists with another 'x-") == true
+                    )
                     #expect(differing.last?.words.contains("PRECONDITION_FAILED") == true)
                 }
             }
@@ -167,11 +178,15 @@ import TrunklineEngine
                 try TestServers.setPolicy(url: url, pattern: "^trunkline.intake$", definition: #"{"delivery-limit":2}"#)
                 try await withChannel(url) { client in
                     try await client.publish(to: Topology.jobsExchange, key: Route.send, "poison")
-                    try await client.rejectEverything(in: Topology.intakeQueue)
-                    try await eventually("it is among the dead") { try await broker.messages(in: Topology.deadQueue) == 1 }
+                    try await client.startRejecting(Topology.intakeQueue)
+                    try await eventually("it is among the dead") {
+                        try await broker.messages(in: Topology.deadQueue) == 1
+                    }
+                    try await client.stopRejecting(Topology.intakeQueue)
                     // Thirty returns: more than the twenty that 4.x would take by itself.
-                    let returned = try await client.rejectEverything(in: Topology.deadQueue, stopAfter: 30)
-                    #expect(returned == 30)
+                    try await client.startRejecting(Topology.deadQueue)
+                    try await eventually("it came back thirty times") { await client.rejected >= 30 }
+                    try await client.stopRejecting(Topology.deadQueue)
                 }
                 try await eventually("it is still there") { try await broker.messages(in: Topology.deadQueue) == 1 }
                 #expect(try await broker.messages(in: Topology.intakeQueue) == 0)
@@ -184,7 +199,9 @@ import TrunklineEngine
             try await BrokerSession.withSession(url: url, connectionName: "tests") { broker in
                 try await broker.apply(shards: 4)
                 try await withChannel(url) { client in
-                    for number in 0..<250 { try await client.publish(to: Topology.jobsExchange, key: Route.shard(3), "\(number)") }
+                    for number in 0..<250 {
+                        try await client.publish(to: Topology.jobsExchange, key: Route.shard(3), "\(number)")
+                    }
                     try await client.publish(to: Topology.jobsExchange, key: Route.shard(2), "x")
                 }
                 let retired = try await broker.apply(shards: 2)
@@ -192,7 +209,9 @@ import TrunklineEngine
                 #expect(retired.map(\.moved) == [250, 1])
                 #expect(try await broker.messages(in: Topology.intakeQueue) == 251)
                 #expect(try await broker.messages(in: Topology.shardQueue(2)) == nil)
-                try await withChannel(url) { try await $0.publish(to: Topology.jobsExchange, key: Route.shard(3), "late") }
+                try await withChannel(url) {
+                    try await $0.publish(to: Topology.jobsExchange, key: Route.shard(3), "late")
+                }
                 #expect(try await broker.messages(in: Topology.unroutedQueue) == 1)
                 try await broker.check(shards: 2)
             }
@@ -244,28 +263,39 @@ private actor TestChannel {
     }
 
     private func connect() async throws {
+        await connected()
+        let channel = try await openChannel()
+        self.channel = channel
+        channel.onConfirm = { [weak self] tag, multiple, acked in
+            self?.assumeIsolated { $0.confirmed(tag, multiple, acked) }
+        }
+        try await perform { channel, done in channel.enableConfirms(done: done) }
+    }
+
+    private func connected() async {
+        let connection = connection
         await withCheckedContinuation { continuation in
-            connection.onConnect = { [connection] in
+            connection.onConnect = {
                 connection.onConnect = nil
                 continuation.resume()
             }
             connection.open()
         }
-        let answer = Answer<RabbitChannel>()
+    }
+
+    private func openChannel() async throws -> RabbitChannel {
+        let (connection, answer) = (connection, Answer<RabbitChannel>())
         await withCheckedContinuation { continuation in
             connection.openChannel { answer.give($0, continuation) }
         }
-        let channel = try answer.get()
-        self.channel = channel
-        channel.onConfirm = { [weak self] tag, multiple, acked in
-            self?.assumeIsolated { me in
-                for (waited, continuation) in me.waiting where multiple ? waited <= tag : waited == tag {
-                    me.waiting[waited] = nil
-                    continuation.resume(returning: acked)
-                }
-            }
+        return try answer.get()
+    }
+
+    private func confirmed(_ tag: UInt64, _ multiple: Bool, _ acked: Bool) {
+        for (waited, continuation) in waiting where multiple ? waited <= tag : waited == tag {
+            waiting[waited] = nil
+            continuation.resume(returning: acked)
         }
-        try await perform { channel, done in channel.enableConfirms(done: done) }
     }
 
     nonisolated func close() async {
@@ -301,34 +331,34 @@ private actor TestChannel {
         #expect(isAcked)
     }
 
-    /// Consumes and gives back until nothing comes any more (the queue is empty) or `stopAfter` were given back.
-    @discardableResult
-    func rejectEverything(in queue: String, stopAfter: Int = .max) async throws -> Int {
-        let channel = try #require(channel)
-        var count = 0
-        let tag = "reject-" + queue
-        let stream = AsyncStream<UInt64> { continuation in
+    /// How many deliveries ``startRejecting(_:)`` has given back.
+    private(set) var rejected = 0
+
+    /// Consumes from `queue` and gives every delivery back, until ``stopRejecting(_:)``.
+    func startRejecting(_ queue: String) async throws {
+        rejected = 0
+        try await perform { channel, done in
             channel.consume(
                 queue: queue,
-                tag: tag,
+                tag: "reject-" + queue,
                 prefetch: 1,
-                onDelivery: { continuation.yield($0.tag) },
-                onCancel: { continuation.finish() },
-                done: { _ in }
+                onDelivery: { [weak self] delivery in
+                    channel.reject(delivery.tag, requeue: true)
+                    self?.assumeIsolated { $0.rejected += 1 }
+                },
+                onCancel: {},
+                done: done
             )
-            // Nothing for a while: what was to come has come.
-            loop.schedule(after: .seconds(5)) { continuation.finish() }
         }
-        for await delivery in stream {
-            channel.reject(delivery, requeue: true)
-            count += 1
-            if count >= stopAfter { break }
-        }
-        try await perform { channel, done in channel.cancel(tag: tag, done: done) }
-        return count
     }
 
-    private func perform<Value>(_ start: (RabbitChannel, @escaping (Result<Value, RabbitError>) -> Void) -> Void) async throws -> Value {
+    func stopRejecting(_ queue: String) async throws {
+        try await perform { channel, done in channel.cancel(tag: "reject-" + queue, done: done) }
+    }
+
+    private func perform<Value>(_ start: (RabbitChannel, @escaping (Result<Value, RabbitError>) -> Void) -> Void)
+        async throws -> Value
+    {
         let channel = try #require(channel)
         let answer = Answer<Value>()
         await withCheckedContinuation { continuation in
@@ -345,6 +375,9 @@ private actor TestChannel {
             continuation.resume()
         }
 
-        func get() throws -> Value { try #require(result).get() }
+        func get() throws(RabbitError) -> Value {
+            guard let result else { preconditionFailure("the continuation is resumed by `give` only") }
+            return try result.get()
+        }
     }
 }

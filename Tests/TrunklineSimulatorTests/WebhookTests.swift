@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import HummingbirdTesting
 import NIOCore
 import Synchronization
 import Testing
@@ -44,10 +45,9 @@ private struct ReceiverContext: InitializableFromSource {
     private func withReceiver(
         failures: Int = 0,
         _ switches: String = "{}",
-        _ body: (SimulatorServer, Inbox) async throws -> Void
+        _ body: @Sendable (SimulatorServer, Inbox) async throws -> Void
     ) async throws {
         let inbox = Inbox(failures: failures)
-        let (ports, report) = AsyncStream.makeStream(of: Int.self)
         let responder = CallbackResponder<ReceiverContext> { request, _ in
             let bytes = Array(buffer: try await request.body.collect(upTo: 65_536))
             let status = inbox.take(
@@ -60,16 +60,9 @@ private struct ReceiverContext: InitializableFromSource {
             )
             return Response(status: status)
         }
-        let receiver = Application(
-            responder: responder,
-            configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { report.yield($0.localAddress?.port ?? 0) },
-            logger: SimulatorServer.logger(SimulatorOptions())
-        )
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await receiver.run() }
-            var iterator = ports.makeAsyncIterator()
-            let port = try #require(await iterator.next())
+        let receiver = Application(responder: responder, logger: SimulatorServer.logger(SimulatorOptions()))
+        try await receiver.test(.live) { client in
+            let port = try #require(client.port)
             try await withSimulator({ options in
                 options.settings = SimulatorSettings()
                 options.settings?.allowPrivateWebhooks = true
@@ -82,8 +75,6 @@ private struct ReceiverContext: InitializableFromSource {
                 #expect(registered?.status == 201)
                 try await body(server, inbox)
             }
-            group.cancelAll()
-            while await group.nextResult() != nil {}
         }
     }
 

@@ -1,5 +1,7 @@
 import Testing
 import TrunklineCore
+import PostgresDriver
+import TrunklineSimulator
 import TrunklineTesting
 
 /// SIGKILL between every two steps of a job's way, early and in mid-flight; another worker finishes.
@@ -107,16 +109,15 @@ import TrunklineTesting
         }
     }
 
-    /// The mechanism: the lease is compared right before the bytes leave. Without it a woken worker sends what another
+    /// The mechanism: lease, renewal and gate are compared once more right before the bytes leave. Without that a woken worker sends what another
     /// has sent meanwhile; the simulator's key memory is off, so that nothing hides it.
     @Test(arguments: [true, false])
-    func theLeaseStopsALateCall(isOn: Bool) async throws {
+    func theLastLookStopsALateCall(isOn: Bool) async throws {
         try await Limiter.heavy.run {
             try await TestInstall.with(lines: 1) { install in
                 try install.simulator.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
                 var environment = ["TRUNKLINE_FREEZE_AT": "claimed:1"]
-                // The gate's answer ages too: without the lease a fresh renewal and a fresh answer would let it go.
-                if !isOn { environment["TRUNKLINE_TURN_OFF"] = "lease_check" }
+                if !isOn { environment["TRUNKLINE_TURN_OFF"] = "last_look" }
                 let victim = try install.startWorker(environment)
                 try await install.publish([try TestInstall.job("late")])
                 try await install.wait(for: "the freeze") { victim.isFrozen }
@@ -125,10 +126,10 @@ import TrunklineTesting
                 victim.thaw()
                 if isOn {
                     try await install.wait(for: "the woken worker's word") {
-                        try await install.number(
+                        let others = try await install.number(
                             "select count(*) from trunkline.attempts where number = 1 and outcome <> 'sent'"
-                        ) == 1
-                            && victim.logText.contains("outcome came late")
+                        )
+                        return others == 1 && victim.logText.contains("outcome came late")
                     }
                     try await install.requireProof(sent: 1)
                 } else {
@@ -157,8 +158,9 @@ import TrunklineTesting
                 let second = try install.startWorker(isOn ? [:] : ["TRUNKLINE_TURN_OFF": "foreign_lease"])
                 first.send(15)
                 try await install.wait(for: "the second worker to own every shard") {
-                    try await install.number("select count(*) from trunkline.shards where owner is null") == 0
-                        && (try await install.number("select count(distinct owner) from trunkline.shards")) == 1
+                    let free = try await install.number("select count(*) from trunkline.shards where owner is null")
+                    let owners = try await install.number("select count(distinct owner) from trunkline.shards")
+                    return free == 0 && owners == 1
                 }
                 if isOn {
                     try install.simulator.control("POST", "/__sim/answers/release")

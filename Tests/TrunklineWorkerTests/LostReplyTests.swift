@@ -3,6 +3,8 @@ import Glibc
 import Synchronization
 import Testing
 import TrunklineCore
+import PostgresDriver
+import TrunklineSimulator
 import TrunklineTesting
 
 /// The reply of a COMMIT is lost: the statement happened, and its caller does not know.
@@ -93,20 +95,21 @@ final class SwallowingProxy: Sendable {
         self.target = target
         // Bind: an empty portal name, then the statement's name, each with its terminator.
         marker = [0] + Array(statement.utf8) + [0]
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Self.loopback(0)
         let bound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard bound == 0, listen(listener, 64) == 0 else {
+        guard bound == 0, listen(descriptor, 64) == 0 else {
             throw TestInstall.Failure("the proxy cannot listen: errno \(errno)")
         }
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         _ = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(listener, $0, &length) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
         }
+        listener = descriptor
         port = UInt16(bigEndian: address.sin_port)
         Thread.detachNewThread { self.accept() }
     }
@@ -203,8 +206,8 @@ final class SwallowingProxy: Sendable {
 
     private func contains(_ bytes: ArraySlice<UInt8>) -> Bool {
         guard bytes.count >= marker.count else { return false }
-        return bytes.withUnsafeBytes { haystack in
-            marker.withUnsafeBytes { memmem(haystack.baseAddress!, haystack.count, $0.baseAddress!, $0.count) != nil }
+        return bytes.indices.dropLast(marker.count - 1).contains { start in
+            bytes[start] == 0 && bytes[start..<start + marker.count].elementsEqual(marker)
         }
     }
 
@@ -212,7 +215,7 @@ final class SwallowingProxy: Sendable {
         var sent = 0
         while sent < count {
             let wrote = buffer.withUnsafeBytes {
-                send(descriptor, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                send(descriptor, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL))
             }
             guard wrote > 0 else { return false }
             sent += wrote

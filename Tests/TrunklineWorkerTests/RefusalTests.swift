@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 import TrunklineCore
+import PostgresDriver
+import TrunklineSimulator
 import TrunklineTesting
 
 /// Bad input on AMQP: recorded with its reason and bytes, never requeued for ever, never dropped; its neighbours go on.
@@ -23,7 +25,8 @@ import TrunklineTesting
                 ("malformed", nil, Array(good[0].encode().dropLast(7))),
                 ("malformed", nil, [0xFF, 0xFE, 0x00]),
                 ("malformed", nil, []),
-                ("too_large", nil, Array(repeating: UInt8(ascii: "x"), count: 1 << 20)),
+                ("too_large", nil, try altered("Notice", String(repeating: "x", count: 1 << 20))),
+                ("malformed", nil, Array(repeating: UInt8(ascii: "x"), count: 1 << 20)),
                 ("unknown_schema", "schema", try altered("trunkline.send.v1", "somebody.else.v1")),
                 ("unknown_schema", "schema", try altered("trunkline.send.v1", "trunkline.send.v9")),
                 ("unknown_line", "line", try altered(#""line":"line-01""#, #""line":"nobody""#)),

@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 import TrunklineCore
+import PostgresDriver
+import TrunklineSimulator
 import TrunklineTesting
 
 /// The main job with everything healthy: real broker, database, HTTP and worker processes.
@@ -135,7 +137,7 @@ import TrunklineTesting
             let report = install.simulator.report()
             #expect(report.total.acceptedWhileNotSendable == 0)
             #expect(report.total.healthWakeupTrue == 0 && report.total.healthWakeupAbsent == 0)
-            try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"connected"}"#)
+            try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"sendable"}"#)
             try await install.waitUntilSent(20)
             try await install.requireProof(sent: 20)
         }

@@ -2,6 +2,7 @@
 #pragma once
 #include <errno.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -21,3 +22,6 @@ static inline int tl_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD
 
 // Names the calling thread; the kernel keeps the first 15 bytes. pthread_setname_np hides behind _GNU_SOURCE.
 static inline void tl_thread_set_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// Closes every descriptor from `first` on in a spawned child.
+int tl_spawn_close_from(posix_spawn_file_actions_t *actions, int first);

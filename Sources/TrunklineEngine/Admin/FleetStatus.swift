@@ -129,7 +129,9 @@ public struct FleetStatus: Sendable, Hashable {
             let states = rows.textArray(row, 14) ?? []
             let counts = rows.int8Array(row, 15) ?? []
             var backlog: [String: Int64] = [:]
-            for (state, count) in zip(states, counts) { if let state, let count { backlog[state, default: 0] += count } }
+            for (state, count) in zip(states, counts) {
+                if let state, let count { backlog[state, default: 0] += count }
+            }
             let holdReason = rows.text(row, 2)
             return Line(
                 id: rows.text(row, 0) ?? "",

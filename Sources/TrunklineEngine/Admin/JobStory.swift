@@ -80,12 +80,14 @@ public struct JobStory: Sendable, Hashable {
                 + ", until 12 h after that moment, and parked then."
         case "parked":
             "It is put aside for a person since \(time(attempts.last?.endedAt ?? dueAt)), because \(words(reason))"
-                + (maybeSentSince == nil ? "; it was surely not sent" : "; it may have been sent since \(time(maybeSentSince))")
+                + (maybeSentSince == nil
+                    ? "; it was surely not sent" : "; it may have been sent since \(time(maybeSentSince))")
                 + ": see 'trunkline parked show \(id)'."
         case "sent":
             "It was sent at \(time(endedAt))"
                 + (attempt > 0 ? " by attempt \(attempt)" : "")
-                + (acceptedAt.map { accepted in endedAt.map { ", \(span($0 - accepted)) after it was accepted" } ?? "" } ?? "")
+                + (acceptedAt.map { accepted in endedAt.map { ", \(span($0 - accepted)) after it was accepted" } ?? "" }
+                    ?? "")
                 + (reason == "late" ? "; the answer came late, after its worker had been given up for lost" : "")
                 + (key == nil ? "; its details were dropped by retention, its key is remembered" : "") + "."
         default:
@@ -101,9 +103,11 @@ public struct JobStory: Sendable, Hashable {
             return "It is accepted and scheduled for \(time(dueAt)); nothing holds it but the time."
         }
         guard let owner = lane.owner else {
-            return "It is accepted since \(time(acceptedAt)) and no live worker owns shard \(lane.shard): a worker that runs takes it."
+            return
+                "It is accepted since \(time(acceptedAt)) and no live worker owns shard \(lane.shard): a worker that runs takes it."
         }
-        return "It is accepted since \(time(acceptedAt)) and not yet seen by \(owner), which owns its shard and takes it within seconds."
+        return
+            "It is accepted since \(time(acceptedAt)) and not yet seen by \(owner), which owns its shard and takes it within seconds."
     }
 
     /// The worst obstacle first: what a person must do, then what takes care of itself.
@@ -111,7 +115,8 @@ public struct JobStory: Sendable, Hashable {
         let since = "It waits since \(time(attempts.last?.endedAt ?? acceptedAt))"
         if let hold = lane.holdReason {
             let end = lane.heldUntil.map { "until \(time($0)), or until" } ?? "until"
-            return "\(since), because the line \(lane.name) is held by hand since \(time(lane.heldSince)) (\(hold)), \(end) "
+            return
+                "\(since), because the line \(lane.name) is held by hand since \(time(lane.heldSince)) (\(hold)), \(end) "
                 + "'trunkline line resume \(lane.name)'."
         }
         guard let owner = lane.owner else {
@@ -122,10 +127,12 @@ public struct JobStory: Sendable, Hashable {
         }
         switch lane.gate {
         case "held_human":
-            return "\(since), because the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
+            return
+                "\(since), because the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
                 + "somebody must mend the line; its health is asked again by itself."
         case "held_transient":
-            return "\(since), because the line \(lane.name) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); "
+            return
+                "\(since), because the line \(lane.name) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); "
                 + "its health is asked again by itself."
         default: break
         }
@@ -133,16 +140,19 @@ public struct JobStory: Sendable, Hashable {
             return "\(since), because the API asked the line \(lane.name) to slow down until \(time(paused))."
         }
         if let ahead {
-            return "\(since), behind job \(ahead.job) of the same person, which is \(ahead.state); it goes when that one is done."
+            return
+                "\(since), behind job \(ahead.job) of the same person, which is \(ahead.state); it goes when that one is done."
         }
         if let dueAt, !isDue {
-            return "\(since), because attempt \(attempt) ended without success (\(words(reason))); the next one is due at \(time(dueAt))."
+            return
+                "\(since), because attempt \(attempt) ended without success (\(words(reason))); the next one is due at \(time(dueAt))."
         }
         if lane.gate == "unknown" {
             return "\(since) for the answer of \(owner) to the question whether the line \(lane.name) is well."
         }
         if lane.paceInterval > .zero {
-            return "\(since) for the pace of the line \(lane.name) (one send per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
+            return
+                "\(since) for the pace of the line \(lane.name) (one send per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
         }
         return "\(since) for its turn on the line \(lane.name), with \(jobsBefore) jobs before it."
     }
@@ -152,7 +162,8 @@ public struct JobStory: Sendable, Hashable {
         guard let leaseUntil, leaseUntil <= readAt else {
             return "Attempt \(attempt) runs since \(time(claimedAt)) on \(who)."
         }
-        return "Attempt \(attempt) began at \(time(claimedAt)) on \(who), which has not said how it ended; its time ran out at "
+        return
+            "Attempt \(attempt) began at \(time(claimedAt)) on \(who), which has not said how it ended; its time ran out at "
             + "\(time(leaseUntil)), and the owner of its shard takes it over soon after, as possibly sent."
     }
 
@@ -165,7 +176,9 @@ public struct JobStory: Sendable, Hashable {
         let milliseconds = duration.components.seconds * 1_000 + duration.components.attoseconds / 1_000_000_000_000_000
         switch milliseconds {
         case ..<1_000: return "\(milliseconds) ms"
-        case ..<120_000: return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000) s" : "\(milliseconds / 1_000).\(milliseconds / 100 % 10) s"
+        case ..<120_000:
+            return milliseconds % 1_000 == 0
+                ? "\(milliseconds / 1_000) s" : "\(milliseconds / 1_000).\(milliseconds / 100 % 10) s"
         case ..<7_200_000: return "\(milliseconds / 60_000) min"
         default: return "\(milliseconds / 3_600_000) h"
         }
@@ -237,7 +250,9 @@ extension PostgresSession {
             """,
             [.int8(id.value)]
         )
-        guard rows.count == 1, let laneNumber = rows.int4(0, 3) else { return try await droppedStory(id, shards, knownKey: knownKey) }
+        guard rows.count == 1, let laneNumber = rows.int4(0, 3) else {
+            return try await droppedStory(id, shards, knownKey: knownKey)
+        }
         func moment(_ column: Int) -> Timestamp? { rows.timestamp(0, column).map(Timestamp.init(microseconds:)) }
         var story = JobStory(
             readAt: moment(20) ?? Timestamp(microseconds: 0),

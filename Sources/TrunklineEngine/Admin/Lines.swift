@@ -100,7 +100,11 @@ public struct PaceChange: Sendable, Hashable {
         }
         if let concurrency {
             guard (1...256).contains(concurrency) else {
-                throw Refusal(kind: .invalid, field: "concurrency", reason: "a line has 1 to 256 sends in the air at once")
+                throw Refusal(
+                    kind: .invalid,
+                    field: "concurrency",
+                    reason: "a line has 1 to 256 sends in the air at once"
+                )
             }
             pace.concurrency = concurrency
         }
@@ -126,11 +130,13 @@ public enum LineError: ExplainedError, Hashable {
         switch self {
         case .unknown(let id): "there is no line \(id)"
         case .exists(let id): "the line \(id) exists already; change it with 'trunkline line set \(id)'"
-        case .ofAnotherWorkspace(let id): "the id \(id) belongs to another workspace for ever, because its keys do; take another id"
+        case .ofAnotherWorkspace(let id):
+            "the id \(id) belongs to another workspace for ever, because its keys do; take another id"
         case .removed(let id): "the line \(id) was removed; 'trunkline line add \(id)' brings it back"
         case .unfinishedJobs(let id, let count):
             "the line \(id) has \(count) unfinished \(count == 1 ? "job" : "jobs"); wait for them, cancel them or move them first"
-        case .holdWithoutReason: "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
+        case .holdWithoutReason:
+            "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
         case .holdIsOver: "the end of the hold has passed already"
         case .holdTooLong: "a hold ends within a year; without --until it lasts until it is resumed"
         }
@@ -188,7 +194,10 @@ extension PostgresSession {
                     + stored.parameters + pace.parameters
             )
             guard made.affectedRows == 1 else {
-                let existing = try await session.query("select scope from trunkline.lines where id = $1", [.text(id.value)])
+                let existing = try await session.query(
+                    "select scope from trunkline.lines where id = $1",
+                    [.text(id.value)]
+                )
                 let isOurs = existing.count == 1 && existing.int4(0, 0) == scope
                 throw isOurs ? LineError.exists(id) : LineError.ofAnotherWorkspace(id)
             }
@@ -204,7 +213,9 @@ extension PostgresSession {
 
     /// A line, also a removed one. Throws ``LineError/unknown(_:)``.
     public func line(_ id: LineID) async throws -> Line {
-        guard let line = try await lines(where: "l.id = $1", [.text(id.value)]).first else { throw LineError.unknown(id) }
+        guard let line = try await lines(where: "l.id = $1", [.text(id.value)]).first else {
+            throw LineError.unknown(id)
+        }
         return line
     }
 
@@ -402,8 +413,10 @@ public enum LineTokenError: ExplainedError, Hashable {
 
     public var description: String {
         switch self {
-        case .needsMasterKey: "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"
-        case .unknownKeyVersion(let version): "the line's token is sealed under version \(version) of the master key, which this program does not know"
+        case .needsMasterKey:
+            "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"
+        case .unknownKeyVersion(let version):
+            "the line's token is sealed under version \(version) of the master key, which this program does not know"
         }
     }
 }
@@ -411,7 +424,10 @@ public enum LineTokenError: ExplainedError, Hashable {
 extension Pace {
     /// pace_interval_ms, concurrency, recipient_gap_ms.
     fileprivate var parameters: [PostgresParameter] {
-        [.int4(Int32(interval / .milliseconds(1))), .int4(Int32(concurrency)), .int4(Int32(recipientGap / .milliseconds(1)))]
+        [
+            .int4(Int32(interval / .milliseconds(1))), .int4(Int32(concurrency)),
+            .int4(Int32(recipientGap / .milliseconds(1))),
+        ]
     }
 }
 

@@ -33,14 +33,18 @@ extension PostgresSession {
     ) async throws -> [RefusalRecord] {
         func text(_ value: String?) -> PostgresParameter { value.map { .text($0) } ?? .null }
         return try await refusals(
-            where: "($1::text is null or kind = $1) and ($2::text is null or line = $2) and ($3::text is null or via = $3)",
+            where:
+                "($1::text is null or kind = $1) and ($2::text is null or line = $2) and ($3::text is null or via = $3)",
             [text(kind), text(line), text(via), .int8(Int64(limit))]
         )
     }
 
     /// One refusal; nil when there is none of that number.
     public func refusal(_ id: Int64) async throws -> RefusalRecord? {
-        try await refusals(where: "id = $1 and $2::text is null and $3::text is null", [.int8(id), .null, .null, .int8(1)]).first
+        try await refusals(
+            where: "id = $1 and $2::text is null and $3::text is null",
+            [.int8(id), .null, .null, .int8(1)]
+        ).first
     }
 
     /// The original bytes, as far as they were kept. Customers' data.

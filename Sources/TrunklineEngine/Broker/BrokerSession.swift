@@ -134,7 +134,8 @@ public actor BrokerSession {
     /// How many messages are ready in a queue, nil when there is no such queue.
     public func messages(in queue: String) async throws -> Int? {
         do {
-            return try await onChannel { channel, done in channel.declareQueue(queue, passive: true, done: done) }.messages
+            return try await onChannel { channel, done in channel.declareQueue(queue, passive: true, done: done) }
+                .messages
         } catch let error as RabbitError where error.replyCode == 404 {
             return nil
         }
@@ -181,7 +182,8 @@ public actor BrokerSession {
     }
 
     /// Turns the broker's refusal of a declaration into a ``TopologyError/Problem``.
-    private func explained(exchange: String? = nil, queue: String? = nil, _ body: () async throws -> Void) async throws {
+    private func explained(exchange: String? = nil, queue: String? = nil, _ body: () async throws -> Void) async throws
+    {
         do {
             try await body()
         } catch let error as RabbitError {
@@ -189,7 +191,10 @@ public actor BrokerSession {
             switch error.replyCode {
             case 404: kind = .missing
             case 405: kind = .locked
-            case 406: kind = .differs(argument: error.message.firstMatch(of: /inequivalent arg '([^']+)'/).map { String($0.1) })
+            case 406:
+                kind = .differs(
+                    argument: error.message.firstMatch(of: /inequivalent arg '([^']+)'/).map { String($0.1) }
+                )
             default: throw error
             }
             throw TopologyError.Problem(
@@ -257,7 +262,10 @@ public actor BrokerSession {
                         do throws(RabbitError) {
                             // Cut bodies cannot be moved; 16 MiB is more than any message of ours.
                             guard !delivery.isTruncated else {
-                                throw RabbitError(.invalidArgument, "a message of \(delivery.bodySize) bytes is too big to be moved")
+                                throw RabbitError(
+                                    .invalidArgument,
+                                    "a message of \(delivery.bodySize) bytes is too big to be moved"
+                                )
                             }
                             let tag = try channel.publish(
                                 exchange: Topology.jobsExchange,
@@ -271,7 +279,9 @@ public actor BrokerSession {
                             state.end(.failure(error))
                         }
                     },
-                    onCancel: { state.end(.failure(RabbitError(.channelClosed, "the broker ended the consumer of \(queue)"))) },
+                    onCancel: {
+                        state.end(.failure(RabbitError(.channelClosed, "the broker ended the consumer of \(queue)")))
+                    },
                     done: { result in
                         if case .failure(let error) = result { state.end(.failure(error)) }
                     }
@@ -358,7 +368,10 @@ extension Topology {
             return .brokerRefused(version: text, reason: "dead-lettering at least once needs RabbitMQ 3.10 or newer")
         }
         if parts[0] == 4, parts[1] == 0, parts[2] < 3 {
-            return .brokerRefused(version: text, reason: "4.0.0 to 4.0.2 can lose messages of quorum queues; 4.0.3 is good")
+            return .brokerRefused(
+                version: text,
+                reason: "4.0.0 to 4.0.2 can lose messages of quorum queues; 4.0.3 is good"
+            )
         }
         return nil
     }

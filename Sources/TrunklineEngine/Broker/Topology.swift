@@ -169,11 +169,19 @@ public enum Topology {
                 reason: "messages under a routing key that nobody bound; taken like the intake"
             ),
             Queue(name: intakeQueue, arguments: takenArguments, reason: "for any producer, without knowing shards"),
-            Queue(name: bulkQueue, arguments: takenArguments, reason: "imports, so that they never delay a single notice"),
+            Queue(
+                name: bulkQueue,
+                arguments: takenArguments,
+                reason: "imports, so that they never delay a single notice"
+            ),
             Queue(name: webhookQueue, arguments: takenArguments, reason: "received events"),
         ]
             + (0..<shards).map { number in
-                Queue(name: shardQueue(number), arguments: takenArguments, reason: "jobs and wake-ups of the shard's lanes")
+                Queue(
+                    name: shardQueue(number),
+                    arguments: takenArguments,
+                    reason: "jobs and wake-ups of the shard's lanes"
+                )
             }
             + tiers.map { tier in
                 Queue(

@@ -19,7 +19,7 @@ public final class WakeSender: Sendable {
     ///   - warn: called once at most, on any thread, with a sentence.
     public init(configuration: RabbitConfiguration, shards: Int, warn: @escaping @Sendable (String) -> Void) {
         var limits = RabbitPublisher.Limits()
-        limits.deadline = .seconds(5)
+        limits.deadline = .seconds(2)
         publisher = RabbitPublisher(configuration: configuration, limits: limits)
         self.shards = shards
         self.warn = warn
@@ -47,7 +47,7 @@ public final class WakeSender: Sendable {
         }
     }
 
-    /// Waits for what is under way, at most 5 s, and ends the connection.
+    /// Waits for what is under way, at most 2 s, and ends the connection.
     public func shutdown() async {
         await publisher.shutdown()
     }
@@ -55,7 +55,8 @@ public final class WakeSender: Sendable {
     private static func words(_ outcome: PublishOutcome) -> String {
         switch outcome {
         case .confirmed: "wake-ups are confirmed"
-        case .returned(let back): "the broker has no queue for wake-ups (routing key \(back.routingKey)): run 'trunkline topology apply'"
+        case .returned(let back):
+            "the broker has no queue for wake-ups (routing key \(back.routingKey)): run 'trunkline topology apply'"
         case .refused: "the broker refused a wake-up"
         case .notSent(let error), .unknown(let error): "wake-ups do not reach the broker (\(error.message))"
         }

@@ -41,7 +41,9 @@ public struct FieldMap: Sendable {
         } catch {
             throw FieldMapError("the map is not valid YAML\(Self.lineWords(of: error))")
         }
-        guard let root = document?.mapping else { throw FieldMapError("the map must have the keys 'fields' and, if wanted, 'country'") }
+        guard let root = document?.mapping else {
+            throw FieldMapError("the map must have the keys 'fields' and, if wanted, 'country'")
+        }
         fields = [:]
         var sawFields = false
         for (key, value) in root {
@@ -55,7 +57,9 @@ public struct FieldMap: Sendable {
                 separator = byte
             case "fields":
                 sawFields = true
-                guard let mapping = value.mapping else { throw FieldMapError("'fields' must hold one entry per field of the job") }
+                guard let mapping = value.mapping else {
+                    throw FieldMapError("'fields' must hold one entry per field of the job")
+                }
                 for (name, source) in mapping {
                     guard let name = name.string, Self.isKnown(name) else {
                         throw FieldMapError(
@@ -74,7 +78,9 @@ public struct FieldMap: Sendable {
         guard sawFields else { throw FieldMapError("the map has no 'fields'") }
         let missing = Self.required.filter { fields[$0] == nil }
         guard missing.isEmpty else {
-            throw FieldMapError("the map lacks \(missing.joined(separator: ", ")): every notice needs \(missing.count == 1 ? "it" : "them")")
+            throw FieldMapError(
+                "the map lacks \(missing.joined(separator: ", ")): every notice needs \(missing.count == 1 ? "it" : "them")"
+            )
         }
     }
 
@@ -126,7 +132,9 @@ public struct FieldMap: Sendable {
             guard !column.isEmpty else { throw FieldMapError("'\(path)' is empty") }
             return .column(column)
         }
-        guard let mapping = node.mapping, mapping.count == 1, let (key, value) = mapping.first.map({ ($0.key, $0.value) }) else {
+        guard let mapping = node.mapping, mapping.count == 1,
+            let (key, value) = mapping.first.map({ ($0.key, $0.value) })
+        else {
             throw FieldMapError("'\(path)' must be {column: NAME} or {template: \"…\"}")
         }
         guard let text = value.scalar?.string else { throw FieldMapError("'\(path)': the value must be a text") }
@@ -145,7 +153,8 @@ public struct FieldMap: Sendable {
 
     private static func lineWords(of error: any Error) -> String {
         switch error as? YamlError {
-        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
             ": line \(mark.line): \(problem)"
         default: ""
         }
@@ -164,13 +173,17 @@ public struct FieldMap: Sendable {
             }
             guard let position = index[name] else {
                 let known = header.filter { !$0.isEmpty }.prefix(40).joined(separator: ", ")
-                throw FieldMapError("'\(path)' names the column \(FieldMap.shown(name)), which the file does not have; it has \(known)")
+                throw FieldMapError(
+                    "'\(path)' names the column \(FieldMap.shown(name)), which the file does not have; it has \(known)"
+                )
             }
             return position
         }
     }
 
-    private static func bind(_ value: Value, of path: String, _ columns: Columns) throws(FieldMapError) -> BoundFieldMap.Source {
+    private static func bind(_ value: Value, of path: String, _ columns: Columns) throws(FieldMapError)
+        -> BoundFieldMap.Source
+    {
         switch value {
         case .column(let name): return .column(try columns.position(of: name, in: path))
         case .template(let text):
@@ -212,7 +225,9 @@ public struct FieldMap: Sendable {
             case "!": continue
             case "#", "^", "/", "&": name.removeFirst()
             case ">", "<", "$", "=", "%", "*":
-                throw FieldMapError("'\(path)': the template may hold columns and sections only, no {{\(name.prefix(40))}}")
+                throw FieldMapError(
+                    "'\(path)': the template may hold columns and sections only, no {{\(name.prefix(40))}}"
+                )
             default: break
             }
             let column = String(name).trimmingSpaces
@@ -226,7 +241,9 @@ public struct FieldMap: Sendable {
                 out += "{{\(sign ?? "#")s\(position)}}"
             case "/":
                 guard open.popLast() == column else {
-                    throw FieldMapError("'\(path)': {{/\(column.prefix(40))}} closes a section that is not the last one opened")
+                    throw FieldMapError(
+                        "'\(path)': {{/\(column.prefix(40))}} closes a section that is not the last one opened"
+                    )
                 }
                 out += "{{/s\(position)}}"
             default: out += "{{{c\(position)}}}"
@@ -268,7 +285,11 @@ public struct BoundFieldMap: Sendable {
         func value(_ name: String) -> String? { sources[name].flatMap { text(of: $0, row) } }
         func required(_ name: String) throws(Refusal) -> String {
             guard let text = value(name) else {
-                throw Refusal(kind: .invalid, field: name, reason: "\(name) is missing: what it is made of is empty in this row")
+                throw Refusal(
+                    kind: .invalid,
+                    field: name,
+                    reason: "\(name) is missing: what it is made of is empty in this row"
+                )
             }
             return text
         }
@@ -291,8 +312,10 @@ public struct BoundFieldMap: Sendable {
         switch (value("button.text"), value("button.url")) {
         case (nil, nil): break
         case (let text?, let url?): button = try Button(text: text, url: url)
-        case (nil, _): throw Refusal(kind: .invalid, field: "button.text", reason: "half a button: button.text is missing")
-        case (_, nil): throw Refusal(kind: .invalid, field: "button.url", reason: "half a button: button.url is missing")
+        case (nil, _):
+            throw Refusal(kind: .invalid, field: "button.text", reason: "half a button: button.text is missing")
+        case (_, nil):
+            throw Refusal(kind: .invalid, field: "button.url", reason: "half a button: button.url is missing")
         }
         var tags: [String: String] = [:]
         for name in sources.keys where name.hasPrefix("tags.") {

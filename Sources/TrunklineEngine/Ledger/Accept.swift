@@ -133,7 +133,10 @@ public final class Acceptor {
             if jobs.count == 1 {
                 return [
                     .refused(
-                        Refusal(kind: .invalid, reason: "the database cannot store this notice (\(error.sqlState ?? "no code"))")
+                        Refusal(
+                            kind: .invalid,
+                            reason: "the database cannot store this notice (\(error.sqlState ?? "no code"))"
+                        )
                     )
                 ]
             }
@@ -146,7 +149,9 @@ public final class Acceptor {
     private func verdicts(_ rows: PostgresRows, count: Int) throws -> [AcceptVerdict] {
         var verdicts = [AcceptVerdict?](repeating: nil, count: count)
         for row in 0..<rows.count {
-            guard let item = rows.int4(row, 0), let word = rows.text(row, 1), (1...count).contains(Int(item)) else { continue }
+            guard let item = rows.int4(row, 0), let word = rows.text(row, 1), (1...count).contains(Int(item)) else {
+                continue
+            }
             let id = rows.int8(row, 2).map(JobID.init)
             let line = rows.text(row, 9).flatMap { try? LineID($0) }
             switch (word, id) {
@@ -214,7 +219,8 @@ public final class Acceptor {
             do {
                 let session = try await connected()
                 return try await body(session)
-            } catch let error as PostgresError where error.isRetriable || error.code == .protocolViolation && tries == 0 {
+            } catch let error as PostgresError where error.isRetriable || error.code == .protocolViolation && tries == 0
+            {
                 if error.isConnectionLost || error.code == .protocolViolation {
                     await session?.close()
                     session = nil

@@ -57,9 +57,14 @@ public enum Install {
             }
             let before = try await self.shards(session)
             guard before != shards else { return before }
-            try await session.query("update trunkline.settings set value = $1 where name = 'shards'", [.text(String(shards))])
+            try await session.query(
+                "update trunkline.settings set value = $1 where name = 'shards'",
+                [.text(String(shards))]
+            )
             // Whoever owned a shard of the old division owns nothing of the new one.
-            try await session.query("update trunkline.shards set owner = null, fence = fence + 1, changed_at = now() where owner is not null")
+            try await session.query(
+                "update trunkline.shards set owner = null, fence = fence + 1, changed_at = now() where owner is not null"
+            )
             try await session.query("delete from trunkline.shards where shard >= $1", [.int4(Int32(shards))])
             try await makeRows(session, shards)
             return before

@@ -107,7 +107,9 @@ public enum Migrations {
         let pending = try await pending(session, migrations: migrations)
         // Before the first statement: a schema with another number of shards must not be migrated on the way to a refusal.
         let stored = try await Install.storedShards(session)
-        if let stored, let shards, stored != shards { throw InstallError.shardsAreStored(stored: stored, asked: shards) }
+        if let stored, let shards, stored != shards {
+            throw InstallError.shardsAreStored(stored: stored, asked: shards)
+        }
 
         for migration in pending {
             do {
@@ -139,9 +141,13 @@ public enum Migrations {
     private static func applied(_ session: PostgresSession) async throws -> [Applied] {
         let exists = try await session.query("select to_regclass('trunkline.schema_version') is not null")
         guard exists.bool(0, 0) == true else { return [] }
-        let rows = try await session.query("select version, name, checksum from trunkline.schema_version order by version")
+        let rows = try await session.query(
+            "select version, name, checksum from trunkline.schema_version order by version"
+        )
         return (0..<rows.count).compactMap { row in
-            guard let version = rows.int4(row, 0), let name = rows.text(row, 1), let checksum = rows.text(row, 2) else { return nil }
+            guard let version = rows.int4(row, 0), let name = rows.text(row, 1), let checksum = rows.text(row, 2) else {
+                return nil
+            }
             return Applied(version: version, name: name, checksum: checksum)
         }
     }

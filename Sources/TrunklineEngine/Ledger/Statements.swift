@@ -90,9 +90,19 @@ enum Statements {
         sql: """
             update trunkline.lane_state s
             set gate = g.gate, gate_reason = g.reason, gate_since = case when s.gate = g.gate then s.gate_since else now() end
-            from unnest($1, $2, $3) as g (lane, gate, reason) where s.lane = g.lane
+            from (select * from unnest($1, $2, $3) as u (lane, gate, reason) order by lane) g where s.lane = g.lane
             """,
         parameterTypes: [.int4Array, .textArray, .textArray]
+    )
+
+    /// Jobs that should have begun and that their owner seems to know nothing of.
+    static let forgotten = PostgresStatement(
+        name: "forgotten",
+        sql: """
+            select distinct (n.shard_hash % $1)::int from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+            where (n.shard_hash % $1)::int = any ($2) and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
+            """,
+        parameterTypes: [.int4, .int4Array]
     )
 
     // The control connection.

@@ -14,14 +14,18 @@ public enum SecretReference: Sendable, Hashable {
     public init(_ text: String) throws(SecretReferenceError) {
         if text.hasPrefix("env:") {
             let name = String(text.dropFirst(4))
-            let isName = !name.isEmpty && name.utf8.count <= 128
-                && name.utf8.allSatisfy { $0 == 0x5F || (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) }
+            let isName =
+                !name.isEmpty && name.utf8.count <= 128
+                && name.utf8.allSatisfy {
+                    $0 == 0x5F || (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
+                }
                 && !(0x30...0x39).contains(name.utf8.first ?? 0x30)
             guard isName else { throw .notAVariable }
             self = .environment(name)
         } else if text.hasPrefix("file:") {
             let path = String(text.dropFirst(5))
-            guard path.hasPrefix("/"), path.utf8.count <= 1_024, !path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            guard path.hasPrefix("/"), path.utf8.count <= 1_024, !path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F })
+            else {
                 throw .notAPath
             }
             self = .file(path)
@@ -45,7 +49,9 @@ public enum SecretReference: Sendable, Hashable {
         let bytes: [UInt8]
         switch self {
         case .environment(let name):
-            guard let value = (environment ?? ProcessInfo.processInfo.environment)[name] else { throw .missingVariable(name) }
+            guard let value = (environment ?? ProcessInfo.processInfo.environment)[name] else {
+                throw .missingVariable(name)
+            }
             bytes = Array(value.utf8)
         case .file(let path):
             guard let handle = FileHandle(forReadingAtPath: path) else { throw .unreadableFile(path) }
@@ -56,7 +62,8 @@ public enum SecretReference: Sendable, Hashable {
             bytes = Array(data)
         }
         let isSpace: (UInt8) -> Bool = { $0 == 0x20 || (0x09...0x0D).contains($0) }
-        guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) }) else {
+        guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })
+        else {
             throw .empty(text)
         }
         return Array(bytes[first...last])

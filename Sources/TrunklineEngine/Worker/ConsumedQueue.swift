@@ -80,7 +80,12 @@ final class ConsumedQueue {
                 channel.onClose = { [weak self] error in
                     guard let self, self.epoch == current else { return }
                     self.channel = nil
-                    self.onFailure(self, error)
+                    if self.isLeaving {
+                        self.cancelled = true
+                        self.finishLeaving()
+                    } else {
+                        self.onFailure(self, error)
+                    }
                 }
                 // Never the same tag twice: 3.10 mixes up a cancel and a new subscription of one tag.
                 self.consumerTag = "\(self.name)-\(UInt64.random(in: .min ... .max))"
@@ -137,6 +142,7 @@ final class ConsumedQueue {
         guard !isLeaving else { return }
         isLeaving = true
         guard let channel else {
+            epoch += 1  // a channel that is being opened must not consume any more
             cancelled = true
             finishLeaving()
             return
@@ -155,6 +161,14 @@ final class ConsumedQueue {
         hasLeft = true
         channel?.close { _ in }
         channel = nil
+    }
+
+    /// Gives back what is not committed and subscribes again.
+    func restart(prefetch: UInt16) {
+        guard !isLeaving else { return }
+        epoch += 1
+        channel?.close { _ in }
+        subscribe(prefetch: prefetch)
     }
 
     private func finishLeaving() {

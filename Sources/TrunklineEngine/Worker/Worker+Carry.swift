@@ -11,7 +11,7 @@ extension Worker {
 
     /// Makes the call of a committed claim.
     func carry(_ id: Int64) {
-        guard let call = calls[id] else { return }
+        guard !isStopped, let call = calls[id] else { return }
         guard let line = lines[call.line], let base = line.base, let token = line.token else {
             return ended(id, .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human)), evidence: nil)
         }
@@ -42,9 +42,8 @@ extension Worker {
     private func mayLeave(_ id: Int64) -> Bool {
         guard let call = calls[id] else { return false }
         let now = ContinuousClock.now
-        if !Faults.isOff(.leaseCheck) {
-            guard call.claimSent + timing.lease - now > timing.callTimeout + timing.leaseMargin else { return false }
-        }
+        if Faults.isOff(.lastLook) { return true }
+        guard call.claimSent + timing.lease - now > timing.callTimeout + timing.leaseMargin else { return false }
         guard mayAct(at: now) else { return false }
         guard let line = lines[call.line], !line.isOnHold(at: now) else { return false }
         // A lane that was given up since the claim has no gate here; its attempt is within its lease all the same.
@@ -78,7 +77,7 @@ extension Worker {
 
     /// A 409 means a conflict or the line's state: its health decides.
     private func recheck(_ id: Int64, _ evidence: Evidence) {
-        guard let call = calls[id], let line = lines[call.line], http.freeSlots > 0 else {
+        guard !isStopped, let call = calls[id], let line = lines[call.line], http.freeSlots > 0 else {
             return ended(id, EZWhatsApp.outcome(ofConflict: .keepLast(reason: .unreachable)), evidence: evidence)
         }
         askHealth(of: line) { [weak self] verdict in
@@ -119,6 +118,7 @@ extension Worker {
             }
         case nil: break
         }
+        if outcome.reason == .credentialRefused { readTokenAgain(call.line) }
         if lane != nil { gateWrites.insert(call.lane) }
         outcomes.append(settlement(of: call, outcome, evidence))
         dueLanes.insert(call.lane)
@@ -185,6 +185,7 @@ extension Worker {
             let before = lane.gate.word(at: now)
             lane.gate.answered(verdict, at: now, jitter: .random(in: 0...1, using: &self.random))
             let after = lane.gate.word(at: now)
+            if case .held(_, .credentialRefused, _) = verdict { self.readTokenAgain(line.id) }
             if before != after, before != "unknown" || after != "open" {
                 self.log.notice(
                     "gate",
@@ -198,6 +199,12 @@ extension Worker {
         }
     }
 
+    /// A token that is kept in a file or a variable may have been changed there: the next look reads it once more.
+    private func readTokenAgain(_ id: String) {
+        guard let line = lines[id] else { return }
+        lineRevision = min(lineRevision, line.revision - 1)
+    }
+
     private func askHealth(of line: Line, _ done: @escaping (HealthVerdict) -> Void) {
         guard let base = line.base, let token = line.token else {
             return done(.held(.human, reason: .credentialRefused, detail: nil))
@@ -208,7 +215,7 @@ extension Worker {
         http.send(request, mayLeave: { true }) { result in
             switch result {
             case .success(let response): done(EZWhatsApp.health(status: response.status, body: response.body))
-            case .failure(let failure): done(EZWhatsApp.health(failureTimedOut: failure.cause == .timeout))
+            case .failure(let failure): done(EZWhatsApp.health(failure: failure))
             }
         }
     }

@@ -19,7 +19,15 @@ extension Worker {
         for number in dueLanes {
             guard let lane = lanes[number], let line = lineOfLane[number].flatMap({ lines[$0] }) else { continue }
             guard shards[lane.shard]?.phase == .owned else { continue }
-            if line.isOnHold(at: now) || line.fault != nil { continue }
+            if line.isOnHold(at: now) {
+                if let ends = line.holdEnds { wakeLane(lane, at: ends, now) }
+                continue
+            }
+            if line.fault != nil {
+                lane.gate.sendHeld(.human, reason: .lineNeedsPerson, at: now, jitter: 0)
+                gateWrites.insert(number)
+                continue
+            }
             guard lane.queue.hasReadyWork(at: now) else {
                 wakeLane(lane, now)
                 continue
@@ -56,6 +64,10 @@ extension Worker {
         }
         // Ready, open and in pace, but not begun: a slot or a reply is missing, and those come as events.
         if next <= now { return }
+        wakeLane(lane, at: next, now)
+    }
+
+    private func wakeLane(_ lane: Lane, at next: Instant, _ now: Instant) {
         if let known = lane.nextLook, known > now, known <= next { return }
         lane.nextLook = next
         let number = lane.number
@@ -155,8 +167,11 @@ extension Worker {
                     log.warning("shard lost to another worker", metadata: ["shard": "\(shard.number)"])
                     lose(shard)
                 }
+            case "busy":
+                // Somebody began it, perhaps we, in a claim whose reply was lost.
+                lookAgain(at: [id])
             default:
-                break  // gone, busy, expired, horizon: not ours to begin
+                break  // gone, expired, horizon: it ended or was parked
             }
         }
         Faults.reached(.claimed, times: claims.count)

@@ -15,13 +15,14 @@ extension Worker {
             lines[line.id] = line
             lineOfLane[line.lane] = line.id
             lineRevision = max(lineRevision, line.revision)
+            if before == nil, let shard = shards[line.shard], shard.phase == .owned {
+                // Jobs of it may have been taken before this look: they are in the database and not in memory.
+                load(shard)
+            }
             guard let lane = lanes[line.lane] else { continue }
             lane.queue.settings = line.pace
             if before?.token != line.token || before?.base != line.base { lane.gate.forget() }
             dueLanes.insert(line.lane)
-            if let ends = line.holdEnds, line.isHeld {
-                loop.schedule(at: ends) { [weak self] in _ = self?.dueLanes.insert(line.lane) }
-            }
         }
         linesLoaded = true
     }

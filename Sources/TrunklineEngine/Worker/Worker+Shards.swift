@@ -264,6 +264,28 @@ extension Worker {
         if shard.queue == nil { subscribe(shard) }
     }
 
+    /// The row is the truth: a shard of which nothing is in memory, and of which the database has jobs that should have
+    /// begun, is loaded again. Every 10 s.
+    func auditIfDue(_ now: Instant) {
+        guard intake.isConnected, mayAct(at: now), lastAudit.map({ now - $0 >= .seconds(10) }) ?? true else { return }
+        lastAudit = now
+        var busy: Set<Int32> = []
+        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.shard) }
+        for attempt in foreign.values {
+            if let id = lineOfLane[attempt.lane], let line = lines[id] { busy.insert(line.shard) }
+        }
+        let idle = shards.values.filter { $0.phase == .owned && !busy.contains($0.number) }.map(\.number)
+        guard !idle.isEmpty else { return }
+        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(idle)]) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            for row in 0..<rows.count {
+                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else { continue }
+                self.log.notice("shard loaded again: jobs in the database that were not in memory", metadata: ["shard": "\(number)"])
+                self.load(shard)
+            }
+        }
+    }
+
     /// Takes a row into memory, whatever its state.
     func know(_ job: SeenJob, _ now: Instant) {
         guard let lane = lane(job.lane) else { return }

@@ -38,7 +38,10 @@ extension Worker {
                 bodySize: delivery.bodySize
             )
         )
-        if Faults.isOff(.ackAfterCommit) { queue.commit(delivery.tag, epoch: queue.epoch) }
+        if Faults.isOff(.ackAfterCommit) {
+            queue.commit(delivery.tag, epoch: queue.epoch)
+            _ = queue.acknowledge()
+        }
     }
 
     /// Takes the next batch unless one is under way: what arrives meanwhile is the batch after it.
@@ -76,6 +79,10 @@ extension Worker {
                 case .wake:
                     // It only makes the owner look at rows; when it is lost, the sweep looks.
                     adoptWanted = true
+                    // One that came through a retry tier is a second alarm clock beside the lane's own timer.
+                    if case .shard(let number) = arrival.queue.kind {
+                        for lane in lanes.values where lane.shard == number { dueLanes.insert(lane.number) }
+                    }
                     arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
                 case .webhook(let event):
                     events.append((event, arrival))
@@ -203,6 +210,7 @@ extension Worker {
         let now = ContinuousClock.now
         var refused: [Refused] = []
         var lost: Set<Int32> = []
+        var givenBack: [Arrivals.Arrival] = []
         var wakes: [Int32: JobID] = [:]
         Faults.reached(.taken, times: items.count)
         for row in 0..<rows.count {
@@ -274,6 +282,7 @@ extension Worker {
                 item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
             case "lost":
                 if let line { lost.insert(line.shard) }
+                givenBack.append(item.arrival)
             case "conflict":
                 let other = rows.text(row, 9).map { " on line \($0)" } ?? ""
                 refused.append(
@@ -310,6 +319,7 @@ extension Worker {
                 lose(shard)
             }
         }
+        for arrival in givenBack where arrival.epoch == arrival.queue.epoch { arrival.queue.restart(prefetch: 300) }
         wake(wakes)
         if refused.isEmpty { done(nil) } else { refuse(refused, done: done) }
     }
@@ -522,12 +532,13 @@ extension Worker {
         }
     }
 
-    private func lookAgain(at ids: Set<Int64>) {
+    /// What the rows say of jobs that are not where they were thought to be.
+    func lookAgain(at ids: Set<Int64>) {
         guard !ids.isEmpty else { return }
         intake.execute(Statements.watch, [.int8Array(ids.map { $0 })]) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             let now = ContinuousClock.now
-            for job in SeenJob.all(rows) where job.state == "waiting" { self.know(job, now) }
+            for job in SeenJob.all(rows) { self.know(job, now) }
         }
     }
 

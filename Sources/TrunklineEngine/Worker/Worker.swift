@@ -169,6 +169,7 @@ final class Worker {
     var adoptWanted = false
     var adoptUnderWay = false
     var lastSweep: Instant?
+    var lastAudit: Instant?
     var claimUnderWay = false
     var calls: [Int64: Call] = [:]
     var foreign: [Int64: ForeignAttempt] = [:]
@@ -236,7 +237,7 @@ final class Worker {
         intake = connection(
             [
                 TakeBatch.statement, Statements.adopt, Statements.placeDue, Statements.load, Statements.lastSends,
-                Statements.laneStates, Statements.claim, Statements.abandon, Statements.watch, Statements.takeEvents,
+                Statements.laneStates, Statements.forgotten, Statements.claim, Statements.abandon, Statements.watch, Statements.takeEvents,
                 Statements.refuse,
             ],
             [("lock_timeout", "1s"), ("statement_timeout", "60s")]
@@ -292,6 +293,7 @@ final class Worker {
         look(now)
         lookAtForeign(now)
         sweepIfDue(now)
+        auditIfDue(now)
         if let lastPartitions, now - lastPartitions > .seconds(3_600) { makePartitions() }
         drainIfDue(now)
         // Jittered so that a fleet that was started together does not ask together.
@@ -353,6 +355,8 @@ final class Worker {
 
     private func intakeConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(intake)] = backend
+        // Others must know the session that may come to hold our locks.
+        renew(ContinuousClock.now)
         if reloadWanted {
             reloadWanted = false
             for shard in shards.values where shard.phase != .leaving { load(shard) }
@@ -369,6 +373,7 @@ final class Worker {
 
     private func settlerConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(settler)] = backend
+        renew(ContinuousClock.now)
         settleRetryAt = nil
         settleOutcomes(ContinuousClock.now)
     }
@@ -431,6 +436,7 @@ final class Worker {
     func stop(_ result: Result<Void, WorkerError>) {
         guard !isStopped else { return }
         isStopped = true
+        waitingCalls = []
         http.close()
         control.close()
         intake.close()

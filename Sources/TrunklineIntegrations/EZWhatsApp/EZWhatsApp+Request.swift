@@ -1,7 +1,7 @@
 public import TrunklineCore
 
 extension EZWhatsApp {
-    /// The exact bytes of `POST /messages/text` for a job. Rendered once, at the claim, stored, and resent unchanged on
+    /// The exact bytes of `POST /messages/text` for a job. Rendered once, when the job is accepted, stored, and resent unchanged on
     /// every try: the form must never change.
     public static func textRequestBody(_ job: SendJob) -> [UInt8] {
         var json = JSONWriter(capacity: job.body.utf8.count + 256)
