@@ -139,9 +139,13 @@ let package = Package(
             ]
         ),
         .testTarget(
+            name: "TrunklineClientTests",
+            dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver"]
+        ),
+        .testTarget(
             name: "TrunklineWorkerTests",
             dependencies: [
-                "TrunklineTesting", "TrunklineCore", "TrunklineSimulator", "PostgresDriver",
+                "TrunklineTesting", "TrunklineCore", "TrunklineIntegrations", "TrunklineSimulator", "PostgresDriver",
                 // The tests start the built program.
                 "trunkline",
             ]

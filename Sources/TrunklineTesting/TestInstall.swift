@@ -226,7 +226,7 @@ public final class TestInstall: Sendable {
         let log = folder.appendingPathComponent("worker-\(workers.withLock { $0.count }).log")
         let process = try ChildProcess(
             try Self.binary(),
-            ["worker", "--metrics-listen", "127.0.0.1:0"] + arguments,
+            ["worker"] + arguments,
             environment: self.environment(environment),
             output: log.path,
             errors: log.path

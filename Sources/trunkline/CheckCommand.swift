@@ -13,6 +13,9 @@ struct CheckCommand: AsyncParsableCommand {
             """
     )
 
+    /// Reading a large ledger takes longer than a server's limit for the statements of the job path.
+    static let patient = [("statement_timeout", "0")]
+
     @OptionGroup var options: GlobalOptions
 
     @Flag(help: "Print one JSON document.")
@@ -21,7 +24,11 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.run { settings in
             let url = try settings.databaseURL()
-            let report = try await PostgresSession.withSession(url: url, applicationName: "trunkline check") {
+            let report = try await PostgresSession.withSession(
+                url: url,
+                applicationName: "trunkline check",
+                settings: Self.patient
+            ) {
                 session in
                 try await Migrations.requireCurrent(session)
                 return try await Check.run(session)

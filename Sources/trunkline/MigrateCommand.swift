@@ -25,7 +25,11 @@ struct MigrateCommand: AsyncParsableCommand {
         try await options.run { settings in
             let databaseURL = try settings.databaseURL()
             let amqpURL = settings.hasBroker ? try settings.amqpURL() : nil
-            try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline migrate") { session in
+            try await PostgresSession.withSession(
+                url: databaseURL,
+                applicationName: "trunkline migrate",
+                settings: CheckCommand.patient
+            ) { session in
                 if dryRun {
                     try await printPending(session)
                 } else {

@@ -138,11 +138,6 @@ struct Settings: Sendable {
         }
     }
 
-    /// Where the gateway listens, `host:port`.
-    var listen: String { values[.listen] ?? "127.0.0.1:8080" }
-    /// Where a worker shows its metrics, `host:port`.
-    var metricsListen: String { values[.metricsListen] ?? "127.0.0.1:9464" }
-
     private func required(_ key: Key, _ what: String) throws(CommandError) -> String {
         guard let value = values[key] else {
             throw CommandError(.usage, "\(key.variable) (or \(key.variable)_FILE) must name \(what)")

@@ -22,7 +22,11 @@ struct StatusCommand: AsyncParsableCommand {
         try await options.run { settings in
             let url = try settings.databaseURL()
             guard watch else {
-                try await PostgresSession.withSession(url: url, applicationName: "trunkline status") { session in
+                try await PostgresSession.withSession(
+                    url: url,
+                    applicationName: "trunkline status",
+                    settings: CheckCommand.patient
+                ) { session in
                     try await Migrations.requireCurrent(session)
                     try show(try await FleetStatus.read(session))
                 }
@@ -41,7 +45,11 @@ struct StatusCommand: AsyncParsableCommand {
                 if let session {
                     current = session
                 } else {
-                    current = try await PostgresSession.open(url: url, applicationName: "trunkline status")
+                    current = try await PostgresSession.open(
+                        url: url,
+                        applicationName: "trunkline status",
+                        settings: CheckCommand.patient
+                    )
                     session = current
                     try await Migrations.requireCurrent(current)
                 }

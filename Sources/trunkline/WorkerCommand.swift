@@ -18,9 +18,6 @@ struct WorkerCommand: AsyncParsableCommand {
 
     @OptionGroup var options: GlobalOptions
 
-    @Option(help: ArgumentHelp("Where the metrics are shown; default 127.0.0.1:9464.", valueName: "host:port"))
-    var metricsListen: String?
-
     @Option(help: "Calls in the air at once, 1 to 4096.")
     var maximumCalls: Int?
 
@@ -39,7 +36,7 @@ struct WorkerCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await options.run(overrides: [.metricsListen: metricsListen]) { settings in
+        try await options.run { settings in
             let logger = Logger(label: "trunkline.worker")
             var configuration = WorkerConfiguration(
                 databaseURL: try settings.databaseURL(),

@@ -189,32 +189,50 @@ func withQueue(
     await client.close()
 }
 
-/// Runs a program and gives what it said.
+/// Starts a program with its output in a file.
 ///
-/// Not Foundation's `Process`: that waits until a descriptor closes which every server left behind has inherited.
-@discardableResult
-func run(_ program: String, _ arguments: [String]) async throws -> String {
-    let log = FileManager.default.temporaryDirectory.appendingPathComponent(freshName("run")).path
-    defer { unlink(log) }
+/// Not Foundation's `Process`: that waits until a descriptor closes which every server left behind has inherited. A
+/// file and not a pipe, for the same reason.
+func start(_ program: String, _ arguments: [String], output: String) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    // A file and not a pipe, for the same reason.
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // The threads that tests run on block signals, and a server that inherits that never hears SIGTERM.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     var child = pid_t()
-    try #require(posix_spawnp(&child, program, &actions, nil, &words, environ) == 0, "cannot start \(program)")
-    let pid = child
-    let status: Int32 = await withCheckedContinuation { continuation in
+    let code = posix_spawnp(&child, program, &actions, &attributes, &words, environ)
+    try #require(code == 0, "cannot start \(program): \(code)")
+    return child
+}
+
+/// Waits for a program that was started here.
+func ended(_ child: pid_t) async -> Int32 {
+    await withCheckedContinuation { continuation in
         Thread.detachNewThread {
             var status: Int32 = 0
-            while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+            while waitpid(child, &status, 0) < 0, errno == EINTR {}
             continuation.resume(returning: status)
         }
     }
+}
+
+/// Runs a program to its end and gives what it said.
+@discardableResult
+func run(_ program: String, _ arguments: [String]) async throws -> String {
+    let log = FileManager.default.temporaryDirectory.appendingPathComponent(freshName("run")).path
+    defer { unlink(log) }
+    let status = await ended(try start(program, arguments, output: log))
     let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
     guard status == 0 else { throw TimedOut(description: "\(program) \(arguments) ended with \(status): \(text)") }
     return text

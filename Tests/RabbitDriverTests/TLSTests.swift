@@ -80,35 +80,38 @@ func secureURL() throws -> String {
     /// A TLS server with a certificate of ours that must not be accepted.
     private func openAgainstServer(certificate: String, query: String) async throws -> RabbitError? {
         let folder = try environment("TRUNKLINE_TEST_TLS_DIR")
-        let server = Process()
-        server.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        let output = Pipe()
-        server.standardOutput = output
-        server.standardError = FileHandle.nullDevice
-        server.standardInput = FileHandle.nullDevice
-        server.arguments = [
-            "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", "\(folder)/\(certificate).pem", "-key",
-            "\(folder)/\(certificate).key",
-        ]
-        try server.run()
-        defer {
-            server.terminate()
-            server.waitUntilExit()
-        }
+        let log = FileManager.default.temporaryDirectory.appendingPathComponent(freshName("s_server")).path
+        defer { unlink(log) }
+        let server = try start(
+            "openssl",
+            [
+                "s_server", "-accept", "127.0.0.1:0", "-cert", "\(folder)/\(certificate).pem", "-key",
+                "\(folder)/\(certificate).key",
+            ],
+            output: log
+        )
         // "ACCEPT 127.0.0.1:41234"
         var text = ""
-        while !text.contains("ACCEPT") || !text.hasSuffix("\n") {
-            let data = output.fileHandleForReading.availableData
-            try #require(!data.isEmpty, "openssl s_server ended: \(text)")
-            text += String(decoding: data, as: UTF8.self)
+        do {
+            try await eventually("openssl s_server") {
+                text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+                return text.contains("ACCEPT") && text.hasSuffix("\n")
+            }
+        } catch {
+            kill(server, SIGKILL)
+            _ = await ended(server)
+            throw error
         }
         let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("ACCEPT") })
         let port = try #require(line.split(separator: ":").last.flatMap { UInt16($0) })
-        return await #expect(throws: RabbitError.self) {
+        let error = await #expect(throws: RabbitError.self) {
             _ = try await Client.open("amqps://localhost:\(port)/?cacertfile=\(folder)/ca.pem\(query)") {
                 $0.reconnects = false
                 $0.connectTimeout = .seconds(20)
             }
         }
+        kill(server, SIGKILL)
+        _ = await ended(server)
+        return error
     }
 }

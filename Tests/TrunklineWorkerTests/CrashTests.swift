@@ -1,6 +1,6 @@
+import PostgresDriver
 import Testing
 import TrunklineCore
-import PostgresDriver
 import TrunklineSimulator
 import TrunklineTesting
 

@@ -1,5 +1,8 @@
+import Foundation
 import PostgresDriver
 import Testing
+import TrunklineCore
+import TrunklineIntegrations
 import TrunklineSimulator
 import TrunklineTesting
 
@@ -9,14 +12,18 @@ import TrunklineTesting
     private static let second = "00000000-0000-0000-0000-000000000002"
 
     /// A take of one job of person 7 on the fast path.
-    private func take(_ boot: String, fence: Int64, key: String) -> String {
-        """
-        select verdict || ' ' || coalesce(state, '-') from trunkline.take('\(boot)', 1, array[0], array[\(fence)]::bigint[], 30000, 0, null,
-            array['line-01'], array['\(key)'], array[substr(sha256('\(key)'), 1, 16)], array[substr(sha256('c'), 1, 16)],
-            array[7]::bigint[], array['+972501234567'], array['{}'::bytea], array['order'], array[null::text],
-            array[null::timestamptz], array[null::timestamptz], array[null::text], array[null::timestamptz], array[true],
-            array[]::int[], array[]::int[])
-        """
+    private func take(_ boot: String, fence: Int64, key: String, person: Int = 7) throws -> String {
+        func hex(_ bytes: [UInt8]) -> String {
+            "decode('" + bytes.map { String(format: "%02x", $0) }.joined() + "', 'hex')"
+        }
+        let job = try TestInstall.job(key)
+        return """
+            select verdict || ' ' || coalesce(state, '-') from trunkline.take('\(boot)', 1, array[0], array[\(fence)]::bigint[], 30000,
+                0, null, array['line-01'], array['\(key)'], array[\(hex(job.key.digest))], array[\(hex(job.contentDigest))],
+                array[\(person)]::bigint[], array['\(job.to.value)'], array[\(hex(EZWhatsApp.textRequestBody(job)))], array['order'],
+                array[null::text], array[null::timestamptz], array[null::timestamptz], array[null::text], array[null::timestamptz],
+                array[true], array[]::int[], array[]::int[])
+            """
     }
 
     private func acquire(_ boot: String) -> String {
@@ -41,7 +48,7 @@ import TrunklineTesting
             try await old.script(acquire(Self.first))
             try await new.script("set lock_timeout = '300ms'")
             try await old.script("begin")
-            #expect(try await old.query(take(Self.first, fence: 1, key: "a"), []).text(0, 0) == "new sending")
+            #expect(try await old.query(try take(Self.first, fence: 1, key: "a"), []).text(0, 0) == "new sending")
             do {
                 try await new.script(acquire(Self.second))
                 Issue.record("the fence could be moved under a take")
@@ -50,8 +57,8 @@ import TrunklineTesting
             }
             try await old.script("commit")
             try await new.script(acquire(Self.second))
-            #expect(try await new.query(take(Self.second, fence: 2, key: "b"), []).text(0, 0) == "new waiting")
-            #expect(try await old.query(take(Self.first, fence: 1, key: "c"), []).text(0, 0) == "lost -")
+            #expect(try await new.query(try take(Self.second, fence: 2, key: "b"), []).text(0, 0) == "new waiting")
+            #expect(try await old.query(try take(Self.first, fence: 1, key: "c"), []).text(0, 0) == "lost -")
             #expect(try await inTheAir(install) == 1)
             await old.close()
             await new.close()
@@ -72,9 +79,9 @@ import TrunklineTesting
             try await old.script(acquire(Self.first))
             try await new.script("set lock_timeout = '300ms'")
             try await old.script("begin")
-            #expect(try await old.query(take(Self.first, fence: 1, key: "a"), []).text(0, 0) == "new sending")
+            #expect(try await old.query(try take(Self.first, fence: 1, key: "a"), []).text(0, 0) == "new sending")
             try await new.script(acquire(Self.second))
-            #expect(try await new.query(take(Self.second, fence: 2, key: "b"), []).text(0, 0) == "new sending")
+            #expect(try await new.query(try take(Self.second, fence: 2, key: "b"), []).text(0, 0) == "new sending")
             try await old.script("commit")
             #expect(try await inTheAir(install) == 2)
             await old.close()
@@ -133,7 +140,7 @@ import TrunklineTesting
             try await session.script(acquire(Self.first))
             for key in ["sent-late", "refused-late"] {
                 _ = try await session.query(
-                    take(Self.first, fence: 1, key: key).replacing("array[7]", with: "array[\(key.utf8.count)]"),
+                    try take(Self.first, fence: 1, key: key, person: key.utf8.count),
                     []
                 )
             }
@@ -181,7 +188,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 1, lines: 1) { install in
             let session = try await open(install)
             try await session.script(acquire(Self.first))
-            _ = try await session.query(take(Self.first, fence: 1, key: "a"), [])
+            _ = try await session.query(try take(Self.first, fence: 1, key: "a"), [])
             let settle = """
                 select verdict from trunkline.settle('\(Self.first)', array[1]::bigint[], array[1], array['unknown'], array['timed_out'],
                     array[5000], array[true], array[null::text], array[null::int], array[null::text])

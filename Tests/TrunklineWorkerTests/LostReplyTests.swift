@@ -1,9 +1,9 @@
 import Foundation
 import Glibc
+import PostgresDriver
 import Synchronization
 import Testing
 import TrunklineCore
-import PostgresDriver
 import TrunklineSimulator
 import TrunklineTesting
 

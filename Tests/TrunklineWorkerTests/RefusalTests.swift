@@ -1,7 +1,7 @@
 import Foundation
+import PostgresDriver
 import Testing
 import TrunklineCore
-import PostgresDriver
 import TrunklineSimulator
 import TrunklineTesting
 

@@ -279,8 +279,13 @@ extension Worker {
         intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(idle)]) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             for row in 0..<rows.count {
-                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else { continue }
-                self.log.notice("shard loaded again: jobs in the database that were not in memory", metadata: ["shard": "\(number)"])
+                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
+                    continue
+                }
+                self.log.notice(
+                    "shard loaded again: jobs in the database that were not in memory",
+                    metadata: ["shard": "\(number)"]
+                )
                 self.load(shard)
             }
         }

@@ -237,7 +237,8 @@ final class Worker {
         intake = connection(
             [
                 TakeBatch.statement, Statements.adopt, Statements.placeDue, Statements.load, Statements.lastSends,
-                Statements.laneStates, Statements.forgotten, Statements.claim, Statements.abandon, Statements.watch, Statements.takeEvents,
+                Statements.laneStates, Statements.forgotten, Statements.claim, Statements.abandon, Statements.watch,
+                Statements.takeEvents,
                 Statements.refuse,
             ],
             [("lock_timeout", "1s"), ("statement_timeout", "60s")]
