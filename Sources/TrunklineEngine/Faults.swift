@@ -93,7 +93,8 @@ enum Faults {
                 return before < point.after && point.after <= after
             }
             if hit(plan.crash) { kill(getpid(), SIGKILL) }
-            if hit(plan.freeze) { kill(getpid(), SIGSTOP) }
+            // To this thread: sent to the process, another one may take it, and this one runs on for a moment.
+        if hit(plan.freeze) { raise(SIGSTOP) }
         }
 
         static func isOff(_ mechanism: Mechanism) -> Bool { plan.off.contains(mechanism) }

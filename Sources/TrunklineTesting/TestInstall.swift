@@ -23,7 +23,13 @@ public final class TestInstall: Sendable {
     public let simulator: SimulatorServer
     /// Logs of the processes, the master key, and whatever a test wants to keep.
     public let folder: URL
-    public let database: PostgresSession
+    /// Broker and database of its own, when it was made with them.
+    public let servers: PrivateServers?
+    private let session: Mutex<PostgresSession>
+    private let rabbitControl: String
+
+    /// A session for whatever a test wants to know. Lost with the database.
+    public var database: PostgresSession { session.withLock { $0 } }
 
     private let name: String
     private let shards: Int
@@ -33,15 +39,23 @@ public final class TestInstall: Sendable {
     /// The base URL that lines of this install use.
     public var lineURL: String { simulator.baseURL + "/api/v1" }
 
-    /// Runs `body` with an install of `shards` shards and lines `line-01`… of the simulator, and takes it down.
+    /// Runs `body` with an install of `shards` shards and lines `line-01`… of the simulator, and takes it down. With
+    /// `ownServers` broker and database are its own too, to be crashed.
     public static func with<Result>(
         shards: Int = 4,
         lines: Int = 2,
         pace: String = "unlimited",
         journal: Bool = false,
+        ownServers: Bool = false,
         _ body: (TestInstall) async throws -> Result
     ) async throws -> Result {
-        let install = try await TestInstall(shards: shards, lines: lines, pace: pace, journal: journal)
+        let install = try await TestInstall(
+            shards: shards,
+            lines: lines,
+            pace: pace,
+            journal: journal,
+            servers: ownServers ? try await PrivateServers.start() : nil
+        )
         do {
             let result = try await body(install)
             await install.takeDown()
@@ -61,8 +75,9 @@ public final class TestInstall: Sendable {
         return value
     }
 
-    private init(shards: Int, lines: Int, pace: String, journal: Bool) async throws {
+    private init(shards: Int, lines: Int, pace: String, journal: Bool, servers: PrivateServers?) async throws {
         self.shards = shards
+        self.servers = servers
         name = "t" + String(UInt64.random(in: 0...UInt64.max), radix: 36)
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("trunkline-\(name)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -72,20 +87,18 @@ public final class TestInstall: Sendable {
             encoding: .utf8
         )
 
-        let server = try Self.environment("TRUNKLINE_TEST_DATABASE_URL")
+        let server = try servers?.databaseURL ?? Self.environment("TRUNKLINE_TEST_DATABASE_URL")
         let admin = try await PostgresSession.open(url: server, applicationName: "trunkline test")
         try await admin.script("create database \(name)")
         await admin.close()
         databaseURL = String(server[..<server.lastIndex(of: "/")!]) + "/" + name
-        database = try await PostgresSession.open(url: databaseURL, applicationName: "trunkline test")
+        session = Mutex(try await PostgresSession.open(url: databaseURL, applicationName: "trunkline test"))
 
-        let broker = try Self.environment("TRUNKLINE_TEST_AMQP_URL")
+        let broker = try servers?.amqpURL ?? Self.environment("TRUNKLINE_TEST_AMQP_URL")
         amqpURL = String(broker[..<broker.lastIndex(of: "/")!]) + "/" + name
-        _ = try await Self.run(try Self.environment("TRUNKLINE_TEST_RABBITMQCTL"), ["add_vhost", name])
-        _ = try await Self.run(
-            try Self.environment("TRUNKLINE_TEST_RABBITMQCTL"),
-            ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]
-        )
+        rabbitControl = try servers?.rabbitControl ?? Self.environment("TRUNKLINE_TEST_RABBITMQCTL")
+        _ = try await Self.run(rabbitControl, ["add_vhost", name])
+        _ = try await Self.run(rabbitControl, ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"])
 
         var options = SimulatorOptions()
         options.port = 0
@@ -319,12 +332,24 @@ public final class TestInstall: Sendable {
 
     /// The one number that a query yields.
     public func number(_ sql: String) async throws -> Int64 {
-        try await database.query(sql, []).int8(0, 0) ?? 0
+        try await asking { try await $0.query(sql, []).int8(0, 0) ?? 0 }
     }
 
     /// The one text that a query yields.
     public func text(_ sql: String) async throws -> String? {
-        try await database.query(sql, []).text(0, 0)
+        try await asking { try await $0.query(sql, []).text(0, 0) }
+    }
+
+    /// Asks on the session, or on a new one when a crash of the database has ended it.
+    private func asking<Value: Sendable>(_ question: (PostgresSession) async throws -> Value) async throws -> Value {
+        do {
+            return try await question(database)
+        } catch let error as PostgresError where error.isConnectionLost {
+            await database.close()
+            let new = try await PostgresSession.open(url: databaseURL, applicationName: "trunkline test")
+            session.withLock { $0 = new }
+            return try await question(new)
+        }
     }
 
     private func situation() async -> String {
@@ -367,15 +392,18 @@ public final class TestInstall: Sendable {
         for worker in workers.withLock({ $0 }) { worker.kill() }
         try? await simulator.stop()
         await database.close()
+        if let servers {
+            await servers.remove()
+            try? FileManager.default.removeItem(at: folder)
+            return
+        }
         if let server = try? Self.environment("TRUNKLINE_TEST_DATABASE_URL"),
             let admin = try? await PostgresSession.open(url: server, applicationName: "trunkline test")
         {
             try? await admin.script("drop database if exists \(name) with (force)")
             await admin.close()
         }
-        if let control = try? Self.environment("TRUNKLINE_TEST_RABBITMQCTL") {
-            _ = try? await Self.run(control, ["delete_vhost", name])
-        }
+        _ = try? await Self.run(rabbitControl, ["delete_vhost", name])
         try? FileManager.default.removeItem(at: folder)
     }
 }

@@ -66,7 +66,7 @@ extension Worker {
             guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let attempt = rows.int4(row, 2),
                 let settlement = pending[id]?.first(where: { $0.attempt == attempt })
             else { continue }
-            if verdict == "stale" || verdict == "late_sent" {
+            if verdict == "stale" || verdict == "late_sent" || verdict == "evidence" {
                 log.notice(
                     "outcome came late",
                     metadata: ["job": "\(id)", "attempt": "\(attempt)", "verdict": "\(verdict)"]

@@ -1,0 +1,72 @@
+public import Foundation
+
+/// A broker and a database of a test's own, by `./dev broker` and `./dev database`, to be killed and started again.
+public struct PrivateServers: Sendable {
+    /// Holds both.
+    public let folder: URL
+    private let dev: String
+    public let databaseURL: String
+    public let amqpURL: String
+    public let rabbitControl: String
+
+    /// Starts both on free ports; they keep their ports over a restart.
+    public static func start() async throws -> PrivateServers {
+        let dev = try TestInstall.environment("TRUNKLINE_TEST_DEV")
+        let folder = FileManager.default.temporaryDirectory.resolvingSymlinksInPath()
+            .appendingPathComponent("trunkline-servers-\(UInt64.random(in: 0 ... .max))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let broker = folder.appendingPathComponent("broker").path
+        let database = folder.appendingPathComponent("database").path
+        try await TestInstall.run(dev, ["broker", "start", broker]).requireSuccess()
+        try await TestInstall.run(dev, ["database", "start", database]).requireSuccess()
+        return PrivateServers(
+            folder: folder,
+            dev: dev,
+            databaseURL: try variable("TRUNKLINE_INSTANCE_DATABASE_URL", database),
+            amqpURL: try variable("TRUNKLINE_INSTANCE_AMQP_URL", broker),
+            rabbitControl: try variable("TRUNKLINE_INSTANCE_RABBITMQCTL", broker)
+        )
+    }
+
+    private static func variable(_ name: String, _ folder: String) throws -> String {
+        let text = try String(contentsOfFile: folder + "/env", encoding: .utf8)
+        let prefix = "export \(name)="
+        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {
+            throw TestInstall.Failure("\(name) is not in \(folder)/env")
+        }
+        return line.dropFirst(prefix.count).trimmingCharacters(in: CharacterSet(charactersIn: "'\""))
+    }
+
+    /// `./dev broker COMMAND`: start, stop, restart, kill.
+    public func broker(_ command: String) async throws {
+        try await TestInstall.run(dev, ["broker", command, folder.appendingPathComponent("broker").path])
+            .requireSuccess()
+    }
+
+    /// `./dev database COMMAND`: start, stop, restart, crash.
+    public func database(_ command: String) async throws {
+        try await TestInstall.run(dev, ["database", command, folder.appendingPathComponent("database").path])
+            .requireSuccess()
+    }
+
+    /// Whether the broker has written its quorum queues' names. RabbitMQ 3.10 writes them half a second after the last
+    /// change; a queue that was declared right before a SIGKILL comes back as another, empty one.
+    public func brokerKnowsItsQueues() throws -> Bool {
+        let data = folder.appendingPathComponent("broker/broker/data").path
+        let all = FileManager.default.enumerator(atPath: data)?.compactMap { $0 as? String } ?? []
+        let tables = all.filter { $0.hasSuffix("/names.dets") }
+        guard !tables.isEmpty else { return false }
+        let names = try tables.map { try Data(contentsOf: URL(fileURLWithPath: data + "/" + $0)) }
+        let queues = all.filter { $0.hasSuffix("/config") }.compactMap { $0.split(separator: "/").dropLast().last }
+        return !queues.isEmpty
+            && queues.allSatisfy { queue in names.contains { $0.range(of: Data(queue.utf8)) != nil } }
+    }
+
+    /// Stops both and removes what they wrote.
+    func remove() async {
+        for kind in ["broker", "database"] {
+            _ = try? await TestInstall.run(dev, [kind, "remove", folder.appendingPathComponent(kind).path])
+        }
+        try? FileManager.default.removeItem(at: folder)
+    }
+}
