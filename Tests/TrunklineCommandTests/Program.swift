@@ -58,16 +58,14 @@ enum Program {
         process.standardOutput = output
         process.standardError = errors
         process.standardInput = standardInput
-        let reads = [output, errors].map { pipe in
-            let handle = pipe.fileHandleForReading
-            return Task.detached { handle.readDataToEndOfFile() }
-        }
         try process.run()
+        async let said = blocking { output.fileHandleForReading.readDataToEndOfFile() }
+        async let complained = blocking { errors.fileHandleForReading.readDataToEndOfFile() }
         try await whileRunning(process.processIdentifier)
         if let input { try standardInput.fileHandleForWriting.write(contentsOf: Data(input.utf8)) }
         try standardInput.fileHandleForWriting.close()
-        let texts = (await reads[0].value, await reads[1].value)
-        process.waitUntilExit()
+        let texts = await (said, complained)
+        await blocking { process.waitUntilExit() }
         // A crash is told apart from every exit code.
         let status =
             process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus
@@ -76,6 +74,13 @@ enum Program {
             output: String(decoding: texts.0, as: UTF8.self),
             errors: String(decoding: texts.1, as: UTF8.self)
         )
+    }
+
+    /// Runs `body` on a thread of its own: the few that tasks share must not be blocked, or nobody is left to end the wait.
+    static func blocking<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: body()) }
+        }
     }
 
     /// Runs `body` with a folder that is removed afterwards.

@@ -49,25 +49,33 @@ enum TestServers {
     static func withVirtualHost<R>(_ body: (String) async throws -> R) async throws -> R {
         let url = try variable("TRUNKLINE_TEST_AMQP_URL")
         let name = "test-" + random()
-        try rabbitmqctl("add_vhost", name)
+        try await rabbitmqctl("add_vhost", name)
         let result: Result<R, any Error>
         do {
-            try rabbitmqctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+            try await rabbitmqctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
             guard let slash = url.lastIndex(of: "/") else { throw Missing(description: "no virtual host in the URL") }
             result = .success(try await body(url[...slash] + name))
         } catch {
             result = .failure(error)
         }
-        try rabbitmqctl("delete_vhost", name)
+        try await rabbitmqctl("delete_vhost", name)
         return try result.get()
     }
 
-    static func setPolicy(url: String, pattern: String, definition: String) throws {
+    static func setPolicy(url: String, pattern: String, definition: String) async throws {
         let name = url[(url.lastIndex(of: "/").map { url.index(after: $0) } ?? url.startIndex)...]
-        try rabbitmqctl("set_policy", "-p", String(name), "--apply-to", "queues", "test", pattern, definition)
+        try await rabbitmqctl("set_policy", "-p", String(name), "--apply-to", "queues", "test", pattern, definition)
     }
 
-    static func rabbitmqctl(_ arguments: String...) throws {
+    static func rabbitmqctl(_ arguments: String...) async throws {
+        // On a thread of its own: the few that tasks share must not be blocked.
+        let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: Result { try runRabbitmqctl(arguments) }) }
+        }
+        try result.get()
+    }
+
+    private static func runRabbitmqctl(_ arguments: [String]) throws {
         let process = Process()
         process.executableURL = URL(filePath: try variable("TRUNKLINE_TEST_RABBITMQCTL"))
         process.arguments = ["--quiet"] + arguments

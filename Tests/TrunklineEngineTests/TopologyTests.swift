@@ -175,7 +175,11 @@ import TrunklineEngine
             try await BrokerSession.withSession(url: url, connectionName: "tests") { broker in
                 try await broker.apply(shards: 1)
                 // The lower of policy and argument counts.
-                try TestServers.setPolicy(url: url, pattern: "^trunkline.intake$", definition: #"{"delivery-limit":2}"#)
+                try await TestServers.setPolicy(
+                    url: url,
+                    pattern: "^trunkline.intake$",
+                    definition: #"{"delivery-limit":2}"#
+                )
                 try await withChannel(url) { client in
                     try await client.publish(to: Topology.jobsExchange, key: Route.send, "poison")
                     try await client.startRejecting(Topology.intakeQueue)
