@@ -136,11 +136,14 @@ let package = Package(
             name: "TrunklineEngineTests",
             dependencies: [
                 "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
+                "EventLoop",
             ]
         ),
+        // The tests start the built program.
+        .testTarget(name: "TrunklineCommandTests", dependencies: ["PostgresDriver", "trunkline"]),
         .testTarget(
             name: "TrunklineClientTests",
-            dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver"]
+            dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver", "EventLoop"]
         ),
         .testTarget(
             name: "TrunklineWorkerTests",

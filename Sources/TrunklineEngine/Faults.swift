@@ -94,7 +94,7 @@ enum Faults {
             }
             if hit(plan.crash) { kill(getpid(), SIGKILL) }
             // To this thread: sent to the process, another one may take it, and this one runs on for a moment.
-        if hit(plan.freeze) { raise(SIGSTOP) }
+            if hit(plan.freeze) { raise(SIGSTOP) }
         }
 
         static func isOff(_ mechanism: Mechanism) -> Bool { plan.off.contains(mechanism) }

@@ -172,7 +172,8 @@ enum Statements {
         sql: """
             select l.id, l.lane, n.shard_hash, l.base_url, l.token_sealed, l.token_reference, l.pace_interval_ms, l.concurrency,
                    l.recipient_gap_ms, l.hold_reason is not null,
-                   (extract(epoch from l.hold_until - now()) * 1000)::int8, l.removed_at is not null, l.revision
+                   (extract(epoch from l.hold_until - now()) * 1000)::int8, l.removed_at is not null, l.revision,
+                   l.token_key_version
             from trunkline.lines l join trunkline.lanes n on n.number = l.lane
             where l.revision > $1 order by l.revision
             """,

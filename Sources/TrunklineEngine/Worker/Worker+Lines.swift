@@ -38,7 +38,13 @@ extension Worker {
         var token: EZWhatsApp.Token?
         do {
             base = try EZWhatsApp.BaseURL(address)
-            token = try openToken(line: id, sealed: rows.bytes(row, 4), reference: rows.text(row, 5))
+            token = try LineToken.open(
+                sealed: rows.bytes(row, 4),
+                reference: rows.text(row, 5),
+                keyVersion: rows.int4(row, 13),
+                line: LineID(id),
+                masterKey: configuration.masterKey
+            )
         } catch {
             fault = "\(error)"
             if !isRemoved { log.error("line cannot be used", metadata: ["line": "\(id)", "error": "\(error)"]) }
@@ -60,18 +66,6 @@ extension Worker {
             isHeld: isHeld,
             holdEnds: rows.int8(row, 10).map { now + .milliseconds($0) }
         )
-    }
-
-    private func openToken(line: String, sealed: [UInt8]?, reference: String?) throws -> EZWhatsApp.Token {
-        if let reference {
-            return try EZWhatsApp.Token(String(decoding: try SecretReference(reference).resolve(), as: UTF8.self))
-        }
-        guard let sealed else { throw WorkerError("the line has no token") }
-        guard let key = configuration.masterKey else {
-            throw WorkerError("the line's token is sealed and TRUNKLINE_MASTER_KEY is not set")
-        }
-        let bytes = try key.open(sealed, context: "line:" + line)
-        return try EZWhatsApp.Token(String(decoding: bytes, as: UTF8.self))
     }
 
     /// Writes gates that changed, for `trunkline status` and for the next owner.

@@ -37,6 +37,8 @@ extension Worker {
             self.renewalUnderWay = false
             switch result {
             case .success:
+                // From the first heartbeat on nobody changes the number of shards; it may have changed right before.
+                if self.renewedAt == nil { self.readShardCount() }
                 // Counted from before it was sent: the database may have been slow, others count from its commit.
                 self.renewedAt = max(self.renewedAt ?? sent, sent)
             case .failure(let error):

@@ -324,6 +324,12 @@ final class Worker {
 
     private func controlConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(control)] = backend
+        renew(ContinuousClock.now)
+        readShardCount()
+    }
+
+    /// Every program must agree on it; a worker begins nothing before it knows.
+    func readShardCount() {
         control.execute(Statements.shardCount, []) { [weak self] result in
             guard let self else { return }
             switch result {
@@ -336,9 +342,11 @@ final class Worker {
                 if self.shardCount != 0, self.shardCount != count {
                     return self.stop(.failure(WorkerError("the number of shards was changed: start the worker again")))
                 }
-                self.shardCount = count
-                self.renew(ContinuousClock.now)
-                self.makePartitions()
+                if self.shardCount == 0 {
+                    self.shardCount = count
+                    self.renew(ContinuousClock.now)
+                    self.makePartitions()
+                }
             case .failure(let error):
                 if !error.isConnectionLost { self.stop(.failure(WorkerError("the database is not usable: \(error)"))) }
             }
