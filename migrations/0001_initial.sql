@@ -187,7 +187,8 @@ comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the orde
 comment on column trunkline.jobs.request is 'The rendered request body: written once, sent unchanged on every attempt.';
 comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never delays a single notice.';
 -- No index and no predicate holds `state`, so that its updates stay heap-only.
-create index jobs_lane_person on trunkline.jobs (lane, person);
+-- By place, so that "is anything of this person before it" is one look at the index however many are behind it.
+create index jobs_lane_person on trunkline.jobs (lane, person, place);
 create index jobs_unseen on trunkline.jobs (id) where place = 0;
 
 create table trunkline.finished (
@@ -585,10 +586,10 @@ begin
             when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then 'held'
             when j.maybe_sent_since < now() - interval '12 hours' then 'horizon'
             when exists (
+                -- Something of the person has an earlier place, or is due and no owner has seen it.
                 select from trunkline.jobs o
-                where o.lane = j.lane and o.person = j.person and o.id <> j.id
-                  and (o.place <= 0 and o.due_at <= now() and o.state <> 'parked'
-                       or o.place > 0 and (o.state = 'sending' or o.state = 'unknown' or o.state = 'waiting' and o.place < j.place))
+                where o.lane = j.lane and o.person = j.person and o.place < j.place and o.state <> 'parked'
+                  and (o.place > 0 or o.due_at <= now())
             ) then 'overtaken'
             else 'claimed' end, j.maybe_sent_since is not null)::trunkline.claim_look), '{}') into looked
     from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j

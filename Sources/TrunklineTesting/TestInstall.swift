@@ -49,22 +49,28 @@ public final class TestInstall: Sendable {
         ownServers: Bool = false,
         _ body: (TestInstall) async throws -> Result
     ) async throws -> Result {
-        let install = try await TestInstall(
-            shards: shards,
-            lines: lines,
-            pace: pace,
-            journal: journal,
-            servers: ownServers ? try await PrivateServers.start() : nil
-        )
+        await Places.installs.enter()
+        let result: Swift.Result<Result, any Error>
         do {
-            let result = try await body(install)
+            let install = try await TestInstall(
+                shards: shards,
+                lines: lines,
+                pace: pace,
+                journal: journal,
+                servers: ownServers ? try await PrivateServers.start() : nil
+            )
+            do {
+                result = .success(try await body(install))
+            } catch {
+                install.keepLogs(because: "\(error)")
+                result = .failure(error)
+            }
             await install.takeDown()
-            return result
         } catch {
-            install.keepLogs(because: "\(error)")
-            await install.takeDown()
-            throw error
+            result = .failure(error)
         }
+        await Places.installs.leave()
+        return try result.get()
     }
 
     /// A variable of the test environment.

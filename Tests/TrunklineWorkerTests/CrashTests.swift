@@ -11,15 +11,13 @@ import TrunklineTesting
 
     @Test(arguments: points)
     func aKilledWorkersJobsAreFinishedByAnother(point: String) async throws {
-        try await Limiter.heavy.run {
-            try await TestInstall.with { install in
-                let victim = try install.startWorker(["TRUNKLINE_CRASH_AT": point])
-                try await install.publish(try TestInstall.jobs(120))
-                try await install.wait(for: "the crash at \(point)", within: .seconds(120)) { !victim.isRunning }
-                _ = try install.startWorker()
-                try await install.waitUntilSent(120, within: .seconds(180))
-                try await install.requireProof(sent: 120)
-            }
+        try await TestInstall.with { install in
+            let victim = try install.startWorker(["TRUNKLINE_CRASH_AT": point])
+            try await install.publish(try TestInstall.jobs(120))
+            try await install.wait(for: "the crash at \(point)", within: .seconds(120)) { !victim.isRunning }
+            _ = try install.startWorker()
+            try await install.waitUntilSent(120, within: .seconds(180))
+            try await install.requireProof(sent: 120)
         }
     }
 
@@ -65,25 +63,23 @@ import TrunklineTesting
     }
 
     @Test func aSecondSignalEndsAtOnceAndLosesNothing() async throws {
-        try await Limiter.heavy.run {
-            try await TestInstall.with(lines: 1) { install in
-                try install.simulator.control("POST", "/__sim/answers/hold")
-                let first = try install.startWorker()
-                try await install.publish(try TestInstall.jobs(10, lines: ["line-01"]))
-                try await install.wait(for: "calls in the air") {
-                    try await install.number("select count(*) from trunkline.jobs where state = 'sending'") > 0
-                }
-                first.send(15)
-                first.send(15)
-                try await install.wait(for: "the end", within: .seconds(10)) {
-                    if first.isRunning { first.send(15) }
-                    return !first.isRunning
-                }
-                try install.simulator.control("POST", "/__sim/answers/release")
-                _ = try install.startWorker()
-                try await install.waitUntilSent(10, within: .seconds(120))
-                try await install.requireProof(sent: 10)
+        try await TestInstall.with(lines: 1) { install in
+            try install.simulator.control("POST", "/__sim/answers/hold")
+            let first = try install.startWorker()
+            try await install.publish(try TestInstall.jobs(10, lines: ["line-01"]))
+            try await install.wait(for: "calls in the air") {
+                try await install.number("select count(*) from trunkline.jobs where state = 'sending'") > 0
             }
+            first.send(15)
+            first.send(15)
+            try await install.wait(for: "the end", within: .seconds(10)) {
+                if first.isRunning { first.send(15) }
+                return !first.isRunning
+            }
+            try install.simulator.control("POST", "/__sim/answers/release")
+            _ = try install.startWorker()
+            try await install.waitUntilSent(10, within: .seconds(120))
+            try await install.requireProof(sent: 10)
         }
     }
 }
@@ -94,18 +90,16 @@ import TrunklineTesting
 
     @Test(arguments: cases)
     func aFrozenWorkerThatWakesUpDoesNoHarm(step: String, seconds: Int) async throws {
-        try await Limiter.heavy.run {
-            try await TestInstall.with { install in
-                let victim = try install.startWorker(["TRUNKLINE_FREEZE_AT": "\(step):20"])
-                try await install.publish(try TestInstall.jobs(120))
-                try await install.wait(for: "the freeze at \(step)") { victim.isFrozen }
-                _ = try install.startWorker()
-                // The length of the freeze is what is tested, not a wait for something.
-                try await Task.sleep(for: .seconds(seconds))
-                victim.thaw()
-                try await install.waitUntilSent(120, within: .seconds(180))
-                try await install.requireProof(sent: 120)
-            }
+        try await TestInstall.with { install in
+            let victim = try install.startWorker(["TRUNKLINE_FREEZE_AT": "\(step):20"])
+            try await install.publish(try TestInstall.jobs(120))
+            try await install.wait(for: "the freeze at \(step)") { victim.isFrozen }
+            _ = try install.startWorker()
+            // The length of the freeze is what is tested, not a wait for something.
+            try await Task.sleep(for: .seconds(seconds))
+            victim.thaw()
+            try await install.waitUntilSent(120, within: .seconds(180))
+            try await install.requireProof(sent: 120)
         }
     }
 
@@ -113,29 +107,27 @@ import TrunklineTesting
     /// has sent meanwhile; the simulator's key memory is off, so that nothing hides it.
     @Test(arguments: [true, false])
     func theLastLookStopsALateCall(isOn: Bool) async throws {
-        try await Limiter.heavy.run {
-            try await TestInstall.with(lines: 1) { install in
-                try install.simulator.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
-                var environment = ["TRUNKLINE_FREEZE_AT": "claimed:1"]
-                if !isOn { environment["TRUNKLINE_TURN_OFF"] = "last_look" }
-                let victim = try install.startWorker(environment)
-                try await install.publish([try TestInstall.job("late")])
-                try await install.wait(for: "the freeze") { victim.isFrozen }
-                _ = try install.startWorker()
-                try await install.waitUntilSent(1, within: .seconds(120))
-                victim.thaw()
-                if isOn {
-                    try await install.wait(for: "the woken worker's word") {
-                        let others = try await install.number(
-                            "select count(*) from trunkline.attempts where number = 1 and outcome <> 'sent'"
-                        )
-                        return others == 1 && victim.logText.contains("outcome came late")
-                    }
-                    try await install.requireProof(sent: 1)
-                } else {
-                    try await install.wait(for: "the message that went out twice") {
-                        install.simulator.report().sentTwice == 1
-                    }
+        try await TestInstall.with(lines: 1) { install in
+            try install.simulator.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
+            var environment = ["TRUNKLINE_FREEZE_AT": "claimed:1"]
+            if !isOn { environment["TRUNKLINE_TURN_OFF"] = "last_look" }
+            let victim = try install.startWorker(environment)
+            try await install.publish([try TestInstall.job("late")])
+            try await install.wait(for: "the freeze") { victim.isFrozen }
+            _ = try install.startWorker()
+            try await install.waitUntilSent(1, within: .seconds(120))
+            victim.thaw()
+            if isOn {
+                try await install.wait(for: "the woken worker's word") {
+                    let others = try await install.number(
+                        "select count(*) from trunkline.attempts where number = 1 and outcome <> 'sent'"
+                    )
+                    return others == 1 && victim.logText.contains("outcome came late")
+                }
+                try await install.requireProof(sent: 1)
+            } else {
+                try await install.wait(for: "the message that went out twice") {
+                    install.simulator.report().sentTwice == 1
                 }
             }
         }
@@ -144,64 +136,35 @@ import TrunklineTesting
     /// The mechanism: another worker's attempt is left alone until its lease has run out and 10 s more.
     @Test(arguments: [true, false])
     func aLivingWorkersCallIsNotRepeatedByTheNextOwner(isOn: Bool) async throws {
-        try await Limiter.heavy.run {
-            try await TestInstall.with(shards: 2, lines: 4) { install in
-                try install.simulator.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
-                try install.simulator.control("POST", "/__sim/answers/hold")
-                let first = try install.startWorker()
-                let lines = (1...4).map { "line-0\($0)" }
-                try await install.publish(try TestInstall.jobs(8, lines: lines, persons: 8))
-                try await install.wait(for: "calls in the air") {
-                    try await install.number("select count(*) from trunkline.jobs where state = 'sending'") == 8
-                }
-                // It stops and gives its shards away while its calls are in the air.
-                let second = try install.startWorker(isOn ? [:] : ["TRUNKLINE_TURN_OFF": "foreign_lease"])
-                first.send(15)
-                try await install.wait(for: "the second worker to own every shard") {
-                    let free = try await install.number("select count(*) from trunkline.shards where owner is null")
-                    let owners = try await install.number("select count(distinct owner) from trunkline.shards")
-                    return free == 0 && owners == 1
-                }
-                if isOn {
-                    try install.simulator.control("POST", "/__sim/answers/release")
-                    try await install.waitUntilSent(8)
-                    try await install.requireProof(sent: 8)
-                } else {
-                    try await install.wait(for: "calls asked twice") { install.simulator.report().total.requests > 8 }
-                    try install.simulator.control("POST", "/__sim/answers/release")
-                    try await install.wait(for: "messages that went out twice") {
-                        install.simulator.report().sentTwice > 0
-                    }
-                }
-                withExtendedLifetime(second) {}
+        try await TestInstall.with(shards: 2, lines: 4) { install in
+            try install.simulator.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
+            try install.simulator.control("POST", "/__sim/answers/hold")
+            let first = try install.startWorker()
+            let lines = (1...4).map { "line-0\($0)" }
+            try await install.publish(try TestInstall.jobs(8, lines: lines, persons: 8))
+            try await install.wait(for: "calls in the air") {
+                try await install.number("select count(*) from trunkline.jobs where state = 'sending'") == 8
             }
+            // It stops and gives its shards away while its calls are in the air.
+            let second = try install.startWorker(isOn ? [:] : ["TRUNKLINE_TURN_OFF": "foreign_lease"])
+            first.send(15)
+            try await install.wait(for: "the second worker to own every shard") {
+                let free = try await install.number("select count(*) from trunkline.shards where owner is null")
+                let owners = try await install.number("select count(distinct owner) from trunkline.shards")
+                return free == 0 && owners == 1
+            }
+            if isOn {
+                try install.simulator.control("POST", "/__sim/answers/release")
+                try await install.waitUntilSent(8)
+                try await install.requireProof(sent: 8)
+            } else {
+                try await install.wait(for: "calls asked twice") { install.simulator.report().total.requests > 8 }
+                try install.simulator.control("POST", "/__sim/answers/release")
+                try await install.wait(for: "messages that went out twice") {
+                    install.simulator.report().sentTwice > 0
+                }
+            }
+            withExtendedLifetime(second) {}
         }
-    }
-}
-
-/// How many installs of the heavy kind run side by side: they mostly sleep, but each has its processes and connections.
-actor Limiter {
-    static let heavy = Limiter(10)
-    private var free: Int
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-
-    init(_ places: Int) { free = places }
-
-    func run<Value: Sendable>(_ body: @Sendable () async throws -> Value) async throws -> Value {
-        await enter()
-        defer { leave() }
-        return try await body()
-    }
-
-    private func enter() async {
-        if free > 0 {
-            free -= 1
-        } else {
-            await withCheckedContinuation { waiting.append($0) }
-        }
-    }
-
-    private func leave() {
-        if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }

@@ -184,6 +184,46 @@ import TrunklineTesting
         }
     }
 
+    /// The mechanism: an outcome is fenced by its attempt. Without it a late refusal reopens a job whose next attempt is in
+    /// the air, and a third one would begin.
+    @Test(arguments: [true, false])
+    func aLateRefusalDoesNotReopenAJobInTheAir(isOn: Bool) async throws {
+        try await TestInstall.with(shards: 1, lines: 1) { install in
+            let session = try await open(install)
+            if !isOn {
+                let text = try #require(
+                    try await session.query("select pg_get_functiondef('trunkline.settle'::regproc)", []).text(0, 0)
+                )
+                let without = text.replacing(
+                    "when j.attempt <> o.attempt or j.state <> 'sending' then 'stale'",
+                    with: ""
+                )
+                try #require(without != text)
+                try await session.script(without)
+            }
+            try await session.script(acquire(Self.first))
+            _ = try await session.query(try take(Self.first, fence: 1, key: "a"), [])
+            try await session.script("update trunkline.jobs set lease_until = now() - interval '1 second'")
+            try await session.script(acquire(Self.second))
+            let fence = "'\(Self.second)', 1, array[0], array[2]::bigint[]"
+            _ = try await session.query("select * from trunkline.abandon(\(fence), array[1]::bigint[], array[1])", [])
+            _ = try await session.query(
+                "select * from trunkline.claim(\(fence), 30000, array[1]::bigint[], array[]::int[], array[]::int[])",
+                []
+            )
+            _ = try await session.query(
+                """
+                select verdict from trunkline.settle('\(Self.first)', array[1]::bigint[], array[1], array['retry'], array['test'],
+                    array[0], array[false], array[null::text], array[null::int], array[null::text])
+                """,
+                []
+            )
+            let state = try await install.text("select state from trunkline.jobs")
+            #expect(isOn ? state == "sending" : state == "unknown")
+            await session.close()
+        }
+    }
+
     @Test func anOutcomeThatIsRecordedTwiceIsRecordedOnce() async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in
             let session = try await open(install)

@@ -8,31 +8,29 @@ import TrunklineTesting
     private func underLoad(adds more: Int = 0, _ fault: @Sendable (PrivateServers, TestInstall) async throws -> Void)
         async throws
     {
-        try await Limiter.heavy.run {
-            try await TestInstall.with(shards: 8, lines: 4, ownServers: true) { install in
-                let servers = try #require(install.servers)
-                try await install.wait(for: "the broker to know its queues") { try servers.brokerKnowsItsQueues() }
-                try install.simulator.control("POST", "/__sim/faults", #"{"kind":"latency","minMs":20,"maxMs":120}"#)
-                _ = try install.startWorker()
-                _ = try install.startWorker()
-                let lines = (1...4).map { "line-0\($0)" }
-                let jobs = try TestInstall.jobs(800, lines: lines, persons: 400)
-                try await install.publish(jobs)
-                try await install.wait(for: "the first messages") { install.simulator.report().total.messages >= 100 }
-                try await fault(servers, install)
-                try await install.waitUntilSent(800 + more, within: .seconds(180))
-                // Whoever does not know whether a job was accepted gives it again; the key makes it one.
-                try await install.wait(for: "the broker to take messages", within: .seconds(60)) {
-                    do {
-                        try await install.publish(jobs)
-                        return true
-                    } catch is TestInstall.Failure {
-                        return false
-                    }
+        try await TestInstall.with(shards: 8, lines: 4, ownServers: true) { install in
+            let servers = try #require(install.servers)
+            try await install.wait(for: "the broker to know its queues") { try servers.brokerKnowsItsQueues() }
+            try install.simulator.control("POST", "/__sim/faults", #"{"kind":"latency","minMs":20,"maxMs":120}"#)
+            _ = try install.startWorker()
+            _ = try install.startWorker()
+            let lines = (1...4).map { "line-0\($0)" }
+            let jobs = try TestInstall.jobs(800, lines: lines, persons: 400)
+            try await install.publish(jobs)
+            try await install.wait(for: "the first messages") { install.simulator.report().total.messages >= 100 }
+            try await fault(servers, install)
+            try await install.waitUntilSent(800 + more, within: .seconds(180))
+            // Whoever does not know whether a job was accepted gives it again; the key makes it one.
+            try await install.wait(for: "the broker to take messages", within: .seconds(60)) {
+                do {
+                    try await install.publish(jobs)
+                    return true
+                } catch is TestInstall.Failure {
+                    return false
                 }
-                try await install.waitUntilSent(800 + more)
-                try await install.requireProof(sent: 800 + more)
             }
+            try await install.waitUntilSent(800 + more)
+            try await install.requireProof(sent: 800 + more)
         }
     }
 
