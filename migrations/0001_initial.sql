@@ -189,6 +189,7 @@ comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never dela
 -- No index and no predicate holds `state`, so that its updates stay heap-only.
 -- By place, so that "is anything of this person before it" is one look at the index however many are behind it.
 create index jobs_lane_person on trunkline.jobs (lane, person, place);
+create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null;
 create index jobs_unseen on trunkline.jobs (id) where place = 0;
 
 create table trunkline.finished (
@@ -528,7 +529,8 @@ end $$;
 create function trunkline.load(p_shard_count int, p_shards int[]) returns setof trunkline.seen_job
 language sql stable as $$
     select (trunkline.seen(j)).* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-    where (n.shard_hash % p_shard_count)::int = any (p_shards) and j.place <> 0
+    where j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % p_shard_count)::int = any (p_shards)))
+      and j.place <> 0 and j.state <> 'parked'
     order by j.place, j.id;
 $$;
 
@@ -541,7 +543,9 @@ returns table (lane int, person bigint, ago_ms bigint) language sql stable as $$
         where f.ended_on >= ((now() - make_interval(secs => p_within_ms / 1000.0)) at time zone 'UTC')::date
           and f.ended_at > now() - make_interval(secs => p_within_ms / 1000.0) and f.claimed_at is not null
         union all
-        select j.lane, j.person, j.claimed_at from trunkline.jobs j where j.claimed_at > now() - make_interval(secs => p_within_ms / 1000.0)
+        select j.lane, j.person, j.claimed_at from trunkline.jobs j
+        where j.claimed_at > now() - make_interval(secs => p_within_ms / 1000.0)
+          and j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % p_shard_count)::int = any (p_shards)))
     ) s join trunkline.lanes n on n.number = s.lane
     where (n.shard_hash % p_shard_count)::int = any (p_shards)
     group by s.lane, s.person;
@@ -562,6 +566,31 @@ create function trunkline.finish(p_jobs bigint[], p_state text, p_reason text) r
         now(), (now() at time zone 'UTC')::date
     from gone g;
 $$;
+
+create type trunkline.late_job as (job bigint, lane int, person bigint, stamped boolean);
+
+-- Jobs whose sendBefore has passed and that are not in the air: they end as expired, or are parked when one may have been
+-- sent. For jobs that no claim reaches, because their line is held.
+create function trunkline.expire(p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_limit int)
+returns table (job bigint, lane int, person bigint) language plpgsql as $$
+#variable_conflict use_column
+declare
+    held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
+    late trunkline.late_job[];
+begin
+    select coalesce(array_agg(row(d.id, d.lane, d.person, d.maybe_sent_since is not null)::trunkline.late_job), '{}') into late
+    from (
+        select j.* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+        where j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
+          and (n.shard_hash % p_shard_count)::int = any (held)
+        order by j.id limit p_limit
+        for no key update of j
+    ) d;
+    perform trunkline.finish(array(select k.job from unnest(late) k where not k.stamped order by 1), 'expired', 'send_before_passed');
+    update trunkline.jobs j set state = 'parked', due_at = now(), reason = 'send_before_passed_unknown'
+    from unnest(late) k where j.id = k.job and k.stamped;
+    return query select k.job, k.lane, k.person from unnest(late) k;
+end $$;
 
 create type trunkline.claim_look as (job bigint, verdict text, stamped boolean);
 
@@ -585,11 +614,18 @@ begin
             when j.send_before <= now() then 'expired'
             when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then 'held'
             when j.maybe_sent_since < now() - interval '12 hours' then 'horizon'
-            when exists (
+            when j.state <> 'unknown' and exists (
                 -- Something of the person has an earlier place, or is due and no owner has seen it.
                 select from trunkline.jobs o
                 where o.lane = j.lane and o.person = j.person and o.place < j.place and o.state <> 'parked'
                   and (o.place > 0 or o.due_at <= now())
+            ) then 'overtaken'
+            when exists (
+                -- Something of the person is in the air or unknown although its place is later. Such a one is near: it was
+                -- the head when it began.
+                select from (select o.id, o.state from trunkline.jobs o
+                             where o.lane = j.lane and o.person = j.person and o.place > 0 order by o.place limit 64) o
+                where o.id <> j.id and o.state in ('sending', 'unknown')
             ) then 'overtaken'
             else 'claimed' end, j.maybe_sent_since is not null)::trunkline.claim_look), '{}') into looked
     from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j

@@ -92,8 +92,16 @@ public struct Gate: Sendable, Hashable {
     }
 
     /// A send said that the line must not be sent into.
-    public mutating func sendHeld(_ kind: HoldKind, reason: Reason, at now: ContinuousClock.Instant, jitter: Double) {
-        close(Hold(kind: kind, reason: reason, detail: nil), at: now, jitter: jitter)
+    ///
+    /// - Parameter detail: what more there is to say, safe to log and to show.
+    public mutating func sendHeld(
+        _ kind: HoldKind,
+        reason: Reason,
+        detail: String? = nil,
+        at now: ContinuousClock.Instant,
+        jitter: Double
+    ) {
+        close(Hold(kind: kind, reason: reason, detail: detail), at: now, jitter: jitter)
     }
 
     /// The line's settings changed (a new token, another address): what was learned is worth nothing.

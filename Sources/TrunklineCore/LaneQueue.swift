@@ -25,6 +25,9 @@ public struct QueuedJob: Sendable, Hashable {
     /// Whether an earlier attempt may have sent it.
     public var isStamped: Bool
 
+    /// Where it stands among its person's jobs.
+    fileprivate var rank: Int64 { isStamped ? 0 : place }
+
     public init(
         id: JobID,
         person: Int64,
@@ -111,7 +114,7 @@ public struct LaneQueue: Sendable {
     }
 
     /// When the next send may begin as far as the pace goes; nil: at once.
-    public var nextSend: ContinuousClock.Instant? { pace.nextSend }
+    public var nextSend: ContinuousClock.Instant? { pace.nextSend(settings) }
 
     /// A job has its place and waits.
     public mutating func add(_ job: QueuedJob) {
@@ -119,8 +122,8 @@ public struct LaneQueue: Sendable {
         remove(job.id, person: job.person)  // a job waits once
         count += 1
         var person = persons[job.person] ?? Person()
-        // Nearly always the last: places rise.
-        let index = person.jobs.lastIndex { $0.place <= job.place }.map { $0 + 1 } ?? 0
+        // Nearly always the last: places rise. One that may have been sent holds its person whatever comes.
+        let index = person.jobs.lastIndex { $0.rank <= job.rank }.map { $0 + 1 } ?? 0
         person.jobs.insert(job, at: index)
         known.insert(job.id)
         if job.jobClass == .single { person.singles += 1 }
@@ -176,7 +179,7 @@ public struct LaneQueue: Sendable {
 
     /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
     public mutating func begin(at now: ContinuousClock.Instant) -> QueuedJob? {
-        guard inAir < settings.concurrency, pace.allows(at: now) else { return nil }
+        guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return nil }
         promote(at: now)
         while let entry = ready.popMin() {
             guard var person = persons[entry.person], person.version == entry.version else { continue }
@@ -195,7 +198,7 @@ public struct LaneQueue: Sendable {
     ///
     /// Only when it is the head of its person and no waiting job of its class could begin in its stead.
     public mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
-        guard inAir < settings.concurrency, pace.allows(at: now) else { return false }
+        guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return false }
         var person = persons[number] ?? Person()
         guard person.jobs.isEmpty, !person.isBusy, person.notBefore.map({ $0 <= now }) ?? true else { return false }
         promote(at: now)
@@ -220,7 +223,7 @@ public struct LaneQueue: Sendable {
     /// A call that was counted did not begin after all: pace and gap are as before.
     public mutating func takenBack(person number: Int64) {
         inAir -= 1
-        pace.sendTakenBack(pace: settings)
+        pace.sendTakenBack()
         persons[number]?.notBefore = nil
         release(person: number)
     }
@@ -258,6 +261,11 @@ public struct LaneQueue: Sendable {
         scheduledJobs[id] ?? persons[person]?.jobs.first { $0.id == id }
     }
 
+    /// A former owner of the lane would send again at `instant`.
+    public mutating func resumePace(nextSend instant: ContinuousClock.Instant, at now: ContinuousClock.Instant) {
+        pace.resume(nextSend: instant, at: now, settings)
+    }
+
     /// The party asked for quiet.
     public mutating func paused(until instant: ContinuousClock.Instant) { pace.paused(until: instant) }
 
@@ -276,9 +284,9 @@ public struct LaneQueue: Sendable {
         var next: ContinuousClock.Instant?
         if inAir < settings.concurrency {
             if hasReadyWork(at: now) {
-                next = pace.allows(at: now) ? now : pace.nextSend
+                next = pace.allows(at: now, settings) ? now : pace.nextSend(settings)
             } else if let first = timed.min {
-                next = max(first.instant, pace.nextSend ?? first.instant)
+                next = max(first.instant, pace.nextSend(settings) ?? first.instant)
             }
         }
         if let first = scheduled.min { next = min(next ?? first.due, first.due) }
@@ -294,7 +302,7 @@ public struct LaneQueue: Sendable {
 
     private mutating func started(_ person: inout Person, at now: ContinuousClock.Instant) {
         inAir += 1
-        pace.sendBegan(at: now, pace: settings)
+        pace.sendBegan(at: now)
         person.isBusy = true
         person.version = newVersion()
         person.notBefore = settings.recipientGap > .zero ? now + settings.recipientGap : nil

@@ -69,32 +69,43 @@ public struct Pace: Sendable, Hashable {
 }
 
 /// The bucket of one line, one token deep: after a send the next waits for the interval. No clock inside.
+///
+/// It remembers when it sent, not when it may send again, so that a changed pace works at once.
 public struct PaceState: Sendable, Hashable {
-    private var spacedUntil: ContinuousClock.Instant?
+    private var lastSend: ContinuousClock.Instant?
+    private var sendBefore: ContinuousClock.Instant?
     private var pausedUntil: ContinuousClock.Instant?
 
     public init() {}
 
     /// No send begins before this; nil: at once.
-    public var nextSend: ContinuousClock.Instant? {
-        guard let spacedUntil, let pausedUntil else { return spacedUntil ?? pausedUntil }
-        return max(spacedUntil, pausedUntil)
+    public func nextSend(_ pace: Pace) -> ContinuousClock.Instant? {
+        let spaced = pace.isUnlimited ? nil : lastSend.map { $0 + pace.interval }
+        guard let spaced, let pausedUntil else { return spaced ?? pausedUntil }
+        return max(spaced, pausedUntil)
     }
 
     /// Whether a send may begin at `now`.
-    public func allows(at now: ContinuousClock.Instant) -> Bool {
-        guard let nextSend else { return true }
-        return nextSend <= now
+    public func allows(at now: ContinuousClock.Instant, _ pace: Pace) -> Bool {
+        nextSend(pace).map { $0 <= now } ?? true
     }
 
     /// A send begins at `now`.
-    public mutating func sendBegan(at now: ContinuousClock.Instant, pace: Pace) {
-        spacedUntil = pace.isUnlimited ? nil : now + pace.interval
+    public mutating func sendBegan(at now: ContinuousClock.Instant) {
+        sendBefore = lastSend
+        lastSend = now
     }
 
-    /// A send that was counted did not begin after all.
-    public mutating func sendTakenBack(pace: Pace) {
-        if let spacedUntil, !pace.isUnlimited { self.spacedUntil = spacedUntil - pace.interval }
+    /// The send that was counted last did not begin after all.
+    public mutating func sendTakenBack() { lastSend = sendBefore }
+
+    /// A former owner may send again at `instant` by the pace it had; never later than one interval from `now`.
+    public mutating func resume(
+        nextSend instant: ContinuousClock.Instant,
+        at now: ContinuousClock.Instant,
+        _ pace: Pace
+    ) {
+        lastSend = min(instant, now + pace.interval) - pace.interval
     }
 
     /// The party asked for quiet until `instant`; never shortens a longer wait.

@@ -75,6 +75,8 @@ public struct SimulatorReport: Sendable, Hashable {
         defer { close(descriptor) }
         var tally = Tally()
         _ = try JournalReader.read(descriptor, name: path) { tally.apply($0) }
+        // A mistyped path must not look like a clean proof.
+        guard tally.lastSequence > 0 else { throw SimulatorError(.journal, "\(path) is no journal: it has no records") }
         self.init(tally)
     }
 

@@ -36,6 +36,9 @@ public final class TestInstall: Sendable {
     private let workers = Mutex<[WorkerHandle]>([])
     private static let masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
+    /// The vhost that belongs to this install.
+    public var vhost: String { name }
+
     /// The base URL that lines of this install use.
     public var lineURL: String { simulator.baseURL + "/api/v1" }
 

@@ -131,6 +131,16 @@ struct LineCommand: AsyncParsableCommand {
         }
     }
 
+    /// A token under another key than the others' is stored all the same (keys are changed line by line), with a word.
+    private static func warnOfOtherKey(_ settings: Settings, _ session: PostgresSession) async throws {
+        guard let key = try settings.masterKey() else { return }
+        do {
+            try await session.requireMasterKey(key)
+        } catch let error as LineTokenError {
+            Output.note("warning: \(error.description); workers need one key for all lines")
+        }
+    }
+
     private static func say(_ line: Line, json: Bool, _ done: String) throws {
         if json { try Output.json(LineDocument(line)) } else { Output.line(done) }
     }
@@ -172,6 +182,7 @@ struct LineCommand: AsyncParsableCommand {
                     throw CommandError(.usage, "give the token with --token-env, --token-file or --token-stdin")
                 }
                 try await withDatabase(settings) { session in
+                    try await warnOfOtherKey(settings, session)
                     let line = try await session.addLine(
                         id,
                         workspace: workspace,
@@ -223,6 +234,7 @@ struct LineCommand: AsyncParsableCommand {
                     )
                 }
                 try await withDatabase(settings) { session in
+                    if changes.token != nil { try await warnOfOtherKey(settings, session) }
                     let line = try await session.changeLine(id, changes)
                     try say(
                         line,

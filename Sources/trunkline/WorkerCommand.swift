@@ -30,6 +30,9 @@ struct WorkerCommand: AsyncParsableCommand {
     var caFile: String?
 
     func validate() throws {
+        if let caFile, !FileManager.default.isReadableFile(atPath: caFile) {
+            throw ValidationError("--ca-file: '\(caFile)' cannot be read")
+        }
         if let maximumCalls, !(1...4_096).contains(maximumCalls) {
             throw ValidationError("--maximum-calls must be 1 to 4096")
         }
@@ -65,6 +68,7 @@ struct WorkerCommand: AsyncParsableCommand {
             applicationName: "trunkline worker check"
         ) { session in
             try await Migrations.requireCurrent(session)
+            try await session.requireMasterKey(configuration.masterKey)
             return try await Install.shards(session)
         }
         do {

@@ -150,6 +150,26 @@ private func job(
         #expect(lane.begin(at: at(10))?.id == JobID(2))
     }
 
+    @Test func whatMayHaveBeenSentHoldsItsPersonWhateverComes() {
+        let lane = Box(settings: unlimited)
+        lane.add(
+            QueuedJob(
+                id: JobID(6),
+                person: 7,
+                place: 6,
+                jobClass: .single,
+                due: at(60),
+                attempt: 1,
+                tries: 1,
+                isStamped: true
+            )
+        )
+        // Accepted before it, seen after it.
+        lane.add(job(5, person: 7))
+        #expect(lane.begin(at: at(59)) == nil)
+        #expect(lane.begin(at: at(60))?.id == JobID(6))
+    }
+
     @Test func aPauseDelaysTheWholeLane() {
         let lane = Box(settings: unlimited)
         lane.add(job(1, person: 7))

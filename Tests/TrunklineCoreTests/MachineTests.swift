@@ -130,3 +130,47 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(throws: Refusal.self) { try Pace.span(parsing: "ten", field: "gap") }
     }
 }
+
+@Suite struct PaceStateTests {
+    private let slow = Pace(interval: .seconds(3_600), concurrency: 1, recipientGap: .zero)
+    private let quick = Pace(interval: .seconds(1), concurrency: 1, recipientGap: .zero)
+
+    @Test func aChangedPaceWorksAtOnce() {
+        var state = PaceState()
+        state.sendBegan(at: at(0))
+        #expect(!state.allows(at: at(10), slow))
+        #expect(state.allows(at: at(10), quick))
+    }
+
+    @Test func takingBackASendLeavesAPauseAlone() {
+        var state = PaceState()
+        state.paused(until: at(30))
+        state.sendBegan(at: at(0))
+        state.sendTakenBack()
+        #expect(!state.allows(at: at(29), quick) && state.allows(at: at(30), quick))
+    }
+
+    @Test func aFormerOwnersNextSendIsKeptAndNeverLongerThanTheInterval() {
+        var state = PaceState()
+        state.resume(nextSend: at(50), at: at(0), quick)
+        #expect(state.nextSend(quick) == at(1))
+        state.resume(nextSend: at(50), at: at(0), slow)
+        #expect(state.nextSend(slow) == at(50))
+    }
+}
+
+@Suite struct BrokerHealthTests {
+    @Test func aShortBreakChangesNothingAndALongOneMustBeMadeUpFor() {
+        var health = BrokerHealth()
+        health.started(at: at(0))
+        #expect(health.isGood(at: at(9)) && !health.isGood(at: at(10)))
+        health.connected(at: at(5))
+        #expect(health.isGood(at: at(100)))
+        health.lost(at: at(100))
+        #expect(health.isGood(at: at(109)) && !health.isGood(at: at(110)))
+        health.connected(at: at(120))
+        #expect(!health.isGood(at: at(129)) && health.isGood(at: at(130)))
+        health.lost(at: at(125))
+        #expect(!health.isGood(at: at(126)))
+    }
+}

@@ -36,6 +36,15 @@ import TrunklineTesting
             _ = try install.startWorker()
             try await install.publish([try TestInstall.job("marker")])
             try await install.waitUntilSent(1)
+            // Its message is gone from the broker, and no row knows it.
+            let queues = try await TestInstall.run(
+                try TestInstall.environment("TRUNKLINE_TEST_RABBITMQCTL"),
+                ["list_queues", "-p", install.vhost, "messages", "--quiet"]
+            )
+            #expect(
+                queues.output.split(separator: "\n").allSatisfy { $0 == "0" || $0 == "messages" },
+                "\(queues.output)"
+            )
             #expect(try await install.number("select count(*) from trunkline.ledger") == 1)
         }
     }

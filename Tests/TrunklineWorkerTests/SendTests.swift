@@ -127,6 +127,8 @@ import TrunklineTesting
 
     @Test func aLineThatIsNotSendableGetsNothing() async throws {
         try await TestInstall.with { install in
+            // A line that takes sends although it says that it cannot: nothing but the gate stops them.
+            try install.simulator.control("PUT", "/__sim/settings", #"{"profile":"queue"}"#)
             try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"qr_required"}"#)
             _ = try install.startWorker()
             try await install.publish(try TestInstall.jobs(20))
@@ -140,6 +142,48 @@ import TrunklineTesting
             try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"sendable"}"#)
             try await install.waitUntilSent(20)
             try await install.requireProof(sent: 20)
+        }
+    }
+
+    @Test func aNoticeWhoseTimeHasPassedEndsAlsoOnAHeldLine() async throws {
+        try await TestInstall.with { install in
+            try await install.trunkline(["line", "hold", "line-01", "--reason", "test"]).requireSuccess()
+            _ = try install.startWorker()
+            let soon = Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000) + 4_000_000)
+            try await install.publish([try TestInstall.job("stale", sendBefore: soon)])
+            try await install.wait(for: "its end") {
+                try await install.number(
+                    "select count(*) from trunkline.finished where key = 'stale' and state = 'expired'"
+                ) == 1
+            }
+            #expect(install.simulator.report().total.requests == 0)
+            #expect(try await install.trunkline(["check"]).status == 0)
+        }
+    }
+
+    @Test func aLineThatIsAddedWhileItsFirstJobArrivesSendsIt() async throws {
+        try await TestInstall.with(lines: 1) { install in
+            _ = try install.startWorker()
+            try await install.publish([try TestInstall.job("first")])
+            try await install.waitUntilSent(1)
+            try install.simulator.control("PUT", "/__sim/lines/line-new", #"{"token":"ezw_line_line-new"}"#)
+            try await install.addLine("line-new", token: "ezw_line_line-new", pace: "unlimited")
+            try await install.publish([try TestInstall.job("second", line: "line-new")])
+            try await install.waitUntilSent(2)
+        }
+    }
+
+    @Test func aWorkerWithTheWrongMasterKeyDoesNotStart() async throws {
+        try await TestInstall.with(lines: 1) { install in
+            let other = Data(repeating: 7, count: 32).base64EncodedString()
+            let outcome = try await install.trunkline(
+                ["worker"],
+                environment: ["TRUNKLINE_MASTER_KEY": other, "TRUNKLINE_MASTER_KEY_FILE": ""]
+            )
+            #expect(
+                outcome.status != 0 && outcome.errors.contains("not the one they were stored under"),
+                "\(outcome.errors)"
+            )
         }
     }
 

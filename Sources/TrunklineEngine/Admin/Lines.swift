@@ -134,7 +134,7 @@ public enum LineError: ExplainedError, Hashable {
             "the id \(id) belongs to another workspace for ever, because its keys do; take another id"
         case .removed(let id): "the line \(id) was removed; 'trunkline line add \(id)' brings it back"
         case .unfinishedJobs(let id, let count):
-            "the line \(id) has \(count) unfinished \(count == 1 ? "job" : "jobs"); wait for them, cancel them or move them first"
+            "the line \(id) has \(count) unfinished \(count == 1 ? "job" : "jobs"); a line is removed when its jobs have ended"
         case .holdWithoutReason:
             "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
         case .holdIsOver: "the end of the hold has passed already"
@@ -383,6 +383,34 @@ private struct StoredToken {
     }
 }
 
+extension PostgresSession {
+    /// Throws ``LineTokenError`` when there are stored tokens and the key opens none of the latest ones: a worker with a
+    /// wrong key would take shards and hold their lines.
+    public func requireMasterKey(_ key: MasterKey?) async throws {
+        let rows = try await query(
+            """
+            select id, token_sealed, token_key_version from trunkline.lines
+            where token_sealed is not null and removed_at is null order by revision desc limit 20
+            """,
+            []
+        )
+        guard rows.count > 0 else { return }
+        guard let key else { throw LineTokenError.needsMasterKey }
+        for row in 0..<rows.count {
+            guard let id = rows.text(row, 0), let line = try? LineID(id) else { continue }
+            let token = try? LineToken.open(
+                sealed: rows.bytes(row, 1),
+                reference: nil,
+                keyVersion: rows.int4(row, 2),
+                line: line,
+                masterKey: key
+            )
+            if token != nil { return }
+        }
+        throw LineTokenError.opensNothing
+    }
+}
+
 extension LineToken {
     /// The token of a row of `trunkline.lines`, in the clear.
     public static func open(
@@ -408,6 +436,7 @@ extension LineToken {
 public enum LineTokenError: ExplainedError, Hashable {
     case needsMasterKey
     case unknownKeyVersion(Int32)
+    case opensNothing
 
     public var isRefusal: Bool { false }
 
@@ -415,6 +444,8 @@ public enum LineTokenError: ExplainedError, Hashable {
         switch self {
         case .needsMasterKey:
             "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"
+        case .opensNothing:
+            "none of the lines' stored tokens opens with this master key: it is not the one they were stored under"
         case .unknownKeyVersion(let version):
             "the line's token is sealed under version \(version) of the master key, which this program does not know"
         }

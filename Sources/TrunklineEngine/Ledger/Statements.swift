@@ -31,7 +31,8 @@ enum Statements {
         name: "lane_states",
         sql: """
             select s.lane,
-                   greatest(0, least(86400000, (extract(epoch from greatest(s.next_send_at, s.paused_until) - now()) * 1000)))::int8
+                   greatest(0, least(86400000, extract(epoch from greatest(s.next_send_at, now()) - now()) * 1000))::int8,
+                   greatest(0, least(86400000, extract(epoch from greatest(s.paused_until, now()) - now()) * 1000))::int8
             from trunkline.lane_state s join trunkline.lanes n on n.number = s.lane
             where (n.shard_hash % $1)::int = any ($2) and greatest(s.next_send_at, s.paused_until) > now()
             """,
@@ -44,6 +45,11 @@ enum Statements {
             from trunkline.claim($1, $2, $3, $4, $5, $6, $7, $8)
             """,
         parameterTypes: [.uuid, .int4, .int4Array, .int8Array, .int4, .int8Array, .int4Array, .int4Array]
+    )
+    static let expire = PostgresStatement(
+        name: "expire",
+        sql: "select job, lane, person from trunkline.expire($1, $2, $3, $4, $5)",
+        parameterTypes: [.uuid, .int4, .int4Array, .int8Array, .int4]
     )
     static let abandon = PostgresStatement(
         name: "abandon",
@@ -100,7 +106,7 @@ enum Statements {
         name: "forgotten",
         sql: """
             select distinct (n.shard_hash % $1)::int from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-            where (n.shard_hash % $1)::int = any ($2) and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
+            where j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % $1)::int = any ($2))) and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
             """,
         parameterTypes: [.int4, .int4Array]
     )

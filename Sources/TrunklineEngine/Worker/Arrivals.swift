@@ -48,6 +48,11 @@ struct Arrivals {
         return nil
     }
 
+    /// Forgets deliveries of channels that are gone: they come again.
+    mutating func dropStale() {
+        for way in waiting.keys { waiting[way]?.removeAll { $0.epoch != $0.queue.epoch } }
+    }
+
     /// Puts a batch back in front.
     mutating func putBack(_ arrivals: [Arrival], way: Way) {
         waiting[way] = arrivals + (waiting[way] ?? [])

@@ -62,6 +62,7 @@ final class ConsumedQueue {
         guard !isLeaving else { return }
         epoch += 1
         let current = epoch
+        channel?.close { _ in }
         channel = nil
         lastSeen = 0
         lowestOpen = 1
@@ -166,8 +167,6 @@ final class ConsumedQueue {
     /// Gives back what is not committed and subscribes again.
     func restart(prefetch: UInt16) {
         guard !isLeaving else { return }
-        epoch += 1
-        channel?.close { _ in }
         subscribe(prefetch: prefetch)
     }
 

@@ -177,7 +177,7 @@ extension Worker {
 
     /// Asks the line's health when the gate wants it. Only called for lanes with work that could begin.
     func ask(_ lane: Lane, _ line: Line, _ now: Instant) {
-        guard lane.gate.wantsQuestion(at: now), http.freeSlots > 0 else { return }
+        guard lane.gate.wantsQuestion(at: now), hasFreeSlot else { return }
         lane.gate.asked(at: now)
         askHealth(of: line) { [weak self] verdict in
             guard let self, let current = self.lanes[lane.number], current === lane else { return }
@@ -200,7 +200,7 @@ extension Worker {
     }
 
     /// A token that is kept in a file or a variable may have been changed there: the next look reads it once more.
-    private func readTokenAgain(_ id: String) {
+    func readTokenAgain(_ id: String) {
         guard let line = lines[id] else { return }
         lineRevision = min(lineRevision, line.revision - 1)
     }
@@ -212,11 +212,12 @@ extension Worker {
         var request = HTTPRequest(EZWhatsApp.healthRequest(base: base, token: token))
         request.connectTimeout = timing.connectTimeout
         request.totalTimeout = timing.callTimeout
-        http.send(request, mayLeave: { true }) { result in
+        http.send(request, mayLeave: { true }) { [weak self] result in
             switch result {
             case .success(let response): done(EZWhatsApp.health(status: response.status, body: response.body))
             case .failure(let failure): done(EZWhatsApp.health(failure: failure))
             }
+            self?.carryWaiting()
         }
     }
 }

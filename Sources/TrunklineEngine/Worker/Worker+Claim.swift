@@ -23,9 +23,12 @@ extension Worker {
                 if let ends = line.holdEnds { wakeLane(lane, at: ends, now) }
                 continue
             }
-            if line.fault != nil {
-                lane.gate.sendHeld(.human, reason: .lineNeedsPerson, at: now, jitter: 0)
+            if let fault = line.fault {
+                lane.gate.sendHeld(.human, reason: .lineNeedsPerson, detail: fault, at: now, jitter: 0)
                 gateWrites.insert(number)
+                // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
+                readTokenAgain(line.id)
+                wakeLane(lane, at: now + .seconds(15), now)
                 continue
             }
             guard lane.queue.hasReadyWork(at: now) else {

@@ -92,6 +92,11 @@ extension Worker {
                 wakeByTier(id, attempt, lane.shard, settlement.dueIn)
             }
             lane.queue.ended(person: call.person, at: now)
+            if verdict == "stale" {
+                // Somebody took the attempt over while it was ours to settle: the row says what goes on.
+                lane.queue.hold(person: call.person)
+                lookAgain(at: [id], held: [LanePerson(lane: call.lane, person: call.person)])
+            }
             dueLanes.insert(call.lane)
         }
         if isDraining { drainIfDue(now) }

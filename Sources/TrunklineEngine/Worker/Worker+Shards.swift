@@ -29,7 +29,7 @@ extension Worker {
             Statements.beat,
             [
                 .uuid(boot), .text(configuration.host), .int4(ProcessID.own), .text(configuration.version),
-                .int4Array(known.map(\.pid)), .timestampArray(known.map(\.start)), .bool(broker.isConnected),
+                .int4Array(known.map(\.pid)), .timestampArray(known.map(\.start)), .bool(brokerHealth.isGood(at: now)),
                 .bool(isDraining),
             ]
         ) { [weak self] result in
@@ -105,7 +105,11 @@ extension Worker {
     private func divide(_ now: Instant) {
         let me = BootID(bytes: boot)
         let ranked = fleet.ranked(at: now)
-        guard ranked.contains(me) else { return }
+        guard ranked.contains(me) else {
+            // Others have a broker and this worker has been without one for too long: they can do it all.
+            if !ranked.isEmpty { for shard in Array(shards.values) where shard.phase == .owned { leave(shard) } }
+            return
+        }
         var wanted: [(shard: Int32, fence: Int64)] = []
         var silent: Set<[UInt8]> = []
         for number in 0..<shardCount {
@@ -210,14 +214,14 @@ extension Worker {
         }
         let scope: [PostgresParameter] = [.int4(shardCount), .int4Array([number])]
         let gap = lines.values.map(\.pace.recipientGap).max() ?? .zero
-        var pauses: [Int32: Instant] = [:]
+        var paces: [Int32: (nextSend: Instant, pausedUntil: Instant)] = [:]
         var lastSends: [(Int32, Int64, Instant)] = []
         intake.execute(Statements.laneStates, scope) { result in
             guard case .success(let rows) = result else { return }
             let now = ContinuousClock.now
             for row in 0..<rows.count {
-                if let lane = rows.int4(row, 0), let wait = rows.int8(row, 1) {
-                    pauses[lane] = now + .milliseconds(wait)
+                if let lane = rows.int4(row, 0), let next = rows.int8(row, 1), let pause = rows.int8(row, 2) {
+                    paces[lane] = (now + .milliseconds(next), now + .milliseconds(pause))
                 }
             }
         }
@@ -235,7 +239,7 @@ extension Worker {
             else { return }
             switch result {
             case .success(let rows):
-                self.loaded(shard, SeenJob.all(rows), pauses: pauses, lastSends: lastSends)
+                self.loaded(shard, SeenJob.all(rows), paces: paces, lastSends: lastSends)
             case .failure(let error):
                 guard !error.isConnectionLost else { return }
                 self.log.warning("shard could not be loaded", metadata: ["shard": "\(number)", "error": "\(error)"])
@@ -250,13 +254,16 @@ extension Worker {
     private func loaded(
         _ shard: Shard,
         _ jobs: [SeenJob],
-        pauses: [Int32: Instant],
+        paces: [Int32: (nextSend: Instant, pausedUntil: Instant)],
         lastSends: [(Int32, Int64, Instant)]
     ) {
         shard.phase = .owned
         forgetLanes(of: shard.number)
         let now = ContinuousClock.now
-        for (number, until) in pauses { lane(number)?.queue.paused(until: until) }
+        for (number, pace) in paces {
+            if pace.nextSend > now { lane(number)?.queue.resumePace(nextSend: pace.nextSend, at: now) }
+            if pace.pausedUntil > now { lane(number)?.queue.paused(until: pace.pausedUntil) }
+        }
         for (number, person, instant) in lastSends { lane(number)?.queue.wroteTo(person: person, at: instant) }
         for call in calls.values where lineOfLane[call.lane].flatMap({ lines[$0]?.shard }) == shard.number {
             lane(call.lane)?.queue.resume(person: call.person)
@@ -433,6 +440,7 @@ extension Worker {
     // MARK: The broker
 
     func brokerConnected() {
+        brokerHealth.connected(at: ContinuousClock.now)
         log.info("broker connected", metadata: ["version": "\(broker.server?.version ?? "unknown")"])
         if sharedQueues.isEmpty {
             for (kind, name) in [
@@ -457,9 +465,11 @@ extension Worker {
     }
 
     func brokerLost(_ error: RabbitError) {
+        brokerHealth.lost(at: ContinuousClock.now)
         log.warning("broker connection lost", metadata: ["error": "\(error)"])
         for queue in sharedQueues { queue.connectionLost() }
         for shard in shards.values { shard.queue?.connectionLost() }
+        arrivals.dropStale()
     }
 
     private func queueFailed(_ queue: ConsumedQueue, _ error: RabbitError) {

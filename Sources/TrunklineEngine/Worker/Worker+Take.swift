@@ -211,6 +211,7 @@ extension Worker {
         var refused: [Refused] = []
         var lost: Set<Int32> = []
         var givenBack: [Arrivals.Arrival] = []
+        var unsure: Set<Int64> = []
         var wakes: [Int32: JobID] = [:]
         Faults.reached(.taken, times: items.count)
         for row in 0..<rows.count {
@@ -279,6 +280,10 @@ extension Worker {
                 }
                 item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
             case "repeat":
+                // An unfinished one may be in nobody's memory: its first take's reply was lost and came after a reload.
+                if rows.text(row, 8) == nil, let id = rows.int8(row, 2), calls[id] == nil, foreign[id] == nil {
+                    unsure.insert(id)
+                }
                 item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
             case "lost":
                 if let line { lost.insert(line.shard) }
@@ -320,6 +325,7 @@ extension Worker {
             }
         }
         for arrival in givenBack where arrival.epoch == arrival.queue.epoch { arrival.queue.restart(prefetch: 300) }
+        lookAgain(at: unsure)
         wake(wakes)
         if refused.isEmpty { done(nil) } else { refuse(refused, done: done) }
     }
@@ -348,6 +354,7 @@ extension Worker {
             takeHalvings = min(takeHalvings + 1, 8)
             arrivals.putBack(batch, way: way)
             takeRetryAt = ContinuousClock.now + .milliseconds(5)
+            loop.schedule(after: .milliseconds(6)) {}
             return
         }
         if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
@@ -468,7 +475,30 @@ extension Worker {
         guard lastSweep.map({ now - $0 >= timing.sweep }) ?? true else { return }
         lastSweep = now
         adopt(now, minimumAge: timing.sweepAge)
-        for lane in lanes.values where lane.queue.count == 0 { lane.queue.forgetIdle(at: now) }
+        if lastForgetting.map({ now - $0 >= .seconds(60) }) ?? true {
+            lastForgetting = now
+            for lane in lanes.values { lane.queue.forgetIdle(at: now) }
+        }
+        expire(now)
+    }
+
+    /// A notice whose `sendBefore` has passed ends also where nothing may begin: on a held line, behind a closed gate.
+    private func expire(_ now: Instant) {
+        guard intake.isConnected, mayAct(at: now), !shards.isEmpty else { return }
+        let fences = fencesOfOwned()
+        intake.execute(
+            Statements.expire,
+            [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int4(500)]
+        ) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            for row in 0..<rows.count {
+                guard let id = rows.int8(row, 0), let lane = rows.int4(row, 1), let person = rows.int8(row, 2) else {
+                    continue
+                }
+                self.lanes[lane]?.queue.remove(JobID(id), person: person)
+                self.dueLanes.insert(lane)
+            }
+        }
     }
 
     func adoptIfWanted(_ now: Instant) {
@@ -532,13 +562,25 @@ extension Worker {
         }
     }
 
-    /// What the rows say of jobs that are not where they were thought to be.
-    func lookAgain(at ids: Set<Int64>) {
+    /// What the rows say of jobs that are not where they were thought to be. The persons of `held` are released when the
+    /// rows are known, unless another worker's attempt of theirs is in the air.
+    func lookAgain(at ids: Set<Int64>, held: [LanePerson] = []) {
         guard !ids.isEmpty else { return }
         intake.execute(Statements.watch, [.int8Array(ids.map { $0 })]) { [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            let now = ContinuousClock.now
-            for job in SeenJob.all(rows) { self.know(job, now) }
+            guard let self else { return }
+            switch result {
+            case .failure(let error):
+                // A lost connection loads everything again by itself.
+                if !error.isConnectionLost { self.reloadAll() }
+            case .success(let rows):
+                let now = ContinuousClock.now
+                for job in SeenJob.all(rows) { self.know(job, now) }
+                for person in held
+                where !self.foreign.values.contains(where: { $0.lane == person.lane && $0.person == person.person }) {
+                    self.lanes[person.lane]?.queue.release(person: person.person)
+                    self.dueLanes.insert(person.lane)
+                }
+            }
         }
     }
 

@@ -148,6 +148,7 @@ final class Worker {
     var shards: [Int32: Shard] = [:]
     var ownersSeen: [Int32: (owner: [UInt8]?, fence: Int64)] = [:]
     var lastPartitions: Instant?
+    var brokerHealth = BrokerHealth()
     /// Owners of shards that have no heartbeat row, and since when that was seen.
     var strangers: [BootID: Instant] = [:]
 
@@ -170,6 +171,7 @@ final class Worker {
     var adoptUnderWay = false
     var lastSweep: Instant?
     var lastAudit: Instant?
+    var lastForgetting: Instant?
     var claimUnderWay = false
     var calls: [Int64: Call] = [:]
     var foreign: [Int64: ForeignAttempt] = [:]
@@ -237,7 +239,8 @@ final class Worker {
         intake = connection(
             [
                 TakeBatch.statement, Statements.adopt, Statements.placeDue, Statements.load, Statements.lastSends,
-                Statements.laneStates, Statements.forgotten, Statements.claim, Statements.abandon, Statements.watch,
+                Statements.laneStates, Statements.forgotten, Statements.expire, Statements.claim, Statements.abandon,
+                Statements.watch,
                 Statements.takeEvents,
                 Statements.refuse,
             ],
@@ -278,6 +281,7 @@ final class Worker {
         broker.onDisconnect = { [weak self] error in self?.brokerLost(error) }
         broker.onConnectFailed = { [weak self] error in self?.log.warning("no broker", metadata: ["error": "\(error)"])
         }
+        brokerHealth.started(at: ContinuousClock.now)
         loop.beforeWait { [weak self] in self?.pump() }
         control.connect()
         intake.connect()
@@ -348,7 +352,12 @@ final class Worker {
                     self.makePartitions()
                 }
             case .failure(let error):
-                if !error.isConnectionLost { self.stop(.failure(WorkerError("the database is not usable: \(error)"))) }
+                if error.isConnectionLost { return }
+                if error.isRetriable {
+                    self.loop.schedule(after: .seconds(1)) { [weak self] in self?.readShardCount() }
+                } else {
+                    self.stop(.failure(WorkerError("the database is not usable: \(error)")))
+                }
             }
         }
     }

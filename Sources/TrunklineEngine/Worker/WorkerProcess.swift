@@ -7,7 +7,13 @@ public final class WorkerProcess: Sendable {
     private let configuration: WorkerConfiguration
     private let logger: Logger
     private let loop = EventLoop(name: "worker")
-    private let worker = Mutex<LoopBound?>(nil)
+    private let state = Mutex(State())
+
+    private struct State {
+        var worker: LoopBound?
+        /// A signal that came before there was a worker.
+        var wantsDrain = false
+    }
 
     /// The worker crosses threads only inside this box, and is touched only on its loop.
     private final class LoopBound: @unchecked Sendable {
@@ -37,25 +43,32 @@ public final class WorkerProcess: Sendable {
                     let worker = try Worker(configuration: configuration, loop: loop, logger: logger) { result in
                         continuation.resume(with: result.mapError { $0 as any Error })
                     }
-                    self.worker.withLock { $0 = LoopBound(worker) }
+                    let wantsDrain = state.withLock { state in
+                        state.worker = LoopBound(worker)
+                        return state.wantsDrain
+                    }
                     worker.start()
+                    if wantsDrain { worker.drain() }
                 } catch {
                     continuation.resume(throwing: error)
                 }
             }
         }
-        worker.withLock { $0 = nil }
+        state.withLock { $0.worker = nil }
     }
 
     /// Stop taking, finish what is in the air within the deadline, hand back the rest. Any thread.
     public func drain() {
-        guard let box = worker.withLock({ $0 }) else { return }
-        loop.run { box.worker.drain() }
+        let box = state.withLock { state in
+            state.wantsDrain = true
+            return state.worker
+        }
+        if let box { loop.run { box.worker.drain() } }
     }
 
     /// Ends at once; the fleet finishes the rest. Any thread.
     public func stopNow() {
-        guard let box = worker.withLock({ $0 }) else { return }
+        guard let box = state.withLock({ $0.worker }) else { return }
         loop.run { box.worker.stop(.success(())) }
     }
 }
