@@ -37,14 +37,13 @@ import TrunklineTesting
             try await install.publish([try TestInstall.job("marker")])
             try await install.waitUntilSent(1)
             // Its message is gone from the broker, and no row knows it.
-            let queues = try await TestInstall.run(
-                try TestInstall.environment("TRUNKLINE_TEST_RABBITMQCTL"),
-                ["list_queues", "-p", install.vhost, "messages", "--quiet"]
-            )
-            #expect(
-                queues.output.split(separator: "\n").allSatisfy { $0 == "0" || $0 == "messages" },
-                "\(queues.output)"
-            )
+            try await install.wait(for: "empty queues") {
+                let queues = try await TestInstall.run(
+                    try TestInstall.environment("TRUNKLINE_TEST_RABBITMQCTL"),
+                    ["list_queues", "-p", install.vhost, "messages", "--quiet"]
+                )
+                return queues.output.split(separator: "\n").allSatisfy { $0 == "0" || $0 == "messages" }
+            }
             #expect(try await install.number("select count(*) from trunkline.ledger") == 1)
         }
     }

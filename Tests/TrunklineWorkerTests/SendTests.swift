@@ -128,7 +128,7 @@ import TrunklineTesting
     @Test func aLineThatIsNotSendableGetsNothing() async throws {
         try await TestInstall.with { install in
             // A line that takes sends although it says that it cannot: nothing but the gate stops them.
-            try install.simulator.control("PUT", "/__sim/settings", #"{"profile":"queue"}"#)
+            try install.simulator.control("PUT", "/__sim/settings", #"{"profile":"A"}"#)
             try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"qr_required"}"#)
             _ = try install.startWorker()
             try await install.publish(try TestInstall.jobs(20))
@@ -175,7 +175,7 @@ import TrunklineTesting
 
     @Test func aWorkerWithTheWrongMasterKeyDoesNotStart() async throws {
         try await TestInstall.with(lines: 1) { install in
-            let other = Data(repeating: 7, count: 32).base64EncodedString()
+            let other = Data((1...32).map { UInt8($0) }).base64EncodedString()
             let outcome = try await install.trunkline(
                 ["worker"],
                 environment: ["TRUNKLINE_MASTER_KEY": other, "TRUNKLINE_MASTER_KEY_FILE": ""]
