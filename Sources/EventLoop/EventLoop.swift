@@ -6,7 +6,7 @@ internal import Synchronization
 /// One thread, one epoll instance, timers, and the serial executor of whatever actor lives on it.
 ///
 /// The drivers of librabbitmq, libpq and libcurl register their descriptors here and are called back on this thread, so
-/// the hot path needs no lock, no task and no hop (`docs/decisions/0001-one-event-loop.md`).
+/// the hot path needs no lock, no task and no hop (`docs/architecture.md`).
 ///
 /// Order of one turn: executor jobs and `run` bodies, `beforeWait` bodies, the wait, readiness handlers, due timers.
 /// Readiness comes before timers so that an answer that already lies in a buffer is never booked as a time-out.
