@@ -112,6 +112,17 @@ let package = Package(
                 "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineCore", "TrunklineEngine", "TrunklineSimulator",
             ]
         ),
+        // The proof: drives the built program from outside, and knows nothing of the engine that it judges.
+        .target(
+            name: "TrunklineChaos",
+            dependencies: ["CPlatform", "EventLoop", "RabbitDriver", "PostgresDriver"]
+        ),
+        .executableTarget(
+            name: "trunkline-chaos",
+            dependencies: [
+                "TrunklineChaos", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]
+        ),
         .executableTarget(
             name: "trunkline",
             dependencies: [
@@ -154,6 +165,11 @@ let package = Package(
             ]
         ),
         .testTarget(
+            name: "TrunklineChaosTests",
+            // The tests start the built program.
+            dependencies: ["TrunklineChaos", "EventLoop", "trunkline"]
+        ),
+        .testTarget(
             name: "TrunklineSimulatorTests",
             dependencies: [
                 "TrunklineSimulator",
@@ -161,6 +177,16 @@ let package = Package(
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
+        // Workers as they are, in a world of one seed.
+        .testTarget(
+            name: "TrunklineSimulationTests",
+            dependencies: [
+                "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
+                "CurlDriver",
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
     ],

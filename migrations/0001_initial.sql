@@ -3,7 +3,7 @@
 -- For the operator: everything lives in the schema "trunkline"; nothing outside it is touched. Only `jobs` is hot. The
 -- ledger is never pruned; `finished` and `attempts` are day partitions that retention may drop.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, jobs, lane_state, attempts, finished.
+-- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, lane_state, attempts, finished.
 
 create schema if not exists trunkline;
 
@@ -47,6 +47,8 @@ create table trunkline.lines (
     pace_interval_ms  int not null default 3000,
     concurrency       int not null default 1,
     recipient_gap_ms  int not null default 10000,
+    daily_cap         int,
+    time_zone         text not null default 'UTC',
     hold_reason       text,
     hold_until        timestamptz,
     held_at           timestamptz,
@@ -56,6 +58,7 @@ create table trunkline.lines (
     constraint lines_pace_range check (pace_interval_ms between 0 and 86400000),
     constraint lines_concurrency_range check (concurrency between 1 and 256),
     constraint lines_gap_range check (recipient_gap_ms between 0 and 86400000),
+    constraint lines_cap_range check (daily_cap between 1 and 1000000),
     constraint lines_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null)),
     constraint lines_token_one_kind check ((token_sealed is null) <> (token_reference is null)),
     constraint lines_token_has_version check ((token_sealed is null) = (token_key_version is null))
@@ -63,6 +66,8 @@ create table trunkline.lines (
 comment on column trunkline.lines.token_sealed is 'AES-GCM nonce, ciphertext and tag; the key is never in the database.';
 comment on column trunkline.lines.token_reference is 'env:NAME or file:/path, read by the worker.';
 comment on column trunkline.lines.pace_interval_ms is 'Milliseconds between two sends; 0 is unlimited.';
+comment on column trunkline.lines.daily_cap is 'Sends a day at most, a day of time_zone; null is no cap.';
+comment on column trunkline.lines.time_zone is 'A name of pg_timezone_names: whose midnight ends the day of the cap.';
 
 create function trunkline.line_changed() returns trigger language plpgsql as $$
 begin
@@ -75,12 +80,17 @@ create trigger line_changed before insert or update on trunkline.lines
 
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
-    lane         int primary key references trunkline.lanes,
-    gate         text not null default 'unknown',
-    gate_reason  text,
-    gate_since   timestamptz not null default now(),
-    next_send_at timestamptz not null default '-infinity',
-    paused_until timestamptz not null default '-infinity',
+    lane            int primary key references trunkline.lanes,
+    gate            text not null default 'unknown',
+    gate_reason     text,
+    gate_since      timestamptz not null default now(),
+    next_send_at    timestamptz not null default '-infinity',
+    paused_until    timestamptz not null default '-infinity',
+    probes          int not null default 0,
+    next_probe_at   timestamptz,
+    ramp_started_at timestamptz,
+    sent_on         date,
+    sent_today      int not null default 0,
     constraint lane_state_gate_legal check (gate in ('unknown', 'open', 'held_transient', 'held_human', 'probing', 'ramping'))
 ) with (fillfactor = 70);
 
@@ -98,8 +108,28 @@ create table trunkline.workers (
     backend_pids     int[] not null default '{}',
     backend_starts   timestamptz[] not null default '{}',
     broker_connected boolean not null default false,
-    stopping         boolean not null default false
+    stopping         boolean not null default false,
+    origins          text[] not null default '{}',
+    lines_active     int[] not null default '{}',
+    lines_failing    int[] not null default '{}'
 ) with (fillfactor = 50);
+comment on column trunkline.workers.origins is
+    'API origins that its lines called within 30 s; how many lines did, and how many of those got no answer twice.';
+
+-- One breaker for all lines of an API origin, in the whole fleet.
+create table trunkline.breakers (
+    origin        text primary key,
+    opened_at     timestamptz,
+    reason        text,
+    opened_by     uuid,
+    prober        uuid,
+    probes        int not null default 0,
+    next_probe_at timestamptz,
+    closed_at     timestamptz,
+    constraint breakers_open_is_whole check (opened_at is null or (reason is not null and next_probe_at is not null))
+);
+comment on column trunkline.breakers.opened_at is 'Null: closed.';
+comment on column trunkline.breakers.next_probe_at is 'No probe before; while one is under way, when it is given up.';
 
 create table trunkline.shards (
     shard      int primary key constraint shards_range check (shard between 0 and 4095),
@@ -138,6 +168,16 @@ begin
     end loop;
 end $$;
 
+-- Which fact about a thing is the newest, for notices that replace each other. Never pruned.
+create table trunkline.facts (
+    scope         int not null,
+    supersede_key text collate "C" not null,
+    fact_at       timestamptz not null,
+    job           bigint not null,
+    constraint facts_scope_key primary key (scope, supersede_key)
+) with (fillfactor = 80);
+comment on column trunkline.facts.job is 'The job that brought the newest fact.';
+
 create sequence trunkline.job_number;
 
 create table trunkline.jobs (
@@ -168,6 +208,9 @@ create table trunkline.jobs (
     maybe_sent_since timestamptz,
     evidence         text,
     accepted_at      timestamptz not null default now(),
+    cancel_wanted    boolean not null default false,
+    suspect          boolean not null default false,
+    crashes          smallint not null default 0,
     constraint jobs_state_legal check (state in ('accepted', 'waiting', 'sending', 'unknown', 'parked')),
     constraint jobs_sending_has_lease check
         (state <> 'sending' or (attempt > 0 and claimed_at is not null and lease_until is not null and claimed_by is not null)),
@@ -181,6 +224,11 @@ create table trunkline.jobs (
     autovacuum_vacuum_cost_limit = 2000
 );
 comment on table trunkline.jobs is 'Unfinished jobs only. A job that ends moves to finished in the statement that ends it.';
+comment on column trunkline.jobs.cancel_wanted is
+    'A cancel came while an attempt ran: it ends as cancelled if it comes back and cannot have been sent.';
+comment on column trunkline.jobs.suspect is
+    'A worker died or fell silent during its last attempt: it runs as the only suspect of its process.';
+comment on column trunkline.jobs.crashes is 'Attempts as the only suspect that ended so; three park it as poison.';
 comment on column trunkline.jobs.place is
     '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
 comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the ordering key (default: the recipient).';
@@ -191,6 +239,9 @@ comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never dela
 create index jobs_lane_person on trunkline.jobs (lane, person, place);
 create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null;
 create index jobs_unseen on trunkline.jobs (id) where place = 0;
+create index jobs_supersede on trunkline.jobs (scope, supersede_key) where supersede_key is not null;
+-- For people: why, cancel by pattern, reschedule. Byte order serves the prefix of a pattern.
+create index jobs_key on trunkline.jobs (key);
 
 create table trunkline.finished (
     id               bigint not null,
@@ -204,6 +255,8 @@ create table trunkline.finished (
     purpose          text not null,
     tags             jsonb,
     send_before      timestamptz,
+    supersede_key    text collate "C",
+    fact_at          timestamptz,
     state            text not null,
     reason           text,
     attempt          int not null,
@@ -220,6 +273,7 @@ create table trunkline.finished (
     constraint finished_state_legal check (state in ('sent', 'cancelled', 'expired', 'superseded', 'discarded')),
     constraint finished_day check (ended_on = (ended_at at time zone 'UTC')::date)
 ) partition by range (ended_on);
+comment on column trunkline.finished.supersede_key is 'Only of jobs that ended without being sent, with fact_at.';
 create index finished_ended_at on trunkline.finished using brin (ended_at) with (pages_per_range = 16);
 create index finished_id on trunkline.finished (id);
 
@@ -335,6 +389,20 @@ create table trunkline.refusals (
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
 
+-- Messages that came back twice and more: kept here while one worker reads one of them, before it looks inside.
+create table trunkline.suspects (
+    digest     bytea not null,
+    via        text not null,
+    raw        bytea not null,
+    raw_length bigint not null,
+    reader     uuid not null,
+    readers    int not null default 1,
+    first_at   timestamptz not null default now(),
+    last_at    timestamptz not null default now(),
+    constraint suspects_digest_key primary key (digest)
+);
+comment on column trunkline.suspects.readers is 'Workers that began to read it and did not come to the end.';
+
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Statements of the engine. Set-based; one call is one transaction.
 
@@ -356,7 +424,8 @@ end $$;
 create type trunkline.take_item as (
     item int, number bigint, line text, key text, key_digest bytea, content_digest bytea, person bigint, recipient text,
     request bytea, purpose text, tags text, not_before timestamptz, send_before timestamptz, supersede_key text,
-    fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean
+    fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean,
+    capped boolean
 );
 
 -- Accepts sends. With p_boot null: rows first, every new job is `accepted`. With p_boot: rows of the caller's shards are
@@ -385,12 +454,16 @@ begin
     numbers := array(select nextval('trunkline.job_number') from generate_series(1, cardinality(p_key)));
 
     select coalesce(array_agg(row(i.item, numbers[i.item], i.line, i.key, i.key_digest, i.content_digest, i.person, i.recipient,
-           i.request, i.purpose, i.tags, i.not_before, i.send_before, i.supersede_key, i.fact_at, i.fast,
+           i.request, i.purpose, i.tags, i.not_before, i.send_before, i.supersede_key,
+           -- Who does not say when the fact happened says it now, in order of arrival.
+           case when i.supersede_key is not null then coalesce(i.fact_at, clock_timestamp() + make_interval(secs => i.item * 0.000001)) end,
+           i.fast,
            l.lane, l.scope, l.removed_at is not null,
            coalesce((n.shard_hash % p_shard_count)::int = any (held), false),
            p_boot is not null and coalesce((n.shard_hash % p_shard_count)::int = any (p_shards), false)
                and not coalesce((n.shard_hash % p_shard_count)::int = any (held), false),
-           l.hold_reason is not null and (l.hold_until is null or l.hold_until > now())
+           l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()),
+           l.daily_cap is not null
         )::trunkline.take_item order by i.item), '{}') into items
     from unnest(p_line, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request, p_purpose, p_tags,
                 p_not_before, p_send_before, p_supersede_key, p_fact_at, p_fast) with ordinality
@@ -410,6 +483,16 @@ begin
         order by f.scope, f.key_digest
         on conflict do nothing
         returning ledger.job
+    ), raised as (
+        -- Only by new jobs: a repeat brings no fact.
+        insert into trunkline.facts (scope, supersede_key, fact_at, job)
+        select f.scope, f.supersede_key, f.fact_at, f.number
+        from (select distinct on (t.scope, t.supersede_key) t.* from unnest(items) t join entered e on e.job = t.number
+              where t.supersede_key is not null
+              order by t.scope, t.supersede_key, t.fact_at desc, t.number desc) f
+        order by f.scope, f.supersede_key
+        on conflict on constraint facts_scope_key do update set fact_at = excluded.fact_at, job = excluded.job
+        where excluded.fact_at > facts.fact_at
     ), made as (
         insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, not_before,
             send_before, supersede_key, fact_at, class, state, reason, place, due_at, attempt, tries, claimed_at, lease_until, claimed_by)
@@ -424,7 +507,8 @@ begin
             case when n.begin then now() + make_interval(secs => p_lease_ms / 1000.0) end,
             case when n.begin then p_boot end
         from (
-            select t.*, t.mine and t.fast and not t.hold and p_parked is null
+            -- What may be superseded or capped is looked at by claim.
+            select t.*, t.mine and t.fast and not t.hold and p_parked is null and t.supersede_key is null and not t.capped
                     and coalesce(t.not_before <= now(), true) and coalesce(t.send_before > now(), true)
                     -- The person has nothing under way, nothing earlier, and nothing due that no owner has seen.
                     and not exists (
@@ -455,8 +539,32 @@ begin
     left join trunkline.ledger l on l.scope = t.scope and l.key_digest = t.key_digest and not t.lost and not t.removed
     where l.job is distinct from t.number or t.lane is null;
 
+    if exists (select from unnest(items) t where t.supersede_key is not null) then
+        perform trunkline.supersede(array(select distinct row(t.scope, t.supersede_key)::trunkline.fact_key from unnest(items) t
+            where t.supersede_key is not null and t.lane is not null));
+    end if;
     if p_boot is not null and cardinality(p_pace_lanes) > 0 then
         perform trunkline.keep_pace(p_pace_lanes, p_pace_next_ms);
+    end if;
+end $$;
+
+create type trunkline.fact_key as (scope int, supersede_key text);
+
+-- Ends what an already accepted newer fact replaces: never begun, or come back surely unsent. Only a courtesy, so that a
+-- replaced notice does not stand in line: claim decides. Rows that somebody works on are left to it.
+create function trunkline.supersede(p_facts trunkline.fact_key[]) returns void language plpgsql as $$
+declare
+    old bigint[];
+begin
+    select array_agg(o.id) into old from (
+        select j.id from unnest(p_facts) k
+        join trunkline.facts f on f.scope = k.scope and f.supersede_key = k.supersede_key
+        join trunkline.jobs j on j.scope = k.scope and j.supersede_key = k.supersede_key
+        where j.fact_at < f.fact_at and j.state in ('accepted', 'waiting') and j.maybe_sent_since is null
+        order by j.id for update of j skip locked
+    ) o;
+    if old is not null then
+        perform trunkline.finish(old, 'superseded', 'newer_fact');
     end if;
 end $$;
 
@@ -470,13 +578,13 @@ $$;
 -- What an owner keeps of a row in memory.
 create type trunkline.seen_job as (
     job bigint, lane int, person bigint, class int, state text, place bigint, due_in_ms bigint, attempt int, tries int,
-    stamped boolean, claimed_by uuid, lease_left_ms bigint
+    stamped boolean, claimed_by uuid, lease_left_ms bigint, suspect boolean
 );
 
 create function trunkline.seen(j trunkline.jobs) returns trunkline.seen_job language sql stable as $$
     select row(j.id, j.lane, j.person, j.class::int, j.state, j.place, ceil(extract(epoch from j.due_at - now()) * 1000)::bigint,
                j.attempt, j.tries, j.maybe_sent_since is not null, j.claimed_by,
-               (extract(epoch from j.lease_until - now()) * 1000)::bigint)::trunkline.seen_job;
+               (extract(epoch from j.lease_until - now()) * 1000)::bigint, j.suspect)::trunkline.seen_job;
 $$;
 
 -- The owner looks at rows that no owner has seen, oldest first, and gives each its place (scheduled ones later).
@@ -560,8 +668,10 @@ create function trunkline.finish(p_jobs bigint[], p_state text, p_reason text) r
         from gone g where l.scope = g.scope and l.key_digest = g.key_digest and l.job = g.id
     )
     insert into trunkline.finished (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, send_before,
+        supersede_key, fact_at,
         state, reason, attempt, tries, claimed_at, claimed_by, maybe_sent_since, evidence, accepted_at, ended_at, ended_on)
     select g.id, g.lane, g.scope, g.key, g.key_digest, g.person, g.recipient, g.request, g.purpose, g.tags, g.send_before,
+        g.supersede_key, g.fact_at,
         p_state, p_reason, g.attempt, g.tries, g.claimed_at, g.claimed_by, g.maybe_sent_since, g.evidence, g.accepted_at,
         now(), (now() at time zone 'UTC')::date
     from gone g;
@@ -592,26 +702,32 @@ begin
     return query select k.job, k.lane, k.person from unnest(late) k;
 end $$;
 
-create type trunkline.claim_look as (job bigint, verdict text, stamped boolean);
+create type trunkline.claim_look as (job bigint, lane int, verdict text, stamped boolean, wait_ms int);
 
 -- Begins attempts: committed before anything leaves. Verdicts: claimed, lost, gone, busy (not claimable in this state),
 -- held (the operator's hold), overtaken (a due row of that person that no owner has seen: adopt first), early,
--- expired (sendBefore has passed; ended here unless it may have been sent: then parked).
+-- expired (sendBefore has passed) and superseded (a newer fact was accepted): both ended here unless it may have been sent:
+-- then parked; horizon (may have been sent over 12 h ago: parked), capped (the line has sent what it may today; wait_ms
+-- until its next midnight).
 create function trunkline.claim(
     p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_jobs bigint[],
     p_pace_lanes int[], p_pace_next_ms int[]
-) returns table (job bigint, verdict text, attempt int, tries int, key text, request bytea, send_before timestamptz)
+) returns table (job bigint, verdict text, attempt int, tries int, key text, request bytea, send_before timestamptz, wait_ms int)
 language plpgsql as $$
 #variable_conflict use_column
 declare
     held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
     looked trunkline.claim_look[];
 begin
-    select coalesce(array_agg(row(j.id, case
+    select coalesce(array_agg(row(j.id, j.lane, case
             when not coalesce((n.shard_hash % p_shard_count)::int = any (held), false) then 'lost'
             when j.state not in ('waiting', 'unknown') or j.place <= 0 then 'busy'
             when j.due_at > now() + interval '50 milliseconds' then 'early'
             when j.send_before <= now() then 'expired'
+            when j.supersede_key is not null and exists (
+                select from trunkline.facts f
+                where f.scope = j.scope and f.supersede_key = j.supersede_key and f.fact_at > j.fact_at
+            ) then 'superseded'
             when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then 'held'
             when j.maybe_sent_since < now() - interval '12 hours' then 'horizon'
             when j.state <> 'unknown' and exists (
@@ -627,16 +743,23 @@ begin
                              where o.lane = j.lane and o.person = j.person and o.place > 0 order by o.place limit 64) o
                 where o.id <> j.id and o.state in ('sending', 'unknown')
             ) then 'overtaken'
-            else 'claimed' end, j.maybe_sent_since is not null)::trunkline.claim_look), '{}') into looked
+            else 'claimed' end, j.maybe_sent_since is not null, null)::trunkline.claim_look), '{}') into looked
     from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j
     join trunkline.lanes n on n.number = j.lane
     join trunkline.lines l on l.lane = j.lane;
 
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'expired' and not k.stamped order by 1),
         'expired', 'send_before_passed');
+    perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'superseded' and not k.stamped order by 1),
+        'superseded', 'newer_fact');
     update trunkline.jobs j set state = 'parked', due_at = now(),
-        reason = case k.verdict when 'horizon' then 'unknown_horizon' else 'send_before_passed_unknown' end
-    from unnest(looked) k where j.id = k.job and (k.verdict = 'expired' and k.stamped or k.verdict = 'horizon');
+        reason = case k.verdict when 'horizon' then 'unknown_horizon' when 'superseded' then 'superseded_unknown'
+            else 'send_before_passed_unknown' end
+    from unnest(looked) k where j.id = k.job and (k.verdict in ('expired', 'superseded') and k.stamped or k.verdict = 'horizon');
+
+    if exists (select from unnest(looked) k join trunkline.lines l on l.lane = k.lane where l.daily_cap is not null) then
+        looked := trunkline.cap(looked, p_jobs);
+    end if;
 
     return query
     with begun as (
@@ -646,7 +769,7 @@ begin
         from unnest(looked) k where j.id = k.job and k.verdict = 'claimed'
         returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before
     )
-    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before
+    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
     from unnest(p_jobs) w (id)
     left join unnest(looked) k on k.job = w.id
     left join begun b on b.id = w.id;
@@ -654,6 +777,41 @@ begin
     if cardinality(p_pace_lanes) > 0 then
         perform trunkline.keep_pace(p_pace_lanes, p_pace_next_ms);
     end if;
+end $$;
+
+-- The daily cap: of what a claim would begin, only so many as the line has left today. A job is counted when an attempt
+-- begins that nothing was sent before, and given back by settle when that attempt surely sent nothing.
+create function trunkline.cap(p_looked trunkline.claim_look[], p_jobs bigint[]) returns trunkline.claim_look[]
+language plpgsql as $$
+declare
+    result trunkline.claim_look[];
+begin
+    perform from trunkline.lane_state s
+        where s.lane in (select k.lane from unnest(p_looked) k) order by s.lane for no key update of s;
+    with left_today as (
+        select s.lane, l.time_zone, (now() at time zone l.time_zone)::date as today,
+               l.daily_cap - case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end as room
+        from trunkline.lane_state s join trunkline.lines l on l.lane = s.lane
+        where l.daily_cap is not null and s.lane in (select k.lane from unnest(p_looked) k)
+    ), ranked as (
+        select k.*, row_number() over (partition by k.lane, k.verdict = 'claimed' and not k.stamped
+                                       order by array_position(p_jobs, k.job)) as position
+        from unnest(p_looked) k
+    ), decided as (
+        select r.job, r.lane,
+            case when r.verdict = 'claimed' and not r.stamped and r.position > t.room then 'capped' else r.verdict end as verdict,
+            r.stamped,
+            ceil(extract(epoch from ((t.today + 1)::timestamp at time zone t.time_zone) - now()) * 1000)::int as wait_ms
+        from ranked r left join left_today t on t.lane = r.lane
+    ), counted as (
+        update trunkline.lane_state s
+        set sent_on = t.today,
+            sent_today = case when s.sent_on = t.today then s.sent_today else 0 end
+                + (select count(*) from decided d where d.lane = s.lane and d.verdict = 'claimed' and not d.stamped)
+        from left_today t where t.lane = s.lane
+    )
+    select array_agg(row(d.job, d.lane, d.verdict, d.stamped, d.wait_ms)::trunkline.claim_look) into result from decided d;
+    return result;
 end $$;
 
 -- Attempts of silent workers that the owner has seen expired and unchanged: they may have been sent.
@@ -671,8 +829,13 @@ begin
         order by j.id
         for no key update of j
     ), marked as (
+        -- The worker may have died of it: from now on it runs as the only suspect of its process, and only what happens
+        -- to it then counts against it.
         update trunkline.jobs j
-        set state = 'unknown', reason = 'worker_lost', due_at = now(), maybe_sent_since = coalesce(j.maybe_sent_since, j.claimed_at)
+        set state = case when j.suspect and j.crashes >= 2 then 'parked' else 'unknown' end,
+            reason = case when j.suspect and j.crashes >= 2 then 'poison' else 'worker_lost' end,
+            due_at = now(), maybe_sent_since = coalesce(j.maybe_sent_since, j.claimed_at),
+            crashes = j.crashes + j.suspect::int, suspect = true
         from expired e where j.id = e.id
         returning j.*
     ), noted as (
@@ -692,7 +855,7 @@ create type trunkline.settle_look as (
 -- Records outcomes, fenced by the attempt number and by nothing else. p_outcome: sent, retry, given_back, unknown, park.
 -- `sent` counts from any attempt at any time; every other outcome only for the attempt that is current.
 -- Verdicts: sent, late_sent (a later attempt runs or the job had ended otherwise), evidence (was sent already), waiting,
--- unknown, parked, stale (not the current attempt: recorded as evidence only), repeat (this very outcome is recorded).
+-- unknown, parked, cancelled (a cancel came during the attempt, and nothing was sent), stale (not the current attempt: recorded as evidence only), repeat (this very outcome is recorded).
 create function trunkline.settle(
     p_boot uuid, p_jobs bigint[], p_attempts int[], p_outcome text[], p_reason text[], p_due_ms int[], p_may_have_left boolean[],
     p_remote_id text[], p_status int[], p_evidence text[]
@@ -709,6 +872,7 @@ begin
                 when o.outcome = 'sent' then 'late_sent'
                 when j.attempt <> o.attempt or j.state <> 'sending' then 'stale'
                 when o.outcome = 'park' then 'parked'
+                when j.cancel_wanted and j.maybe_sent_since is null and not o.may_have_left then 'cancelled'
                 when j.maybe_sent_since is not null or o.may_have_left then
                     case when coalesce(j.maybe_sent_since, j.claimed_at) < now() - interval '12 hours' then 'parked_unknown' else 'unknown' end
                 else 'waiting'
@@ -736,14 +900,27 @@ begin
     from gone g;
 
     update trunkline.jobs j
-    set state = case when k.verdict in ('parked', 'parked_unknown') then 'parked' else k.verdict end,
+    set state = case k.verdict when 'parked_unknown' then 'parked' when 'cancelled' then 'waiting' else k.verdict end,
         reason = case when k.verdict = 'parked_unknown' then 'unknown_horizon' else k.reason end,
         due_at = now() + make_interval(secs => k.due_ms / 1000.0),
         tries = j.tries - (k.outcome = 'given_back')::int,
         maybe_sent_since = case when k.may_have_left then coalesce(j.maybe_sent_since, j.claimed_at) else j.maybe_sent_since end,
-        evidence = coalesce(k.evidence, j.evidence)
+        evidence = coalesce(k.evidence, j.evidence),
+        suspect = j.suspect and k.outcome = 'given_back'
     from unnest(looked) k
-    where j.id = k.job and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown');
+    where j.id = k.job and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown', 'cancelled');
+
+    -- What surely sent nothing does not count against the line's daily cap.
+    update trunkline.lane_state s set sent_today = greatest(0, s.sent_today - g.n)
+    from (
+        select j.lane, count(*) as n from unnest(looked) k join trunkline.jobs j on j.id = k.job
+        join trunkline.lines l on l.lane = j.lane and l.daily_cap is not null
+        where k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
+          and (k.claimed_at at time zone l.time_zone)::date = (now() at time zone l.time_zone)::date
+        group by j.lane order by j.lane
+    ) g where s.lane = g.lane;
+
+    perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1), 'cancelled', 'cancelled');
 
     if exists (select from unnest(looked) k where k.verdict in ('late_sent', 'ended')) then
         -- A worker that was given up for lost has spoken after all.
@@ -826,6 +1003,15 @@ begin
     where b.source = r.source and b.event_key = r.event_key;
 end $$;
 
+-- A worker is about to read a message that came back; yields how many workers have begun to, this one included.
+create function trunkline.suspect(p_boot uuid, p_digest bytea, p_via text, p_raw bytea, p_raw_length bigint) returns int
+language sql as $$
+    insert into trunkline.suspects as s (digest, via, raw, raw_length, reader) values (p_digest, p_via, p_raw, p_raw_length, p_boot)
+    on conflict on constraint suspects_digest_key do update
+    set readers = s.readers + (s.reader <> p_boot)::int, reader = p_boot, last_at = now()
+    returning readers;
+$$;
+
 create function trunkline.refuse(
     p_via text[], p_kind text[], p_field text[], p_reason text[], p_line text[], p_key text[], p_digest bytea[], p_raw bytea[],
     p_raw_length bigint[]
@@ -836,3 +1022,77 @@ create function trunkline.refuse(
               as u (via, kind, field, reason, line, key, digest, raw, raw_length) order by digest) r
     on conflict on constraint refusals_digest do update set times = refusals.times + 1, last_at = now();
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Statements of people
+
+create type trunkline.cancel_look as (job bigint, key text, lane int, verdict text, state text, attempt int);
+
+create function trunkline.cancel_look(j trunkline.jobs) returns trunkline.cancel_look language sql immutable as $$
+    select row(j.id, j.key, j.lane,
+        case when j.maybe_sent_since is not null then 'may_have_been_sent'
+             when j.state = 'sending' then 'in_the_air'
+             else 'cancelled' end,
+        j.state, j.attempt)::trunkline.cancel_look;
+$$;
+
+-- Cancels a chunk of the jobs of one scope (null: of all) whose keys are LIKE the pattern: at most p_limit, with numbers above
+-- p_after, in the order of their numbers. The caller goes on after the last one, each chunk in a transaction of its own, until
+-- nothing comes back; after a deadlock or a lock time-out it gives the chunk again.
+-- Verdicts: cancelled; in_the_air (too late for the attempt that runs: marked, and settle ends the job as cancelled if it comes
+-- back and cannot have been sent); may_have_been_sent (too late for good).
+create function trunkline.cancel(p_pattern text, p_scope int, p_after bigint, p_limit int, p_dry_run boolean default false)
+returns setof trunkline.cancel_look language plpgsql
+-- Only a plan for this very pattern can use the index on keys.
+set plan_cache_mode = force_custom_plan
+set lock_timeout = '2s'
+as $$
+declare
+    looked trunkline.cancel_look[];
+begin
+    if p_dry_run then
+        return query
+        select (trunkline.cancel_look(j)).* from trunkline.jobs j
+        where j.key like p_pattern and (p_scope is null or j.scope = p_scope) and j.id > p_after
+        order by j.id limit p_limit;
+        return;
+    end if;
+    select coalesce(array_agg(trunkline.cancel_look(j::trunkline.jobs) order by j.id), '{}') into looked
+    from (select * from trunkline.jobs
+          where key like p_pattern and (p_scope is null or scope = p_scope) and id > p_after
+          order by id limit p_limit
+          for no key update) j;
+    perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1),
+        'cancelled', 'cancelled');
+    update trunkline.jobs j set cancel_wanted = true
+    from unnest(looked) k where j.id = k.job and k.verdict = 'in_the_air' and not j.cancel_wanted;
+    return query select * from unnest(looked);
+end $$;
+
+-- Gives a job that has not begun another time (null: now); its owner sees it anew. Verdicts: rescheduled, gone, ended, begun,
+-- after_send_before (sendBefore comes first: nothing changed).
+create function trunkline.reschedule(p_job bigint, p_not_before timestamptz)
+returns table (verdict text, state text, attempt int, due_at timestamptz, send_before timestamptz) language plpgsql
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    j trunkline.jobs;
+    due timestamptz := greatest(coalesce(p_not_before, now()), now());
+begin
+    select * into j from trunkline.jobs where id = p_job for no key update;
+    if not found then
+        return query
+        select coalesce(max('ended'), 'gone'), max(f.state), max(f.attempt), null::timestamptz, null::timestamptz
+        from trunkline.finished f where f.id = p_job;
+        return;
+    end if;
+    if j.state not in ('accepted', 'waiting') or j.attempt > 0 or j.maybe_sent_since is not null then
+        return query select 'begun', j.state, j.attempt, j.due_at, j.send_before;
+    elsif j.send_before <= due then
+        return query select 'after_send_before', j.state, j.attempt, due, j.send_before;
+    else
+        update trunkline.jobs set state = 'accepted', place = 0, reason = null, not_before = due, due_at = due where id = p_job;
+        return query select 'rescheduled', 'accepted', j.attempt, due, j.send_before;
+    end if;
+end $$;

@@ -18,6 +18,7 @@ struct ConnectionParameters: Sendable {
     private var parsed: [(keyword: String, value: String)] = []
     private(set) var hosts: [Host] = []
     private let password: String?
+    private let namesSessionAttributes: Bool
 
     /// Errors never repeat any of `url`: a mistyped one has its password anywhere.
     init(url: String) throws(PostgresError) {
@@ -25,7 +26,7 @@ struct ConnectionParameters: Sendable {
         guard let options = PQconninfoParse(url, &complaint) else {
             PQfreemem(complaint)
             throw PostgresError(
-                code: .cannotConnect,
+                code: .invalidURL,
                 message: "the database URL is neither a URI (postgresql://…) nor a list of keyword=value"
             )
         }
@@ -41,10 +42,11 @@ struct ConnectionParameters: Sendable {
             option += 1
         }
         password = values["password"]
+        namesSessionAttributes = values["target_session_attrs"] != nil || getenv("PGTARGETSESSIONATTRS") != nil
         let ports = Self.list(values["port"] ?? "")
         for port in ports where !port.isEmpty {
             guard let number = Int(port), (1...65_535).contains(number) else {
-                throw PostgresError(code: .cannotConnect, message: "the port of the database URL is not 1 to 65535")
+                throw PostgresError(code: .invalidURL, message: "the port of the database URL is not 1 to 65535")
             }
         }
         // An address in the URL or the environment needs no look-up, and a service file may name a host: both are libpq's.
@@ -52,7 +54,7 @@ struct ConnectionParameters: Sendable {
         guard let names = values["host"] ?? getenv("PGHOST").map({ String(cString: $0) }) else { return }
         let list = Self.list(names)
         guard ports.count == 1 || ports.count == list.count else {
-            throw PostgresError(code: .cannotConnect, message: "the database URL has not as many ports as hosts")
+            throw PostgresError(code: .invalidURL, message: "the database URL has not as many ports as hosts")
         }
         for (index, name) in list.enumerated() {
             hosts.append(Host(name: name, address: "", port: ports.count == 1 ? ports[0] : ports[index]))
@@ -89,6 +91,18 @@ struct ConnectionParameters: Sendable {
         return .success(copy)
     }
 
+    /// The same servers, beginning with the one after the first `count` ones.
+    ///
+    /// libpq tries them in order and, driven without blocking, waits for each as long as the kernel does: behind a machine
+    /// that is gone and answers nothing, the next one would never have its turn within our time-out.
+    func rotated(by count: Int) -> ConnectionParameters {
+        guard hosts.count > 1 else { return self }
+        var copy = self
+        let first = count % hosts.count
+        copy.hosts = Array(hosts[first...] + hosts[..<first])
+        return copy
+    }
+
     /// Keywords and values for libpq, later ones winning.
     func keywords(applicationName: String) -> [(keyword: String, value: String)] {
         var list: [(String, String)] = [
@@ -101,6 +115,8 @@ struct ConnectionParameters: Sendable {
             // Asking a Kerberos library for credentials can block on its name servers.
             ("gssencmode", "disable"),
         ]
+        // Of several servers only one can be written to; which, changes with every failover.
+        if hosts.count > 1, !namesSessionAttributes { list.append(("target_session_attrs", "read-write")) }
         list += parsed
         if !hosts.isEmpty {
             list.append(("host", hosts.map(\.name).joined(separator: ",")))

@@ -74,6 +74,8 @@ public final class PostgresConnection {
     private let statementNames: Set<String>
     private var generator: any RandomNumberGenerator
     private var backoff = Backoff()
+    /// Since the last connection: each begins with another of several servers.
+    private var triesInVain = 0
     private var phase = Phase.idle
     private var timeout: EventLoop.TimerID?
     /// Rises with every try, so that a callback of an earlier one is known.
@@ -210,7 +212,8 @@ public final class PostgresConnection {
         let connector = PostgresConnector(
             loop: loop,
             parameters: parameters,
-            applicationName: configuration.applicationName
+            applicationName: configuration.applicationName,
+            skip: triesInVain
         ) { [weak self] result in
             switch result {
             case .success(let handle): self?.established(attempt, takingOwnershipOf: handle)
@@ -276,6 +279,7 @@ public final class PostgresConnection {
     private func prepared(_ attempt: Int, _ backend: PostgresBackend) {
         guard attempt == generation, case .preparing(let pipeline) = phase else { return }
         cancelTimeout()
+        triesInVain = 0
         phase = .ready(pipeline, since: .now)
         onConnect?(backend)
     }
@@ -311,6 +315,7 @@ public final class PostgresConnection {
     private func failed(_ attempt: Int, _ error: PostgresError) {
         guard attempt == generation, !isClosed else { return }
         cancelTimeout()
+        triesInVain += 1
         tryAgainLater()
         onConnectFailure?(error)
     }

@@ -16,6 +16,8 @@ final class PostgresConnector {
     private let loop: EventLoop
     private let parameters: ConnectionParameters
     private let applicationName: String
+    /// How many of the servers were tried in vain before; the try begins with the next one.
+    private let skip: Int
     private let done: (Result<OpaquePointer, PostgresError>) -> Void
     private var phase = Phase.idle
 
@@ -24,11 +26,13 @@ final class PostgresConnector {
         loop: EventLoop,
         parameters: ConnectionParameters,
         applicationName: String,
+        skip: Int = 0,
         done: @escaping (Result<OpaquePointer, PostgresError>) -> Void
     ) {
         self.loop = loop
         self.parameters = parameters
         self.applicationName = applicationName
+        self.skip = skip
         self.done = done
     }
 
@@ -77,7 +81,7 @@ final class PostgresConnector {
     }
 
     private func begin(with parameters: ConnectionParameters) -> OpaquePointer {
-        let list = parameters.keywords(applicationName: applicationName)
+        let list = parameters.rotated(by: skip).keywords(applicationName: applicationName)
         let strings = list.map { (strdup($0.keyword), strdup($0.value)) }
         defer {
             for (keyword, value) in strings {
@@ -136,7 +140,9 @@ final class PostgresConnector {
     }
 
     private func fail(_ handle: OpaquePointer) {
-        let error = Self.error(from: parameters.redacted(String(cString: PQerrorMessage(handle))))
+        var error = Self.error(from: parameters.redacted(String(cString: PQerrorMessage(handle))))
+        // libpq itself noticed that the server asks for a password and there is none: no SQLSTATE comes with that.
+        if error.sqlState == nil, PQconnectionNeedsPassword(handle) == 1 { error.sqlState = "28P01" }
         phase = .ended
         PQfinish(handle)
         done(.failure(error))

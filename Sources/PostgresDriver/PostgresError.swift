@@ -13,6 +13,8 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
         case protocolViolation
         /// A connection could not be made.
         case cannotConnect
+        /// The database URL cannot be read; nothing was tried.
+        case invalidURL
         /// A parameter that PostgreSQL cannot store (text with a NUL, too many bytes); the statement was never sent.
         case invalidParameter
     }
@@ -55,7 +57,7 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
     public var isRetriable: Bool {
         switch code {
         case .notConnected, .connectionLost: return true
-        case .protocolViolation, .invalidParameter: return false
+        case .protocolViolation, .invalidParameter, .invalidURL: return false
         case .cannotConnect, .server:
             guard let sqlState else { return code == .cannotConnect }
             switch sqlState.prefix(2) {

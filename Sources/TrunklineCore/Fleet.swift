@@ -64,9 +64,33 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
         return (connected.isEmpty ? living : connected).map(\.observation.id).sorted()
     }
 
-    /// Who should own `shard`: evenly by rank. Nil when nobody takes part.
-    public func rightfulOwner(ofShard shard: Int, at now: ContinuousClock.Instant) -> ID? {
+    /// Who should own each of `count` shards: as evenly as can be, and with as few moves as that takes. Whoever owns a
+    /// shard keeps it up to its part; what is left over goes to those who own too little, in rank order. Nil when nobody
+    /// takes part. Everybody who saw the same owners comes to the same answer; where two did not, the fence decides.
+    public func division(ofShards count: Int, owners: [Int: ID], at now: ContinuousClock.Instant) -> [ID]? {
         let ranked = ranked(at: now)
-        return ranked.isEmpty ? nil : ranked[shard % ranked.count]
+        guard !ranked.isEmpty else { return nil }
+        var owned: [ID: Int] = [:]
+        for owner in owners.values { owned[owner, default: 0] += 1 }
+        // Those who own most get the parts that are larger by one, so that nothing moves only for the rounding.
+        let bySize = ranked.sorted { (owned[$1] ?? 0, $0) < (owned[$0] ?? 0, $1) }
+        var room: [ID: Int] = [:]
+        for (position, id) in bySize.enumerated() {
+            room[id] = count / ranked.count + (position < count % ranked.count ? 1 : 0)
+        }
+        var result = [ID?](repeating: nil, count: count)
+        for shard in 0..<count {
+            guard let owner = owners[shard], let left = room[owner], left > 0 else { continue }
+            room[owner] = left - 1
+            result[shard] = owner
+        }
+        var receivers = ranked[...]
+        for shard in 0..<count where result[shard] == nil {
+            while let first = receivers.first, room[first] == 0 { receivers.removeFirst() }
+            guard let receiver = receivers.first else { break }
+            room[receiver]! -= 1
+            result[shard] = receiver
+        }
+        return result.compactMap { $0 }
     }
 }

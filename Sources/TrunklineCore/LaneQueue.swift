@@ -24,6 +24,11 @@ public struct QueuedJob: Sendable, Hashable {
     public var tries: Int32
     /// Whether an earlier attempt may have sent it.
     public var isStamped: Bool
+    /// Whether a worker was lost during its last attempt: it must be the only such one in the air of its process.
+    public var isSuspect: Bool
+
+    /// Whether the next attempt repeats a call that reached the other side.
+    public var isRepeat: Bool { isStamped || tries > 0 }
 
     /// Where it stands among its person's jobs.
     fileprivate var rank: Int64 { isStamped ? 0 : place }
@@ -36,7 +41,8 @@ public struct QueuedJob: Sendable, Hashable {
         due: ContinuousClock.Instant,
         attempt: Int32,
         tries: Int32,
-        isStamped: Bool
+        isStamped: Bool,
+        isSuspect: Bool = false
     ) {
         self.id = id
         self.person = person
@@ -46,6 +52,7 @@ public struct QueuedJob: Sendable, Hashable {
         self.attempt = attempt
         self.tries = tries
         self.isStamped = isStamped
+        self.isSuspect = isSuspect
     }
 }
 

@@ -57,6 +57,14 @@ public enum Outcome: Sendable, Hashable {
         }
     }
 
+    /// Whether the call says something about the provider or the network: no answer at all, or a 5xx.
+    public var isProviderFailure: Bool {
+        switch reason {
+        case .serverError, .serverTimeout, .timedOut, .connectionLost, .unreachable: true
+        default: false
+        }
+    }
+
     /// Whether a cached OPEN answer of the lane's health must be dropped: any failure other than one about the message.
     public var dropsHealth: Bool {
         switch self {
@@ -100,6 +108,12 @@ public enum HealthVerdict: Sendable, Hashable {
     case held(HoldKind, reason: Reason, detail: String?)
     /// No answer about the line: keep the last OPEN answer until it is 30 s old, then hold (transient).
     case keepLast(reason: Reason)
+
+    /// Whether the call says something about the provider or the network: no answer at all, or a 5xx.
+    public var isProviderFailure: Bool {
+        if case .keepLast(let reason) = self { return reason != .slowDown }
+        return false
+    }
 }
 
 /// A stable word for each reason. The raw value is stored in the database and used as a metric's label: words are added,
@@ -131,6 +145,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case leaseExpired = "lease_expired"
     case triesSpent = "tries_spent"
     case unknownTooLong = "unknown_too_long"
+    case poison
 
     /// The word as stored.
     public var code: String { rawValue }
@@ -140,7 +155,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     public var mayHaveSent: Bool {
         switch self {
         case .conflict, .redirected, .unexpectedStatus, .serverError, .serverTimeout, .tooEarly, .timedOut,
-            .connectionLost, .leaseExpired, .unknownTooLong:
+            .connectionLost, .leaseExpired, .unknownTooLong, .poison:
             true
         case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
             .lineNotSendable, .lineNeedsPerson, .unclearHealth, .unreachable, .withdrawn, .triesSpent:
@@ -172,6 +187,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .withdrawn: "the call was called off before anything was sent"
         case .leaseExpired: "the worker was gone before it knew the answer; the message may have been sent"
         case .triesSpent: "all tries are spent"
+        case .poison: "three workers died while they were sending it and nothing else suspect"
         case .unknownTooLong: "it may have been sent more than 12 hours ago; only a person can decide"
         }
     }

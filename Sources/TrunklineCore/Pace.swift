@@ -18,6 +18,20 @@ public struct Pace: Sendable, Hashable {
 
     public var isUnlimited: Bool { interval == .zero }
 
+    /// The pace while the line ramps or is suspect.
+    ///
+    /// - Parameters:
+    ///   - tenths: 1…10; the interval grows and the concurrency shrinks accordingly, never below one call.
+    ///   - onlyOne: one call at a time, whatever the settings.
+    public func limited(toTenths tenths: Int, onlyOne: Bool) -> Pace {
+        let tenths = min(10, max(1, tenths))
+        return Pace(
+            interval: interval * 10 / tenths,
+            concurrency: onlyOne ? 1 : max(1, concurrency * tenths / 10),
+            recipientGap: recipientGap
+        )
+    }
+
     /// Parses `unlimited`, `20/min` (that many per unit) or `1/3s` (that many per span). Units: ms, s, min, h.
     ///
     /// - Throws: ``Refusal`` when the text is not a pace, or one slower than a send a day.

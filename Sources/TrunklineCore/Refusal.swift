@@ -21,6 +21,8 @@ public struct Refusal: Error, Sendable, Hashable {
         case unknownSchema = "unknown_schema"
         /// Too late to be worth sending: `sendBefore` has passed.
         case late
+        /// Workers died while they read it.
+        case poison
     }
 
     public let kind: Kind

@@ -51,6 +51,36 @@ public enum Retry {
     }
 }
 
+/// How many repeated calls one worker may make to one origin: a fifth of what was answered, and one a second at least.
+/// A struggling API is not hammered by everything that it failed to answer. No clock inside.
+public struct RetryBudget: Sendable, Hashable {
+    private static let capacity = 50.0
+    private static let perAnswer = 0.2
+    private static let perSecond = 1.0
+
+    private var tokens = Self.capacity
+    private var filledAt: ContinuousClock.Instant?
+
+    public init() {}
+
+    /// A call was answered.
+    public mutating func answered() { tokens = min(Self.capacity, tokens + Self.perAnswer) }
+
+    /// Takes what one repeated call costs. When there is not enough: how long until there is, and nothing is taken.
+    public mutating func spend(at now: ContinuousClock.Instant) -> Duration? {
+        if let filledAt, now > filledAt {
+            let seconds = Double((now - filledAt).wholeMilliseconds) / 1_000
+            tokens = min(Self.capacity, tokens + seconds * Self.perSecond)
+        }
+        filledAt = now
+        guard tokens >= 1 else {
+            return .milliseconds(Int64(((1 - tokens) / Self.perSecond * 1_000).rounded(.up)))
+        }
+        tokens -= 1
+        return nil
+    }
+}
+
 extension Duration {
     /// Whole milliseconds, rounded towards zero.
     public var wholeMilliseconds: Int64 {

@@ -31,8 +31,22 @@ public enum Mechanism: String, Sendable, CaseIterable {
     case terminate
     /// libcurl's silent second POST is stopped.
     case replayGuard = "replay_guard"
+    /// Retries are woken by the tiers in the broker.
+    case retryTiers = "retry_tiers"
+    /// The owner's own timers look at a lane when something in it is due.
+    case ownerTimer = "owner_timer"
+    /// Queues that have messages and deliver none are noticed.
+    case consumerWatch = "consumer_watch"
     /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
     case foreignLease = "foreign_lease"
+}
+
+/// What a test can make deadly (TRUNKLINE_POISON=message:TEXT or job:TEXT).
+enum PoisonKind: String {
+    /// Reading a message that contains the text.
+    case message
+    /// Reading the answer to a send whose request contains it.
+    case job
 }
 
 /// Crash and freeze points, and switches. In builds without the trait `Faults` all of it is empty.
@@ -42,6 +56,7 @@ enum Faults {
             var crash: (step: Step, after: Int)?
             var freeze: (step: Step, after: Int)?
             var off: Set<Mechanism> = []
+            var poison: (kind: PoisonKind, text: [UInt8])?
         }
 
         // Read once: a test sets the environment of the process it starts.
@@ -61,6 +76,13 @@ enum Faults {
             var plan = Plan()
             plan.crash = point("TRUNKLINE_CRASH_AT")
             plan.freeze = point("TRUNKLINE_FREEZE_AT")
+            if let raw = getenv("TRUNKLINE_POISON") {
+                let parts = String(cString: raw).split(separator: ":", maxSplits: 1)
+                guard parts.count == 2, let kind = PoisonKind(rawValue: String(parts[0])) else {
+                    refuse("TRUNKLINE_POISON is message:TEXT or job:TEXT")
+                }
+                plan.poison = (kind, Array(parts[1].utf8))
+            }
             if let raw = getenv("TRUNKLINE_TURN_OFF") {
                 for word in String(cString: raw).split(separator: ",") {
                     guard let mechanism = Mechanism(rawValue: String(word)) else {
@@ -98,7 +120,17 @@ enum Faults {
         }
 
         static func isOff(_ mechanism: Mechanism) -> Bool { plan.off.contains(mechanism) }
+
+        /// Ends this process when the bytes contain what is deadly.
+        static func poison(_ kind: PoisonKind, _ bytes: [UInt8]) {
+            guard let poison = plan.poison, poison.kind == kind, bytes.count >= poison.text.count else { return }
+            for start in 0...(bytes.count - poison.text.count)
+            where bytes[start..<start + poison.text.count].elementsEqual(poison.text) {
+                kill(getpid(), SIGKILL)
+            }
+        }
     #else
+        @inline(__always) static func poison(_ kind: PoisonKind, _ bytes: [UInt8]) {}
         @inline(__always) static func reached(_ step: Step, times: Int = 1) {}
         @inline(__always) static func isOff(_ mechanism: Mechanism) -> Bool { false }
     #endif

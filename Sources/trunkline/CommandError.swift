@@ -36,6 +36,7 @@ struct CommandError: Error, Sendable, CustomStringConvertible {
         switch error {
         case let error as CommandError: self = error
         case let error as Refusal: self.init(.refused, error.reason)
+        case let error as PostgresError where error.code == .invalidURL: self.init(.usage, error.message)
         case let error as PostgresError:
             let isAway = error.isConnectionLost || error.code == .cannotConnect
             self.init(

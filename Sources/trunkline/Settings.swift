@@ -13,6 +13,7 @@ internal import Yams
 /// | `masterKey` | `TRUNKLINE_MASTER_KEY` | none: only `--master-key-file` |
 /// | `listen` | `TRUNKLINE_LISTEN` | of the command |
 /// | `metricsListen` | `TRUNKLINE_METRICS_LISTEN` | of the command |
+/// | `readReplicas` | `TRUNKLINE_READ_REPLICAS` | `--read-replicas` of worker and doctor |
 /// | `logLevel` | `TRUNKLINE_LOG_LEVEL` | `--log-level` |
 /// | `logFormat` | `TRUNKLINE_LOG_FORMAT` | `--log-format` |
 ///
@@ -21,7 +22,7 @@ internal import Yams
 struct Settings: Sendable {
     /// A key of the configuration.
     enum Key: String, CaseIterable, Sendable {
-        case databaseURL, amqpURL, masterKey, listen, metricsListen, logLevel, logFormat
+        case databaseURL, amqpURL, masterKey, listen, metricsListen, logLevel, logFormat, readReplicas
 
         var variable: String {
             switch self {
@@ -32,6 +33,7 @@ struct Settings: Sendable {
             case .metricsListen: "TRUNKLINE_METRICS_LISTEN"
             case .logLevel: "TRUNKLINE_LOG_LEVEL"
             case .logFormat: "TRUNKLINE_LOG_FORMAT"
+            case .readReplicas: "TRUNKLINE_READ_REPLICAS"
             }
         }
 
@@ -39,7 +41,7 @@ struct Settings: Sendable {
         var isSecret: Bool {
             switch self {
             case .databaseURL, .amqpURL, .masterKey: true
-            case .listen, .metricsListen, .logLevel, .logFormat: false
+            case .listen, .metricsListen, .logLevel, .logFormat, .readReplicas: false
             }
         }
     }
@@ -127,6 +129,12 @@ struct Settings: Sendable {
 
     /// Whether a broker is configured.
     var hasBroker: Bool { values[.amqpURL] != nil }
+
+    /// Asynchronous standbys that are never promoted, by their application names.
+    var readReplicas: Set<String> {
+        let names = (values[.readReplicas] ?? "").split(separator: ",")
+        return Set(names.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty })
+    }
 
     /// The key under which secrets are stored; nil when none is configured.
     func masterKey() throws(CommandError) -> MasterKey? {

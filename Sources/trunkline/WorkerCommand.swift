@@ -2,8 +2,8 @@ internal import ArgumentParser
 internal import Dispatch
 internal import Foundation
 internal import Logging
-internal import PostgresDriver
 internal import RabbitDriver
+internal import Synchronization
 internal import TrunklineEngine
 
 struct WorkerCommand: AsyncParsableCommand {
@@ -17,6 +17,7 @@ struct WorkerCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: GlobalOptions
+    @OptionGroup var standbys: StandbyOptions
 
     @Option(help: "Calls in the air at once, 1 to 4096.")
     var maximumCalls: Int?
@@ -39,7 +40,7 @@ struct WorkerCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await options.run { settings in
+        try await options.run(overrides: standbys.overrides) { settings in
             let logger = Logger(label: "trunkline.worker")
             var configuration = WorkerConfiguration(
                 databaseURL: try settings.databaseURL(),
@@ -50,27 +51,33 @@ struct WorkerCommand: AsyncParsableCommand {
             )
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             configuration.certificateAuthorities = caFile
-            try await Self.checkGround(configuration, logger)
             let process = WorkerProcess(configuration: configuration, logger: logger)
+            let isWaiting = Atomic(true)
             let signals = StopSignals { isFirst in
+                // Nothing has begun that would have to be finished.
+                if isWaiting.load(ordering: .sequentiallyConsistent) { Foundation.exit(0) }
                 if isFirst { process.drain() } else { process.stopNow() }
             }
+            try await Self.checkGround(configuration, settings.readReplicas, logger)
+            isWaiting.store(false, ordering: .sequentiallyConsistent)
             try await process.run()
             withExtendedLifetime(signals) {}
         }
     }
 
-    /// Schema and queues must be as this program needs them. A broker that is away stops nothing: a worker sends what
-    /// PostgreSQL has and connects when it is back.
-    private static func checkGround(_ configuration: WorkerConfiguration, _ logger: Logger) async throws {
-        let shards = try await PostgresSession.withSession(
-            url: configuration.databaseURL,
-            applicationName: "trunkline worker check"
-        ) { session in
-            try await Migrations.requireCurrent(session)
-            try await session.requireMasterKey(configuration.masterKey)
-            return try await Install.shards(session)
-        }
+    /// Schema and queues must be as this program needs them. A database that is away is waited for. A broker that is away
+    /// stops nothing: a worker sends what PostgreSQL has and connects when it is back.
+    private static func checkGround(
+        _ configuration: WorkerConfiguration,
+        _ readReplicas: Set<String>,
+        _ logger: Logger
+    ) async throws {
+        let shards = try await WorkerGround.wait(
+            databaseURL: configuration.databaseURL,
+            masterKey: configuration.masterKey,
+            readReplicas: readReplicas,
+            logger: logger
+        )
         do {
             try await BrokerSession.withSession(url: configuration.amqpURL, connectionName: "trunkline worker check") {
                 broker in

@@ -87,7 +87,7 @@ struct ConnectTests {
     )
     func unreadableURL(url: String) async throws {
         let error = try await Self.failure(url)
-        #expect(error.code == .cannotConnect)
+        #expect(error.code == .invalidURL && !error.isRetriable)
         #expect(!"\(error)".contains("hunter2"))
     }
 
@@ -127,6 +127,38 @@ struct ConnectTests {
             let rows = try await session.query("SELECT 1")
             #expect(rows.int4(0, 0) == 1)
         }
+    }
+
+    @Test("a server that answers nothing does not keep the next one of the list from its turn")
+    func silentFirstServer() async throws {
+        let listener = try Listener()
+        let url = try serverURL()
+        let list = "host=127.0.0.1,127.0.0.1 port=\(listener.port),\(try port(of: url)) user=postgres dbname=postgres"
+        try await withClient(
+            PostgresConnection.Configuration(
+                url: list,
+                applicationName: "tests",
+                connectTimeout: .milliseconds(500)
+            )
+        ) { client in
+            _ = try await client.connect()
+            #expect(client.connectFailures.count == 1)
+        }
+    }
+
+    @Test("of several servers the one that can be written to is taken, unless the URL says otherwise")
+    func severalServers() throws {
+        func attributes(_ url: String) throws -> [String] {
+            try ConnectionParameters(url: url).keywords(applicationName: "tests").filter {
+                $0.keyword == "target_session_attrs"
+            }.map(\.value)
+        }
+        #expect(try attributes("postgresql://u@127.0.0.1/db") == [])
+        #expect(try attributes("postgresql://u@127.0.0.1:1,127.0.0.1:2/db") == ["read-write"])
+        #expect(try attributes("postgresql://u@127.0.0.1:1,127.0.0.1:2/db?target_session_attrs=any") == ["any"])
+        let three = try ConnectionParameters(url: "host=a,b,c port=1,2,3")
+        #expect(three.rotated(by: 4).hosts.map(\.name) == ["b", "c", "a"])
+        #expect(three.rotated(by: 4).hosts.map(\.port) == ["2", "3", "1"])
     }
 
     @Test("the parameters that reach the server, and the backend's identity")

@@ -44,6 +44,45 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(gate.isOpen(at: at(clock)) && gate.hold == nil)
     }
 
+    @Test func afterAHoldThePaceGrowsFromATenth() {
+        var gate = Gate()
+        gate.sendHeld(.transient, reason: .lineLocked, at: at(0), jitter: 0.5)
+        #expect(gate.word(at: at(1)) == "held_transient" && !gate.wantsQuestion(at: at(14)))
+        gate.asked(at: at(15))
+        #expect(gate.word(at: at(15)) == "probing")
+        gate.answered(.open(note: nil), at: at(15), jitter: 0.5)
+        #expect(gate.word(at: at(15)) == "ramping")
+        #expect([15, 20.9, 21, 45, 74.9, 75].map { gate.rampTenths(at: at($0)) } == [1, 1, 2, 6, 10, 10])
+        #expect(gate.nextRampStep(after: at(15)) == at(21) && gate.nextRampStep(after: at(75)) == nil)
+        gate.asked(at: at(60))
+        gate.answered(.open(note: nil), at: at(60), jitter: 0.5)
+        #expect(gate.word(at: at(74)) == "ramping" && gate.word(at: at(75)) == "open")
+    }
+
+    @Test func aFirstOpenAnswerNeedsNoRamp() {
+        var gate = Gate()
+        gate.asked(at: at(0))
+        gate.answered(.open(note: nil), at: at(0), jitter: 0)
+        #expect(gate.word(at: at(0)) == "open" && gate.rampTenths(at: at(0)) == 10)
+    }
+
+    @Test func anOwnerGoesOnWhereTheLastOneWas() {
+        var first = Gate()
+        for second in [0, 20, 60] as [Double] {
+            first.asked(at: at(second))
+            first.answered(.held(.transient, reason: .lineNotSendable, detail: "x"), at: at(second), jitter: 0.5)
+        }
+        var second = Gate(first.memory(at: at(61)))
+        #expect(second.hold == first.hold && !second.wantsQuestion(at: at(119)) && second.wantsQuestion(at: at(120)))
+        second.asked(at: at(120))
+        second.answered(.keepLast(reason: .timedOut), at: at(121), jitter: 0.5)
+        #expect(second.nextQuestion(after: at(121)) == at(241))
+        second.asked(at: at(241))
+        second.answered(.open(note: nil), at: at(241), jitter: 0.5)
+        let third = Gate(second.memory(at: at(251)))
+        #expect(!third.isOpen(at: at(251)) && third.wantsQuestion(at: at(251)) && third.rampTenths(at: at(251)) == 2)
+    }
+
     @Test func aFailedSendMakesTheAnswerWorthless() {
         var gate = Gate()
         gate.asked(at: at(0))
@@ -78,10 +117,46 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(fleet.isDead(2, at: at(13)))
     }
 
-    @Test func shardsAreDividedEvenlyByRank() {
+    private func fleet(_ ids: [Int]) -> Members {
+        var fleet = Members(silenceLimit: .seconds(7))
+        fleet.observed(ids.map { seen($0, 1) }, at: at(0), isJudgeFit: true)
+        return fleet
+    }
+
+    @Test func freeShardsGoToThoseWhoTakePart() {
         var fleet = Members(silenceLimit: .seconds(7))
         fleet.observed([seen(30, 1), seen(10, 1), seen(20, 1, stopping: true)], at: at(0), isJudgeFit: true)
-        #expect((0..<4).map { fleet.rightfulOwner(ofShard: $0, at: at(0)) } == [10, 30, 10, 30])
+        #expect(fleet.division(ofShards: 4, owners: [:], at: at(0)) == [10, 10, 30, 30])
+        #expect(fleet.division(ofShards: 4, owners: [0: 20, 1: 20, 2: 20, 3: 20], at: at(0)) == [10, 10, 30, 30])
+        #expect(Members(silenceLimit: .seconds(7)).division(ofShards: 4, owners: [:], at: at(0)) == nil)
+    }
+
+    @Test(arguments: 0..<200)
+    func everyDivisionIsEvenMovesLittleAndIsStable(seed: Int) {
+        var random = SplitMix(state: UInt64(seed))
+        let count = Int.random(in: 1...64, using: &random)
+        let ids = Array(1...Int.random(in: 1...9, using: &random))
+        var owners: [Int: Int] = [:]
+        for shard in 0..<count where Int.random(in: 0..<5, using: &random) > 0 {
+            owners[shard] = Int.random(in: 1...12, using: &random)
+        }
+        let division = fleet(ids).division(ofShards: count, owners: owners, at: at(0))!
+        var parts: [Int: Int] = [:]
+        for owner in division { parts[owner, default: 0] += 1 }
+        let sizes = ids.map { parts[$0] ?? 0 }
+        #expect(division.count == count && sizes.max()! - sizes.min()! <= 1, "seed \(seed)")
+        // Nobody gives up a shard while it owns no more than its part.
+        for id in ids {
+            let before = owners.values.count { $0 == id }
+            let kept = division.indices.count { division[$0] == id && owners[$0] == id }
+            #expect(kept == min(before, parts[id] ?? 0), "seed \(seed)")
+        }
+        let again = fleet(ids).division(
+            ofShards: count,
+            owners: Dictionary(uniqueKeysWithValues: division.enumerated().map { ($0.offset, $0.element) }),
+            at: at(0)
+        )
+        #expect(again == division, "seed \(seed)")
     }
 
     @Test func whoHasNoBrokerGivesWayToThoseWhoHaveOne() {
@@ -111,7 +186,73 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
     }
 }
 
+@Suite struct BreakerTests {
+    @Test func aLineIsSuspectAfterTwoSilencesInARow() {
+        var record = CallRecord()
+        record.failed(at: at(0))
+        #expect(!record.isSuspect && record.isActive(at: at(30)) && !record.isActive(at: at(31)))
+        record.failed(at: at(1))
+        #expect(record.isSuspect && record.isFailing(at: at(31)) && !record.isFailing(at: at(32)))
+        record.answered(at: at(2))
+        #expect(!record.isSuspect)
+    }
+
+    @Test func moreThanATenthOfTheActiveLinesSuspectsTheProvider() {
+        #expect(!Breaker.suspects([]))
+        #expect(!Breaker.suspects([CallCounts(active: 2, failing: 2)]))
+        #expect(Breaker.suspects([CallCounts(active: 3, failing: 3)]))
+        #expect(!Breaker.suspects([CallCounts(active: 30, failing: 3)]))
+        #expect(Breaker.suspects([CallCounts(active: 29, failing: 3)]))
+    }
+
+    @Test func oneWorkersBrokenNetworkStopsNobodyElse() {
+        let healthy = CallCounts(active: 20, failing: 0)
+        let broken = CallCounts(active: 20, failing: 20)
+        #expect(!Breaker.suspects([healthy, broken]))
+        #expect(Breaker.suspects([broken, broken, healthy]))
+        // A worker without calls has no voice.
+        #expect(Breaker.suspects([broken, CallCounts(), CallCounts()]))
+    }
+
+    @Test func itsProbesBackOffToAMinute() {
+        #expect(
+            [0, 1, 2, 3, 4, 99].map { Breaker.wait(afterProbes: $0, jitter: 0.5) }
+                == [5, 10, 20, 40, 60, 60].map { .seconds($0) }
+        )
+    }
+}
+
+@Suite struct RetryBudgetTests {
+    @Test func repeatedCallsAreAFifthOfTheAnsweredOnesAndOneASecond() {
+        var budget = RetryBudget()
+        var made = 0
+        while budget.spend(at: at(0)) == nil { made += 1 }
+        #expect(made == 50)
+        #expect(budget.spend(at: at(0)) == .seconds(1))
+        #expect(budget.spend(at: at(1)) == nil && budget.spend(at: at(1)) != nil)
+        for _ in 0..<50 { budget.answered() }
+        made = 0
+        while budget.spend(at: at(1)) == nil { made += 1 }
+        #expect(made == 10 || made == 9)
+    }
+}
+
 @Suite struct PaceTests {
+    @Test func aRampingLineHasAPartOfItsPace() {
+        let pace = Pace(interval: .seconds(3), concurrency: 16, recipientGap: .seconds(10))
+        #expect(
+            pace.limited(toTenths: 1, onlyOne: false)
+                == Pace(interval: .seconds(30), concurrency: 1, recipientGap: .seconds(10))
+        )
+        #expect(pace.limited(toTenths: 5, onlyOne: false).concurrency == 8)
+        #expect(pace.limited(toTenths: 10, onlyOne: false) == pace)
+        #expect(pace.limited(toTenths: 10, onlyOne: true).concurrency == 1)
+        #expect(
+            Pace(interval: .zero, concurrency: 16, recipientGap: .zero).limited(toTenths: 2, onlyOne: false).interval
+                == .zero
+        )
+    }
+
     @Test(arguments: [
         ("unlimited", 0), ("20/min", 3_000), ("1/3s", 3_000), ("5/s", 200), ("1/500ms", 500), ("1/24h", 86_400_000),
     ])

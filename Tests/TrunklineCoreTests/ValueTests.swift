@@ -150,12 +150,13 @@ import Testing
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",
                 "withdrawn",
-                "lease_expired", "tries_spent", "unknown_too_long",
+                "lease_expired", "tries_spent", "unknown_too_long", "poison",
             ]
         )
         #expect(
             Refusal.Kind.allCases.map(\.rawValue) == [
                 "malformed", "invalid", "policy", "conflict", "unknown_line", "too_large", "unknown_schema", "late",
+                "poison",
             ]
         )
         for reason in Reason.allCases { #expect(!reason.sentence.isEmpty) }

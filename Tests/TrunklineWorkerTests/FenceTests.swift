@@ -138,7 +138,7 @@ import TrunklineTesting
             where wait_event_type = 'Lock' and query like '%trunkline.shards%'
             """
         )
-        return text.isEmpty ? nil : text
+        return text?.isEmpty == false ? text : nil
     }
 
     /// What comes late: the outcome of an attempt that was given up for lost.

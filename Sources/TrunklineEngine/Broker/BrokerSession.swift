@@ -5,8 +5,8 @@ internal import TrunklineCore
 /// A connection to the broker with an async interface and a loop thread of its own: for commands, checks and tests, never
 /// for a hot path. Connects once; a lost connection fails what is under way.
 public actor BrokerSession {
-    private let loop: EventLoop
-    private let connection: RabbitConnection
+    let loop: EventLoop
+    let connection: RabbitConnection
     private var channel: RabbitChannel?
 
     nonisolated public var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
@@ -315,7 +315,7 @@ public actor BrokerSession {
 
     // MARK: Channels
 
-    private func openChannel() async throws -> RabbitChannel {
+    func openChannel() async throws -> RabbitChannel {
         let (connection, answer) = (connection, Answer<RabbitChannel>())
         await withCheckedContinuation { continuation in
             connection.openChannel { answer.give($0, continuation) }
@@ -324,7 +324,7 @@ public actor BrokerSession {
     }
 
     /// Runs one command on the session's channel, or on a new one when a refusal has closed it.
-    private func onChannel<Value>(
+    func onChannel<Value>(
         _ start: (RabbitChannel, @escaping (Result<Value, RabbitError>) -> Void) -> Void
     ) async throws -> Value {
         let usable: RabbitChannel

@@ -4,7 +4,7 @@ internal import PostgresDriver
 enum Statements {
     /// Columns that `trunkline.seen_job` yields, in order; decoded by `SeenJob`.
     private static let seen = """
-        job, lane, person, class, state, place, due_in_ms, attempt, tries, stamped, claimed_by, lease_left_ms
+        job, lane, person, class, state, place, due_in_ms, attempt, tries, stamped, claimed_by, lease_left_ms, suspect
         """
 
     static let adopt = PostgresStatement(
@@ -27,21 +27,26 @@ enum Statements {
         sql: "select lane, person, ago_ms from trunkline.last_sends($1, $2, $3)",
         parameterTypes: [.int4, .int4Array, .int4]
     )
+    /// What former owners left of lanes: pace, pause and gate. Decoded by `KeptLane`.
     static let laneStates = PostgresStatement(
         name: "lane_states",
         sql: """
             select s.lane,
                    greatest(0, least(86400000, extract(epoch from greatest(s.next_send_at, now()) - now()) * 1000))::int8,
-                   greatest(0, least(86400000, extract(epoch from greatest(s.paused_until, now()) - now()) * 1000))::int8
+                   greatest(0, least(86400000, extract(epoch from greatest(s.paused_until, now()) - now()) * 1000))::int8,
+                   s.gate, s.gate_reason, s.probes,
+                   greatest(0, least(86400000, extract(epoch from s.next_probe_at - now()) * 1000))::int8,
+                   greatest(0, least(86400000, extract(epoch from now() - s.ramp_started_at) * 1000))::int8
             from trunkline.lane_state s join trunkline.lanes n on n.number = s.lane
-            where (n.shard_hash % $1)::int = any ($2) and greatest(s.next_send_at, s.paused_until) > now()
+            where (n.shard_hash % $1)::int = any ($2)
+              and (greatest(s.next_send_at, s.paused_until) > now() or s.gate not in ('unknown', 'open'))
             """,
         parameterTypes: [.int4, .int4Array]
     )
     static let claim = PostgresStatement(
         name: "claim",
         sql: """
-            select job, verdict, attempt, tries, key, request, send_before
+            select job, verdict, attempt, tries, key, request, send_before, wait_ms
             from trunkline.claim($1, $2, $3, $4, $5, $6, $7, $8)
             """,
         parameterTypes: [.uuid, .int4, .int4Array, .int8Array, .int4, .int8Array, .int4Array, .int4Array]
@@ -75,6 +80,17 @@ enum Statements {
             .int8Array,
         ]
     )
+    static let suspect = PostgresStatement(
+        name: "suspect",
+        sql: "select trunkline.suspect($1, $2, $3, $4, $5)",
+        parameterTypes: [.uuid, .bytea, .text, .bytea, .int8]
+    )
+    /// It was read to its end.
+    static let unsuspect = PostgresStatement(
+        name: "unsuspect",
+        sql: "delete from trunkline.suspects where digest = $1",
+        parameterTypes: [.bytea]
+    )
     static let settle = PostgresStatement(
         name: "settle",
         sql: "select job, verdict, attempt from trunkline.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -91,40 +107,96 @@ enum Statements {
             """,
         parameterTypes: [.int4, .int4]
     )
+    /// A hold is as old as its beginning, whatever is asked in between.
     static let gate = PostgresStatement(
         name: "gate",
         sql: """
             update trunkline.lane_state s
-            set gate = g.gate, gate_reason = g.reason, gate_since = case when s.gate = g.gate then s.gate_since else now() end
-            from (select * from unnest($1, $2, $3) as u (lane, gate, reason) order by lane) g where s.lane = g.lane
+            set gate = g.gate, gate_reason = g.reason, probes = g.probes,
+                next_probe_at = now() + make_interval(secs => g.next_probe_ms / 1000.0),
+                ramp_started_at = now() - make_interval(secs => g.ramp_ms / 1000.0),
+                gate_since = case
+                    when s.gate = g.gate
+                      or s.gate in ('held_transient', 'held_human', 'probing') and g.gate in ('held_transient', 'held_human', 'probing')
+                    then s.gate_since else now() end
+            from (select * from unnest($1, $2, $3, $4, $5, $6) as u (lane, gate, reason, probes, next_probe_ms, ramp_ms) order by lane) g
+            where s.lane = g.lane
             """,
-        parameterTypes: [.int4Array, .textArray, .textArray]
+        parameterTypes: [.int4Array, .textArray, .textArray, .int4Array, .int4Array, .int4Array]
     )
 
-    /// Jobs that should have begun and that their owner seems to know nothing of.
+    /// Jobs that should have begun in lanes of which their owner knows no work.
     static let forgotten = PostgresStatement(
         name: "forgotten",
         sql: """
             select distinct (n.shard_hash % $1)::int from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-            where j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % $1)::int = any ($2))) and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
+            where j.lane = any (array(
+                    select l.number from trunkline.lanes l
+                    where (l.shard_hash % $1)::int = any ($2) and not l.number = any ($3)))
+              and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
             """,
-        parameterTypes: [.int4, .int4Array]
+        parameterTypes: [.int4, .int4Array, .int4Array]
     )
 
     // The control connection.
     static let beat = PostgresStatement(
         name: "beat",
         sql: """
-            insert into trunkline.workers as w (boot, host, pid, version, backend_pids, backend_starts, broker_connected, stopping)
-            values ($1, $2, $3, $4, $5, $6, $7, $8)
+            insert into trunkline.workers as w (boot, host, pid, version, backend_pids, backend_starts, broker_connected, stopping,
+                origins, lines_active, lines_failing)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
             on conflict (boot) do update set beat = w.beat + 1, renewed_at = now(), backend_pids = excluded.backend_pids,
-                backend_starts = excluded.backend_starts, broker_connected = excluded.broker_connected, stopping = excluded.stopping
+                backend_starts = excluded.backend_starts, broker_connected = excluded.broker_connected, stopping = excluded.stopping,
+                origins = excluded.origins, lines_active = excluded.lines_active, lines_failing = excluded.lines_failing
             """,
-        parameterTypes: [.uuid, .text, .int4, .text, .int4Array, .timestamptzArray, .bool, .bool]
+        parameterTypes: [
+            .uuid, .text, .int4, .text, .int4Array, .timestamptzArray, .bool, .bool, .textArray, .int4Array, .int4Array,
+        ]
     )
     static let fleet = PostgresStatement(
         name: "fleet",
-        sql: "select boot, beat, stopping, broker_connected from trunkline.workers"
+        sql: """
+            select boot, beat, stopping, broker_connected, origins, lines_active, lines_failing from trunkline.workers
+            """
+    )
+    static let breakers = PostgresStatement(
+        name: "breakers",
+        sql: "select origin, next_probe_at <= now() from trunkline.breakers where opened_at is not null"
+    )
+    /// One row tells that this call opened it: the one alarm.
+    static let openBreaker = PostgresStatement(
+        name: "open_breaker",
+        sql: """
+            insert into trunkline.breakers as b (origin, opened_at, reason, opened_by, next_probe_at)
+            values ($2, now(), $3, $1, now() + make_interval(secs => $4 / 1000.0))
+            on conflict (origin) do update set opened_at = now(), reason = excluded.reason, opened_by = excluded.opened_by,
+                prober = null, probes = 0, next_probe_at = excluded.next_probe_at, closed_at = null
+            -- Heartbeats that are older than its end still tell of the failures before.
+            where b.opened_at is null and b.closed_at < now() - interval '5 seconds'
+            returning b.origin
+            """,
+        parameterTypes: [.uuid, .text, .text, .int4]
+    )
+    /// One row: the caller is the one that asks, until the time-out of a call is over.
+    static let probeBreaker = PostgresStatement(
+        name: "probe_breaker",
+        sql: """
+            update trunkline.breakers set prober = $1, probes = probes + 1, next_probe_at = now() + interval '20 seconds'
+            where origin = $2 and opened_at is not null and next_probe_at <= now()
+            returning probes
+            """,
+        parameterTypes: [.uuid, .text]
+    )
+    /// The probe was answered: closed. Or not: asked again later.
+    static let endProbe = PostgresStatement(
+        name: "end_probe",
+        sql: """
+            update trunkline.breakers
+            set prober = null, next_probe_at = now() + make_interval(secs => $4 / 1000.0),
+                opened_at = case when $3 then null else opened_at end, closed_at = case when $3 then now() else closed_at end
+            where origin = $2 and prober = $1
+            """,
+        parameterTypes: [.uuid, .text, .bool, .int4]
     )
     static let shards = PostgresStatement(
         name: "shards",
@@ -179,7 +251,7 @@ enum Statements {
             select l.id, l.lane, n.shard_hash, l.base_url, l.token_sealed, l.token_reference, l.pace_interval_ms, l.concurrency,
                    l.recipient_gap_ms, l.hold_reason is not null,
                    (extract(epoch from l.hold_until - now()) * 1000)::int8, l.removed_at is not null, l.revision,
-                   l.token_key_version
+                   l.token_key_version, l.daily_cap
             from trunkline.lines l join trunkline.lanes n on n.number = l.lane
             where l.revision > $1 order by l.revision
             """,
@@ -209,6 +281,7 @@ struct SeenJob {
     let isStamped: Bool
     let claimedBy: [UInt8]?
     let leaseLeft: Duration?
+    let isSuspect: Bool
 
     init?(_ rows: PostgresRows, _ row: Int) {
         guard let id = rows.int8(row, 0), let lane = rows.int4(row, 1), let person = rows.int8(row, 2),
@@ -227,6 +300,7 @@ struct SeenJob {
         self.isStamped = isStamped
         claimedBy = rows.uuid(row, 10)
         leaseLeft = rows.int8(row, 11).map { .milliseconds($0) }
+        isSuspect = rows.bool(row, 12) ?? false
     }
 
     /// Every row of a result; nil where the result does not have the expected shape.

@@ -7,6 +7,8 @@ struct Arrivals {
         let epoch: UInt64
         let tag: UInt64
         let redelivered: Bool
+        /// It came back twice and more: taken alone.
+        let isSuspect: Bool
         let body: [UInt8]
         let bodySize: UInt64
     }
@@ -41,8 +43,10 @@ struct Arrivals {
             guard var list = waiting[way], !list.isEmpty else { continue }
             // Deliveries of a channel that is gone come again.
             list.removeAll { $0.epoch != $0.queue.epoch }
-            let batch = Array(list.prefix(limit))
-            waiting[way] = Array(list.dropFirst(limit))
+            let untilSuspect = list.firstIndex(where: \.isSuspect) ?? list.count
+            let count = untilSuspect == 0 ? min(1, list.count) : min(limit, untilSuspect)
+            let batch = Array(list.prefix(count))
+            waiting[way] = Array(list.dropFirst(count))
             if !batch.isEmpty { return (way, batch) }
         }
         return nil

@@ -1,4 +1,3 @@
-internal import EventLoop
 internal import RabbitDriver
 
 /// One queue that this worker consumes: its channel, and which of its deliveries are committed.
@@ -25,11 +24,12 @@ final class ConsumedQueue {
 
     let kind: Kind
     let name: String
-    private let broker: RabbitConnection
+    private let broker: any BrokerLink
+    private let newTag: () -> UInt64
     private let onDelivery: (ConsumedQueue, RabbitDelivery) -> Void
     private let onFailure: (ConsumedQueue, RabbitError) -> Void
     private let onLeft: (ConsumedQueue) -> Void
-    private var channel: RabbitChannel?
+    private var channel: (any ConsumerChannel)?
     private var consumerTag = ""
     private var lastSeen: UInt64 = 0
     private var lowestOpen: UInt64 = 1
@@ -40,11 +40,18 @@ final class ConsumedQueue {
     private(set) var isLeaving = false
     private var cancelled = false
     private var hasLeft = false
+    /// Deliveries since the start, whatever became of them.
+    private(set) var delivered: UInt64 = 0
+    /// Whether something that was delivered is not acknowledged yet.
+    var hasUnacknowledged: Bool { acknowledged < lastSeen }
+    private var subscriptions = 0
+    private var lostConnections = 0
 
     init(
         kind: Kind,
         name: String,
-        broker: RabbitConnection,
+        broker: any BrokerLink,
+        newTag: @escaping () -> UInt64,
         onDelivery: @escaping (ConsumedQueue, RabbitDelivery) -> Void,
         onFailure: @escaping (ConsumedQueue, RabbitError) -> Void,
         onLeft: @escaping (ConsumedQueue) -> Void
@@ -52,6 +59,7 @@ final class ConsumedQueue {
         self.kind = kind
         self.name = name
         self.broker = broker
+        self.newTag = newTag
         self.onDelivery = onDelivery
         self.onFailure = onFailure
         self.onLeft = onLeft
@@ -61,6 +69,7 @@ final class ConsumedQueue {
     func subscribe(prefetch: UInt16) {
         guard !isLeaving else { return }
         epoch += 1
+        subscriptions += 1
         let current = epoch
         channel?.close { _ in }
         channel = nil
@@ -68,7 +77,7 @@ final class ConsumedQueue {
         lowestOpen = 1
         committed = []
         acknowledged = 0
-        broker.openChannel { [weak self] result in
+        broker.openConsumerChannel { [weak self] result in
             guard let self, self.epoch == current else {
                 if case .success(let stale) = result { stale.close { _ in } }
                 return
@@ -89,7 +98,10 @@ final class ConsumedQueue {
                     }
                 }
                 // Never the same tag twice: 3.10 mixes up a cancel and a new subscription of one tag.
-                self.consumerTag = "\(self.name)-\(UInt64.random(in: .min ... .max))"
+                self.consumerTag = "\(self.name)-\(self.newTag())"
+                guard !Faults.isSilent(subscription: self.subscriptions, lostConnections: self.lostConnections) else {
+                    return
+                }
                 channel.consume(
                     queue: self.name,
                     tag: self.consumerTag,
@@ -97,6 +109,7 @@ final class ConsumedQueue {
                     onDelivery: { [weak self] delivery in
                         guard let self, self.epoch == current else { return }
                         self.lastSeen = delivery.tag
+                        self.delivered += 1
                         self.onDelivery(self, delivery)
                     },
                     onCancel: { [weak self] in
@@ -181,6 +194,7 @@ final class ConsumedQueue {
     /// The connection is gone: everything unacknowledged comes again.
     func connectionLost() {
         epoch += 1
+        lostConnections += 1
         channel = nil
         if isLeaving {
             cancelled = true

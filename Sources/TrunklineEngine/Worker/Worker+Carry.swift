@@ -1,5 +1,4 @@
 internal import CurlDriver
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import TrunklineCore
@@ -27,7 +26,8 @@ extension Worker {
             self?.mayLeave(id) ?? false
         } done: { [weak self] result in
             guard let self else { return }
-            Faults.reached(.answered)
+            reached(.answered)
+            poison(.job, self.calls[id]?.request ?? [])
             self.answered(id, result, token: token)
             self.carryWaiting()
         }
@@ -41,15 +41,15 @@ extension Worker {
     /// take, the own renewal is young, the gate is open, nobody holds the line, and it is not too late for the notice.
     private func mayLeave(_ id: Int64) -> Bool {
         guard let call = calls[id] else { return false }
-        let now = ContinuousClock.now
-        if Faults.isOff(.lastLook) { return true }
+        let now = loop.present
+        if isOff(.lastLook) { return true }
         guard call.claimSent + timing.lease - now > timing.callTimeout + timing.leaseMargin else { return false }
         guard mayAct(at: now) else { return false }
-        guard let line = lines[call.line], !line.isOnHold(at: now) else { return false }
+        guard let line = lines[call.line], !line.isOnHold(at: now), !isBroken(line) else { return false }
         // A lane that was given up since the claim has no gate here; its attempt is within its lease all the same.
         if let lane = lanes[call.lane], !lane.gate.isOpen(at: now) { return false }
-        if let sendBefore = call.sendBefore, sendBefore <= Timestamp.now.microseconds { return false }
-        Faults.reached(.carried)
+        if let sendBefore = call.sendBefore, sendBefore <= loop.wallTime.microseconds { return false }
+        reached(.carried)
         return true
     }
 
@@ -61,7 +61,7 @@ extension Worker {
                 status: response.status,
                 body: response.body,
                 retryAfter: response.retryAfter,
-                now: .now,
+                now: loop.wallTime,
                 stamped: call.isStamped
             )
             let evidence = EZWhatsApp.evidence(status: response.status, body: response.body, token: token)
@@ -84,7 +84,7 @@ extension Worker {
             guard let self else { return }
             self.lanes[call.lane]?.gate.answered(
                 verdict,
-                at: ContinuousClock.now,
+                at: loop.present,
                 jitter: .random(in: 0...1, using: &self.random)
             )
             self.ended(id, EZWhatsApp.outcome(ofConflict: verdict), evidence: evidence)
@@ -95,8 +95,11 @@ extension Worker {
     private func ended(_ id: Int64, _ outcome: Outcome, evidence: Evidence?) {
         guard let call = calls[id], !call.hasOutcome else { return }
         calls[id]?.hasOutcome = true
-        let now = ContinuousClock.now
+        let now = loop.present
         let lane = lanes[call.lane]
+        if let lane, let line = lines[call.line], outcome.reason != .withdrawn {
+            noteCall(of: lane, line, isFailure: outcome.isProviderFailure, now)
+        }
         if outcome.dropsHealth { lane?.gate.sendFailed(at: now) }
         switch outcome.laneTrouble {
         case .hold(let kind):
@@ -179,10 +182,12 @@ extension Worker {
     func ask(_ lane: Lane, _ line: Line, _ now: Instant) {
         guard lane.gate.wantsQuestion(at: now), hasFreeSlot else { return }
         lane.gate.asked(at: now)
+        if lane.gate.hold != nil { gateWrites.insert(lane.number) }
         askHealth(of: line) { [weak self] verdict in
             guard let self, let current = self.lanes[lane.number], current === lane else { return }
-            let now = ContinuousClock.now
+            let now = loop.present
             let before = lane.gate.word(at: now)
+            self.noteCall(of: lane, line, isFailure: verdict.isProviderFailure, now)
             lane.gate.answered(verdict, at: now, jitter: .random(in: 0...1, using: &self.random))
             let after = lane.gate.word(at: now)
             if case .held(_, .credentialRefused, _) = verdict { self.readTokenAgain(line.id) }
@@ -205,7 +210,7 @@ extension Worker {
         lineRevision = min(lineRevision, line.revision - 1)
     }
 
-    private func askHealth(of line: Line, _ done: @escaping (HealthVerdict) -> Void) {
+    func askHealth(of line: Line, _ done: @escaping (HealthVerdict) -> Void) {
         guard let base = line.base, let token = line.token else {
             return done(.held(.human, reason: .credentialRefused, detail: nil))
         }

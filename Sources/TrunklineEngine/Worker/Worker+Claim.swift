@@ -1,5 +1,4 @@
 internal import CurlDriver
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import TrunklineCore
@@ -16,7 +15,7 @@ extension Worker {
         guard !dueLanes.isEmpty, !claimUnderWay, intake.isConnected, mayAct(at: now), !isDraining else { return }
         var chosen: [(job: QueuedJob, lane: Lane)] = []
         var later: Set<Int32> = []
-        for number in dueLanes {
+        for number in dueLanes.sorted() {
             guard let lane = lanes[number], let line = lineOfLane[number].flatMap({ lines[$0] }) else { continue }
             guard shards[lane.shard]?.phase == .owned else { continue }
             if line.isOnHold(at: now) {
@@ -31,6 +30,13 @@ extension Worker {
                 wakeLane(lane, at: now + .seconds(15), now)
                 continue
             }
+            // Its end makes every lane of the origin due again.
+            if isBroken(line) { continue }
+            if let until = lane.cappedUntil, until > now {
+                wakeLane(lane, at: until, now)
+                continue
+            }
+            applyPace(lane, line, now)
             guard lane.queue.hasReadyWork(at: now) else {
                 wakeLane(lane, now)
                 continue
@@ -42,11 +48,16 @@ extension Worker {
                 continue
             }
             while chosen.count < Self.batchLimit {
-                guard hasFreeSlot else {
+                guard hasFreeSlot, !lane.record.isSuspect || suspectsHaveRoom() else {
                     later.insert(number)
                     break
                 }
                 guard let job = lane.queue.begin(at: now) else { break }
+                if let wait = wait(for: job, line, chosen, now) {
+                    putBack(job, lane, until: now + wait)
+                    continue
+                }
+                retryWaits[job.id.value] = nil
                 slotsPromised += 1
                 chosen.append((job, lane))
             }
@@ -55,6 +66,22 @@ extension Worker {
         }
         dueLanes = later
         if !chosen.isEmpty { claim(chosen) }
+    }
+
+    /// What holds a job up that its lane would let go: the budget for repeated calls, or another job that may be deadly.
+    private func wait(for job: QueuedJob, _ line: Line, _ chosen: [(job: QueuedJob, lane: Lane)], _ now: Instant)
+        -> Duration?
+    {
+        if job.isSuspect, !maySuspectBegin(chosen) { return .milliseconds(100) }
+        return budgetWait(job, line, now)
+    }
+
+    /// A job that was begun in memory only waits on.
+    private func putBack(_ job: QueuedJob, _ lane: Lane, until due: Instant) {
+        lane.queue.takenBack(person: job.person)
+        var again = job
+        again.due = due
+        lane.queue.add(again)
     }
 
     /// Arms the lane's timer for the moment at which time alone changes something.
@@ -70,11 +97,12 @@ extension Worker {
         wakeLane(lane, at: next, now)
     }
 
-    private func wakeLane(_ lane: Lane, at next: Instant, _ now: Instant) {
+    func wakeLane(_ lane: Lane, at next: Instant, _ now: Instant) {
         if let known = lane.nextLook, known > now, known <= next { return }
         lane.nextLook = next
+        guard !isOff(.ownerTimer) else { return }
         let number = lane.number
-        loop.schedule(at: next) { [weak self] in
+        loop.at(next) { [weak self] in
             guard let self, let lane = self.lanes[number] else { return }
             if lane.nextLook == next { lane.nextLook = nil }
             self.dueLanes.insert(number)
@@ -83,7 +111,7 @@ extension Worker {
 
     private func claim(_ chosen: [(job: QueuedJob, lane: Lane)]) {
         claimUnderWay = true
-        let sent = ContinuousClock.now
+        let sent = loop.present
         let fences = fencesOfOwned()
         let pace = paceWrites(of: chosen.map(\.lane.number))
         intake.execute(
@@ -105,7 +133,7 @@ extension Worker {
                 for (job, lane) in chosen where self.lanes[lane.number] === lane {
                     lane.queue.takenBack(person: job.person)
                     var again = job
-                    again.due = ContinuousClock.now + .milliseconds(200)
+                    again.due = loop.present + .milliseconds(200)
                     lane.queue.add(again)
                     self.dueLanes.insert(lane.number)
                 }
@@ -117,7 +145,7 @@ extension Worker {
     private func claimed(_ chosen: [(job: QueuedJob, lane: Lane)], _ rows: PostgresRows, sent: Instant) {
         var waiting: [Int64: (job: QueuedJob, lane: Lane)] = [:]
         for entry in chosen { waiting[entry.job.id.value] = entry }
-        let now = ContinuousClock.now
+        let now = loop.present
         var claims: [Int64] = []
         for row in 0..<rows.count {
             guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let (job, lane) = waiting[id] else {
@@ -139,6 +167,7 @@ extension Worker {
                     place: job.place,
                     jobClass: job.jobClass,
                     isStamped: job.isStamped,
+                    isSuspect: job.isSuspect,
                     key: key,
                     request: request,
                     sendBefore: rows.timestamp(row, 6),
@@ -160,6 +189,10 @@ extension Worker {
             case "early":
                 again.due = now + .milliseconds(100)
                 lane.queue.add(again)
+            case "capped":
+                let wait: Duration = .milliseconds(max(1_000, Int64(rows.int4(row, 7) ?? 0)))
+                lane.cappedUntil = now + wait
+                lane.queue.add(again)
             case "overtaken":
                 // A row of that person that no owner has seen goes first.
                 adoptWanted = true
@@ -174,16 +207,16 @@ extension Worker {
                 // Somebody began it, perhaps we, in a claim whose reply was lost.
                 lookAgain(at: [id])
             default:
-                break  // gone, expired, horizon: it ended or was parked
+                break  // gone, expired, superseded, horizon: it ended or was parked
             }
         }
-        Faults.reached(.claimed, times: claims.count)
+        reached(.claimed, times: claims.count)
         for id in claims { carry(id) }
     }
 
     /// When the next send of each paced lane may begin, to be kept for the next owner.
     func paceWrites(of numbers: [Int32]) -> (lanes: [Int32], next: [Int32]) {
-        let now = ContinuousClock.now
+        let now = loop.present
         var seen: Set<Int32> = []
         var result: (lanes: [Int32], next: [Int32]) = ([], [])
         for number in numbers.sorted() where seen.insert(number).inserted {

@@ -1,4 +1,3 @@
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import TrunklineCore
@@ -8,7 +7,7 @@ internal import TrunklineIntegrations
 extension Worker {
     /// Rows of lines whose revision rose since the last look; a change works within a second everywhere.
     func linesChanged(_ rows: PostgresRows) {
-        let now = ContinuousClock.now
+        let now = loop.present
         for row in 0..<rows.count {
             guard let line = line(rows, row, now) else { continue }
             let before = lines[line.id]
@@ -20,7 +19,8 @@ extension Worker {
                 load(shard)
             }
             guard let lane = lanes[line.lane] else { continue }
-            lane.queue.settings = line.pace
+            lane.cappedUntil = nil
+            applyPace(lane, line, now)
             if before?.token != line.token || before?.base != line.base { lane.gate.forget() }
             dueLanes.insert(line.lane)
         }
@@ -62,6 +62,7 @@ extension Worker {
                 concurrency: Int(concurrency),
                 recipientGap: .milliseconds(Int64(gap))
             ),
+            dailyCap: rows.int4(row, 14),
             isRemoved: isRemoved,
             isHeld: isHeld,
             holdEnds: rows.int8(row, 10).map { now + .milliseconds($0) }
@@ -71,26 +72,39 @@ extension Worker {
     /// Writes gates that changed, for `trunkline status` and for the next owner.
     func writeGates() {
         guard !gateWrites.isEmpty, settler.isConnected else { return }
-        let now = ContinuousClock.now
+        let now = loop.present
         var numbers: [Int32?] = []
         var words: [String?] = []
         var reasons: [String?] = []
+        var probes: [Int32?] = []
+        var nextProbes: [Int32?] = []
+        var ramps: [Int32?] = []
         for number in gateWrites {
             guard let lane = lanes[number] else { continue }
             let word = lane.gate.word(at: now)
+            let memory = lane.gate.memory(at: now)
             // An OPEN answer that has aged is not news: nobody asks while there is no work.
-            guard word != lane.writtenGate, word != "unknown" else { continue }
+            guard word != "unknown", word != lane.writtenGate || memory.probes != lane.writtenProbes else { continue }
             lane.writtenGate = word
+            lane.writtenProbes = memory.probes
             numbers.append(number)
             words.append(word)
             reasons.append(
-                lane.gate.hold.map { hold in [hold.reason.code, hold.detail].compactMap { $0 }.joined(separator: ": ") }
+                memory.hold.map { hold in [hold.reason.code, hold.detail].compactMap { $0 }.joined(separator: ": ") }
             )
+            probes.append(Int32(clamping: memory.probes))
+            nextProbes.append(memory.nextProbe.map { Int32(clamping: max(.zero, $0 - now).wholeMilliseconds) })
+            ramps.append(memory.rampBegan.map { Int32(clamping: (now - $0).wholeMilliseconds) })
         }
         gateWrites.removeAll(keepingCapacity: true)
         guard !numbers.isEmpty else { return }
-        settler.execute(Statements.gate, [.int4Array(numbers), .textArray(words), .textArray(reasons)]) {
-            [weak self] result in
+        settler.execute(
+            Statements.gate,
+            [
+                .int4Array(numbers), .textArray(words), .textArray(reasons), .int4Array(probes), .int4Array(nextProbes),
+                .int4Array(ramps),
+            ]
+        ) { [weak self] result in
             guard let self, case .failure = result else { return }
             // Written again with the next change at the latest.
             for case let number? in numbers { self.lanes[number]?.writtenGate = "" }

@@ -1,4 +1,3 @@
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import RabbitDriver
@@ -30,7 +29,7 @@ extension Worker {
             self.settleUnderWay = false
             switch result {
             case .success(let rows):
-                Faults.reached(.settled, times: batch.count)
+                reached(.settled, times: batch.count)
                 self.settleLimit = min(Self.batchLimit, self.settleLimit * 2)
                 self.settled(batch, rows)
             case .failure(let error):
@@ -52,14 +51,14 @@ extension Worker {
                 // The other side's words cannot be stored; the outcome can.
                 again = [batch[0].withoutEvidence]
             }
-            settleRetryAt = ContinuousClock.now + .milliseconds(100)
-            loop.schedule(after: .milliseconds(110)) {}
+            settleRetryAt = loop.present + .milliseconds(100)
+            loop.after(.milliseconds(110)) {}
         }
         outcomes.insert(contentsOf: again, at: 0)
     }
 
     private func settled(_ batch: [Settlement], _ rows: PostgresRows) {
-        let now = ContinuousClock.now
+        let now = loop.present
         var pending: [Int64: [Settlement]] = [:]
         for settlement in batch { pending[settlement.job, default: []].append(settlement) }
         for row in 0..<rows.count {
@@ -75,6 +74,8 @@ extension Worker {
             guard let call = calls[id], call.attempt == attempt else { continue }
             calls[id] = nil
             guard let lane = lanes[call.lane] else { continue }
+            // What was not sent has given its place under the daily cap back.
+            if verdict != "sent", verdict != "unknown" { lane.cappedUntil = nil }
             if verdict == "waiting" || verdict == "unknown" {
                 let isGivenBack = settlement.outcome == "given_back"
                 lane.queue.add(
@@ -86,9 +87,11 @@ extension Worker {
                         due: now + settlement.dueIn,
                         attempt: attempt,
                         tries: call.tries - (isGivenBack ? 1 : 0),
-                        isStamped: verdict == "unknown"
+                        isStamped: verdict == "unknown",
+                        isSuspect: call.isSuspect && isGivenBack
                     )
                 )
+                retryWaits[id] = RetryWait(lane: call.lane, person: call.person, attempt: attempt)
                 wakeByTier(id, attempt, lane.shard, settlement.dueIn)
             }
             lane.queue.ended(person: call.person, at: now)
@@ -103,15 +106,28 @@ extension Worker {
     }
 
     /// The row waits; the tier's message is a second alarm clock beside the owner's own timer.
-    private func wakeByTier(_ id: Int64, _ attempt: Int32, _ shard: Int32, _ wait: Duration) {
-        guard let tier = Topology.tier(atMost: wait) else { return }
-        publisher.publish([
+    fileprivate func wakeByTier(_ id: Int64, _ attempt: Int32, _ shard: Int32, _ wait: Duration) {
+        guard !isOff(.retryTiers) else { return }
+        // A wait that is shorter than every tier has the shortest one, as a clock that may be late.
+        let tier = Topology.tier(atMost: wait) ?? Topology.tiers[0]
+        publisher.publishWakeUps([
             .init(
                 exchange: tier.exchange,
                 routingKey: Route.shard(Int(shard)),
                 body: WakeUp(job: JobID(id), attempt: AttemptNumber(attempt)).encode()
             )
-        ]) { _ in }
+        ])
+    }
+}
+
+extension Worker {
+    /// A wake-up came, perhaps through a tier: where its job waits on, the next tier wakes again.
+    func woken(_ wake: WakeUp, shard: Int32, _ now: Instant) {
+        guard let known = retryWaits[wake.job.value], known.attempt == wake.attempt.value,
+            let job = lanes[known.lane]?.queue.waiting(wake.job, person: known.person),
+            job.due > now + .milliseconds(500)
+        else { return }
+        wakeByTier(wake.job.value, known.attempt, shard, job.due - now)
     }
 }
 

@@ -1,4 +1,3 @@
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import RabbitDriver
@@ -13,7 +12,7 @@ extension Worker {
         if renewalUnderWay, let renewalSent, now - renewalSent > timing.actingLimit {
             return control.drop("the heartbeat was not answered in time")
         }
-        guard shardCount > 0, !renewalUnderWay, control.isConnected else { return }
+        guard shardCount > 0, !renewalUnderWay, control.isConnected, !lacksSessions(at: now) else { return }
         // A quarter early: the tick is coarse.
         guard renewedAt.map({ now - $0 >= timing.heartbeat * 0.75 }) ?? true else { return }
         renew(now)
@@ -23,6 +22,7 @@ extension Worker {
         guard shardCount > 0, control.isConnected else { return }
         renewalUnderWay = true
         let known = backends.values.sorted { $0.pid < $1.pid }
+        let counts = callCounts(now).sorted { $0.key < $1.key }
         let sent = now
         renewalSent = now
         control.execute(
@@ -30,7 +30,9 @@ extension Worker {
             [
                 .uuid(boot), .text(configuration.host), .int4(ProcessID.own), .text(configuration.version),
                 .int4Array(known.map(\.pid)), .timestampArray(known.map(\.start)), .bool(brokerHealth.isGood(at: now)),
-                .bool(isDraining),
+                .bool(isDraining), .textArray(counts.map(\.key)),
+                .int4Array(counts.map { Int32(clamping: $0.value.active) }),
+                .int4Array(counts.map { Int32(clamping: $0.value.failing) }),
             ]
         ) { [weak self] result in
             guard let self else { return }
@@ -41,9 +43,12 @@ extension Worker {
                 if self.renewedAt == nil { self.readShardCount() }
                 // Counted from before it was sent: the database may have been slow, others count from its commit.
                 self.renewedAt = max(self.renewedAt ?? sent, sent)
+                self.databaseAnswered()
             case .failure(let error):
                 self.judgeIsFit = false
-                self.log.warning("heartbeat failed", metadata: ["error": "\(error)"])
+                if self.watch.heartbeat.began(error) {
+                    self.log.warning("heartbeat failed", metadata: ["error": "\(error)"])
+                }
             }
         }
     }
@@ -59,8 +64,10 @@ extension Worker {
         judgeIsFit = true
         control.execute(Statements.fleet, []) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
+            self.peerCounts.removeAll(keepingCapacity: true)
             let workers = (0..<rows.count).compactMap { row -> Fleet<BootID>.Observation? in
                 guard let boot = rows.uuid(row, 0), let beat = rows.int8(row, 1) else { return nil }
+                self.peerCounts[BootID(bytes: boot)] = CallCounts.byOrigin(rows, row)
                 return .init(
                     id: BootID(bytes: boot),
                     beat: beat,
@@ -68,7 +75,12 @@ extension Worker {
                     hasBroker: rows.bool(row, 3) ?? false
                 )
             }
-            self.fleet.observed(workers, at: ContinuousClock.now, isJudgeFit: fit)
+            self.fleet.observed(workers, at: loop.present, isJudgeFit: fit)
+        }
+        control.execute(Statements.breakers, []) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            self.breakersSeen(rows)
+            self.openBreakersIfSuspected(self.loop.present)
         }
         control.execute(Statements.lines, [.int8(lineRevision)]) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
@@ -83,20 +95,21 @@ extension Worker {
     }
 
     private func shardsSeen(_ rows: PostgresRows) {
-        let now = ContinuousClock.now
+        let now = loop.present
         ownersSeen.removeAll(keepingCapacity: true)
         for row in 0..<rows.count {
             guard let shard = rows.int4(row, 0), let fence = rows.int8(row, 2) else { continue }
             ownersSeen[shard] = (rows.uuid(row, 1), fence)
         }
-        for shard in Array(shards.values) {
+        for shard in shardsInOrder {
             if let seen = ownersSeen[shard.number], seen.owner == boot, seen.fence == shard.fence { continue }
             // While an acquire is under way this look may be older than the fence.
             if let seen = ownersSeen[shard.number], seen.fence < shard.fence { continue }
             log.warning("shard lost to another worker", metadata: ["shard": "\(shard.number)"])
             lose(shard)
         }
-        guard mayAct(at: now), !isDraining, linesLoaded else { return }
+        // Without a session that takes or settles a shard would only be kept from those who can.
+        guard mayAct(at: now), !isDraining, linesLoaded, intake.isConnected, settler.isConnected else { return }
         divide(now)
         forgetDeadWorkers(now)
     }
@@ -104,16 +117,16 @@ extension Worker {
     /// Gives up what others should own, takes what is free or whose owner is dead.
     private func divide(_ now: Instant) {
         let me = BootID(bytes: boot)
-        let ranked = fleet.ranked(at: now)
-        guard ranked.contains(me) else {
-            // Others have a broker and this worker has been without one for too long: they can do it all.
-            if !ranked.isEmpty { for shard in Array(shards.values) where shard.phase == .owned { leave(shard) } }
-            return
+        var owners: [Int: BootID] = [:]
+        for (number, seen) in ownersSeen {
+            if let owner = seen.owner { owners[Int(number)] = BootID(bytes: owner) }
         }
+        // Without a place in it (others have a broker, this worker has had none for too long) everything is theirs.
+        guard let division = fleet.division(ofShards: Int(shardCount), owners: owners, at: now) else { return }
         var wanted: [(shard: Int32, fence: Int64)] = []
         var silent: Set<[UInt8]> = []
         for number in 0..<shardCount {
-            let rightful = ranked[Int(number) % ranked.count]
+            let rightful = division[Int(number)]
             if let shard = shards[number] {
                 if rightful != me, shard.phase == .owned { leave(shard) }
                 continue
@@ -183,7 +196,7 @@ extension Worker {
     }
 
     private func terminateBackends(of silent: Set<[UInt8]>) {
-        guard !Faults.isOff(.terminate) else { return }
+        guard !isOff(.terminate) else { return }
         log.notice("ending the database sessions of silent workers", metadata: ["workers": "\(silent.count)"])
         control.execute(Statements.terminate, [.uuidArray(silent.map { $0 })]) { [log] result in
             if case .failure(let error) = result {
@@ -214,20 +227,16 @@ extension Worker {
         }
         let scope: [PostgresParameter] = [.int4(shardCount), .int4Array([number])]
         let gap = lines.values.map(\.pace.recipientGap).max() ?? .zero
-        var paces: [Int32: (nextSend: Instant, pausedUntil: Instant)] = [:]
+        var kept: [KeptLane] = []
         var lastSends: [(Int32, Int64, Instant)] = []
-        intake.execute(Statements.laneStates, scope) { result in
-            guard case .success(let rows) = result else { return }
-            let now = ContinuousClock.now
-            for row in 0..<rows.count {
-                if let lane = rows.int4(row, 0), let next = rows.int8(row, 1), let pause = rows.int8(row, 2) {
-                    paces[lane] = (now + .milliseconds(next), now + .milliseconds(pause))
-                }
-            }
+        intake.execute(Statements.laneStates, scope) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            let now = self.loop.present
+            kept = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
         }
-        intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) { result in
+        intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) { [loop] result in
             guard case .success(let rows) = result else { return }
-            let now = ContinuousClock.now
+            let now = loop.present
             for row in 0..<rows.count {
                 if let lane = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2) {
                     lastSends.append((lane, person, now - .milliseconds(ago)))
@@ -239,11 +248,11 @@ extension Worker {
             else { return }
             switch result {
             case .success(let rows):
-                self.loaded(shard, SeenJob.all(rows), paces: paces, lastSends: lastSends)
+                self.loaded(shard, SeenJob.all(rows), kept: kept, lastSends: lastSends)
             case .failure(let error):
                 guard !error.isConnectionLost else { return }
                 self.log.warning("shard could not be loaded", metadata: ["shard": "\(number)", "error": "\(error)"])
-                self.loop.schedule(after: .seconds(1)) { [weak self] in
+                self.loop.after(.seconds(1)) { [weak self] in
                     guard let self, let shard = self.shards[number], shard.generation == generation else { return }
                     self.load(shard)
                 }
@@ -254,15 +263,19 @@ extension Worker {
     private func loaded(
         _ shard: Shard,
         _ jobs: [SeenJob],
-        paces: [Int32: (nextSend: Instant, pausedUntil: Instant)],
+        kept: [KeptLane],
         lastSends: [(Int32, Int64, Instant)]
     ) {
         shard.phase = .owned
         forgetLanes(of: shard.number)
-        let now = ContinuousClock.now
-        for (number, pace) in paces {
-            if pace.nextSend > now { lane(number)?.queue.resumePace(nextSend: pace.nextSend, at: now) }
-            if pace.pausedUntil > now { lane(number)?.queue.paused(until: pace.pausedUntil) }
+        let now = loop.present
+        for kept in kept {
+            guard let lane = lane(kept.lane) else { continue }
+            if kept.nextSend > now { lane.queue.resumePace(nextSend: kept.nextSend, at: now) }
+            if kept.pausedUntil > now { lane.queue.paused(until: kept.pausedUntil) }
+            lane.gate = Gate(kept.gate)
+            lane.writtenGate = kept.word
+            lane.writtenProbes = kept.gate.probes
         }
         for (number, person, instant) in lastSends { lane(number)?.queue.wroteTo(person: person, at: instant) }
         for call in calls.values where lineOfLane[call.lane].flatMap({ lines[$0]?.shard }) == shard.number {
@@ -273,19 +286,17 @@ extension Worker {
         if shard.queue == nil { subscribe(shard) }
     }
 
-    /// The row is the truth: a shard of which nothing is in memory, and of which the database has jobs that should have
-    /// begun, is loaded again. Every 10 s.
+    /// The row is the truth: a shard is loaded again when the database has jobs that should have begun in a lane of which
+    /// nothing is in memory. Every 10 s.
     func auditIfDue(_ now: Instant) {
         guard intake.isConnected, mayAct(at: now), lastAudit.map({ now - $0 >= .seconds(10) }) ?? true else { return }
         lastAudit = now
         var busy: Set<Int32> = []
-        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.shard) }
-        for attempt in foreign.values {
-            if let id = lineOfLane[attempt.lane], let line = lines[id] { busy.insert(line.shard) }
-        }
-        let idle = shards.values.filter { $0.phase == .owned && !busy.contains($0.number) }.map(\.number)
-        guard !idle.isEmpty else { return }
-        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(idle)]) { [weak self] result in
+        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.number) }
+        for attempt in foreign.values { busy.insert(attempt.lane) }
+        let owned = shards.values.filter { $0.phase == .owned }.map(\.number).sorted()
+        guard !owned.isEmpty else { return }
+        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             for row in 0..<rows.count {
                 guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
@@ -315,15 +326,19 @@ extension Worker {
                 due: now + max(.zero, job.dueIn),
                 attempt: job.attempt,
                 tries: job.tries,
-                isStamped: job.isStamped
+                isStamped: job.isStamped,
+                isSuspect: job.isSuspect
             )
+            if job.attempt > 0 {
+                retryWaits[job.id] = RetryWait(lane: job.lane, person: job.person, attempt: job.attempt)
+            }
             if job.place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
             dueLanes.insert(job.lane)
         case "sending":
             if calls[job.id] != nil { return }
             if job.claimedBy == boot {
                 // The reply of the claim's COMMIT was lost: we began this attempt and never knew, so nothing has left.
-                guard !Faults.isOff(.reread) else { return }
+                guard !isOff(.reread) else { return }
                 lane.queue.hold(person: job.person)
                 foreign[job.id] = ForeignAttempt(
                     attempt: job.attempt,
@@ -369,6 +384,8 @@ extension Worker {
     }
 
     private func forgetLanes(of shard: Int32) {
+        for lane in lanes.values where lane.shard == shard { suspectLanes.remove(lane.number) }
+        retryWaits = retryWaits.filter { lanes[$0.value.lane]?.shard != shard }
         lanes = lanes.filter { $0.value.shard != shard }
         foreign = foreign.filter { _, attempt in lineOfLane[attempt.lane].flatMap { lines[$0]?.shard } != shard }
     }
@@ -394,6 +411,7 @@ extension Worker {
             kind: .shard(shard.number),
             name: Topology.shardQueue(Int(shard.number)),
             broker: broker,
+            newTag: { [weak self] in self?.random.next() ?? 0 },
             onDelivery: { [weak self] queue, delivery in self?.arrived(queue, delivery) },
             onFailure: { [weak self] queue, error in self?.queueFailed(queue, error) },
             onLeft: { [weak self] _ in self?.release(shard) }
@@ -415,7 +433,7 @@ extension Worker {
         guard shards[shard.number] === shard else { return }
         guard control.isConnected else {
             // The fence stays with us until the database is back or another worker takes over.
-            loop.schedule(after: .seconds(1)) { [weak self] in self?.release(shard) }
+            loop.after(.seconds(1)) { [weak self] in self?.release(shard) }
             return
         }
         control.execute(Statements.release, [.uuid(boot), .int4Array([shard.number])]) { [weak self] result in
@@ -423,9 +441,9 @@ extension Worker {
             switch result {
             case .success:
                 self.shards[shard.number] = nil
-                self.drainIfDue(ContinuousClock.now)
+                self.drainIfDue(loop.present)
             case .failure:
-                self.loop.schedule(after: .milliseconds(200)) { [weak self] in self?.release(shard) }
+                self.loop.after(.milliseconds(200)) { [weak self] in self?.release(shard) }
             }
         }
     }
@@ -440,8 +458,8 @@ extension Worker {
     // MARK: The broker
 
     func brokerConnected() {
-        brokerHealth.connected(at: ContinuousClock.now)
-        log.info("broker connected", metadata: ["version": "\(broker.server?.version ?? "unknown")"])
+        brokerHealth.connected(at: loop.present)
+        log.info("broker connected", metadata: ["version": "\(broker.serverVersion ?? "unknown")"])
         if sharedQueues.isEmpty {
             for (kind, name) in [
                 (.intake, Topology.intakeQueue), (.bulk, Topology.bulkQueue), (.webhook, Topology.webhookQueue),
@@ -452,6 +470,7 @@ extension Worker {
                         kind: kind,
                         name: name,
                         broker: broker,
+                        newTag: { [weak self] in self?.random.next() ?? 0 },
                         onDelivery: { [weak self] queue, delivery in self?.arrived(queue, delivery) },
                         onFailure: { [weak self] queue, error in self?.queueFailed(queue, error) },
                         onLeft: { _ in }
@@ -461,14 +480,14 @@ extension Worker {
         }
         guard !isDraining else { return }
         for queue in sharedQueues { queue.subscribe(prefetch: 500) }
-        for shard in shards.values { shard.queue?.subscribe(prefetch: 300) }
+        for shard in shardsInOrder { shard.queue?.subscribe(prefetch: 300) }
     }
 
     func brokerLost(_ error: RabbitError) {
-        brokerHealth.lost(at: ContinuousClock.now)
+        brokerHealth.lost(at: loop.present)
         log.warning("broker connection lost", metadata: ["error": "\(error)"])
         for queue in sharedQueues { queue.connectionLost() }
-        for shard in shards.values { shard.queue?.connectionLost() }
+        for shard in shardsInOrder { shard.queue?.connectionLost() }
         arrivals.dropStale()
     }
 
@@ -476,7 +495,16 @@ extension Worker {
         guard !error.isConnectionLost else { return }
         log.warning("queue cannot be consumed", metadata: ["queue": "\(queue.name)", "error": "\(error)"])
         let epoch = queue.epoch
-        loop.schedule(after: .seconds(2)) { [weak self, weak queue] in
+        if error.replyCode == 404 {
+            return declareAgain(because: queue.name) { [weak self, weak queue] in
+                // A declaration that failed is not tried again at once.
+                self?.loop.after(.milliseconds(500)) {
+                    guard let self, let queue, queue.epoch == epoch else { return }
+                    self.subscribeAgain(queue)
+                }
+            }
+        }
+        loop.after(.seconds(2)) { [weak self, weak queue] in
             guard let self, let queue, queue.epoch == epoch, self.broker.isConnected, !queue.isLeaving else { return }
             queue.subscribe(prefetch: 300)
         }
@@ -490,15 +518,15 @@ extension Worker {
         guard !foreign.isEmpty, !watchUnderWay, intake.isConnected, mayAct(at: now) else { return }
         watchUnderWay = true
         let asked = foreign
-        intake.execute(Statements.watch, [.int8Array(asked.keys.map { $0 })]) { [weak self] result in
+        intake.execute(Statements.watch, [.int8Array(asked.keys.sorted())]) { [weak self] result in
             guard let self else { return }
             self.watchUnderWay = false
             guard case .success(let rows) = result else { return }
-            let now = ContinuousClock.now
+            let now = loop.present
             var seen: [Int64: SeenJob] = [:]
             for job in SeenJob.all(rows) { seen[job.id] = job }
             var expired: [(Int64, Int32)] = []
-            for (id, known) in asked {
+            for (id, known) in asked.sorted(by: { $0.key < $1.key }) {
                 guard var attempt = self.foreign[id], attempt.attempt == known.attempt else { continue }
                 guard let job = seen[id], job.state == "sending", job.attempt == attempt.attempt else {
                     self.foreign[id] = nil
@@ -507,7 +535,7 @@ extension Worker {
                     self.dueLanes.insert(attempt.lane)
                     continue
                 }
-                if Faults.isOff(.foreignLease) {
+                if isOff(.foreignLease) {
                     expired.append((id, attempt.attempt))
                     continue
                 }
@@ -531,7 +559,7 @@ extension Worker {
             ]
         ) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
-            let now = ContinuousClock.now
+            let now = loop.present
             for job in SeenJob.all(rows) {
                 guard let attempt = self.foreign.removeValue(forKey: job.id) else { continue }
                 self.know(job, now)
@@ -546,7 +574,7 @@ extension Worker {
 
     /// The fences that a take or a claim of this moment must carry.
     func fencesOfOwned() -> (shards: [Int32], fences: [Int64]) {
-        let held = shards.values.sorted { $0.number < $1.number }
+        let held = shardsInOrder
         return (held.map(\.number), held.map(\.fence))
     }
 }

@@ -1,5 +1,4 @@
 internal import Crypto
-internal import EventLoop
 internal import Logging
 internal import PostgresDriver
 internal import RabbitDriver
@@ -34,11 +33,12 @@ extension Worker {
                 epoch: queue.epoch,
                 tag: delivery.tag,
                 redelivered: delivery.redelivered,
+                isSuspect: delivery.deliveryCount >= 2,
                 body: delivery.body,
                 bodySize: delivery.bodySize
             )
         )
-        if Faults.isOff(.ackAfterCommit) {
+        if isOff(.ackAfterCommit) {
             queue.commit(delivery.tag, epoch: queue.epoch)
             _ = queue.acknowledge()
         }
@@ -49,6 +49,7 @@ extension Worker {
         guard !takeUnderWay, !arrivals.isEmpty, intake.isConnected, linesLoaded, mayAct(at: now) else { return }
         if let takeRetryAt, takeRetryAt > now { return }
         guard let (way, batch) = arrivals.next(limit: takeLimit) else { return }
+        if noteIfSuspect(batch, way) { return }
         take(batch, way, now)
     }
 
@@ -57,8 +58,8 @@ extension Worker {
 
     private func take(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ now: Instant) {
         takeUnderWay = true
-        let wall = Timestamp.now
-        let sent = ContinuousClock.now
+        let wall = loop.wallTime
+        let sent = loop.present
         let held = fencesOfOwned()
         let owned = Set(held.shards)
         var sends: [Item] = []
@@ -68,6 +69,7 @@ extension Worker {
         var waitingPersons: Set<LanePerson> = []
 
         for arrival in batch {
+            poison(.message, arrival.body)
             do throws(Refusal) {
                 if arrival.bodySize > UInt64(arrival.body.count) {
                     throw Refusal(
@@ -76,12 +78,13 @@ extension Worker {
                     )
                 }
                 switch try QueueMessage.decode(arrival.body) {
-                case .wake:
+                case .wake(let wake):
                     // It only makes the owner look at rows; when it is lost, the sweep looks.
                     adoptWanted = true
                     // One that came through a retry tier is a second alarm clock beside the lane's own timer.
                     if case .shard(let number) = arrival.queue.kind {
                         for lane in lanes.values where lane.shard == number { dueLanes.insert(lane.number) }
+                        woken(wake, shard: number, now)
                     }
                     arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
                 case .webhook(let event):
@@ -111,7 +114,7 @@ extension Worker {
                 refused.append(Refused(refusal: error, arrival: arrival, line: nil, key: nil))
             }
         }
-        Faults.reached(.accepted, times: batch.count)
+        reached(.accepted, times: batch.count)
 
         var open = 1
         var failed: PostgresError?
@@ -122,8 +125,9 @@ extension Worker {
             self.takeUnderWay = false
             if let error = failed {
                 self.takeFailed(batch, way, error)
-            } else if self.takeHalvings > 0 {
-                self.takeHalvings -= 1
+            } else {
+                if self.takeHalvings > 0 { self.takeHalvings -= 1 }
+                self.clearSuspect(batch)
             }
         }
         if !refused.isEmpty {
@@ -195,8 +199,9 @@ extension Worker {
         guard let line = lines[job.line.value], !line.isRemoved, line.fault == nil else { return nil }
         let person = LanePerson(lane: line.lane, person: job.person)
         if !waiting.contains(person), owned.contains(line.shard), shards[line.shard]?.phase == .owned,
-            !line.isOnHold(at: now), job.notBefore == nil, hasFreeSlot, let lane = lane(line.lane),
-            lane.gate.isOpen(at: now),
+            !line.isOnHold(at: now), job.notBefore == nil, job.supersedeKey == nil, line.dailyCap == nil, !isBroken(line),
+            hasFreeSlot, let lane = lane(line.lane),
+            lane.gate.isOpen(at: now), !lane.gate.isRamping(at: now), !lane.record.isSuspect,
             lane.queue.beginNew(person: job.person, jobClass: .single, at: now)
         {
             slotsPromised += 1
@@ -207,13 +212,13 @@ extension Worker {
     }
 
     private func taken(_ items: [Item], _ rows: PostgresRows, sent: Instant, done: @escaping (PostgresError?) -> Void) {
-        let now = ContinuousClock.now
+        let now = loop.present
         var refused: [Refused] = []
         var lost: Set<Int32> = []
         var givenBack: [Arrivals.Arrival] = []
         var unsure: Set<Int64> = []
         var wakes: [Int32: JobID] = [:]
-        Faults.reached(.taken, times: items.count)
+        reached(.taken, times: items.count)
         for row in 0..<rows.count {
             guard let number = rows.int4(row, 0), let verdict = rows.text(row, 1),
                 items.indices.contains(Int(number) - 1)
@@ -247,7 +252,7 @@ extension Worker {
                         sendBefore: item.job.sendBefore?.microseconds,
                         claimSent: sent
                     )
-                    Faults.reached(.claimed)
+                    reached(.claimed)
                     carry(id)
                 case "waiting":
                     let queued = QueuedJob(
@@ -318,7 +323,7 @@ extension Worker {
             }
         }
         // The fence fell: nothing of these shards was written, their messages go back by closing their channels.
-        for number in lost {
+        for number in lost.sorted() {
             if let shard = shards[number] {
                 log.warning("shard lost to another worker", metadata: ["shard": "\(number)"])
                 lose(shard)
@@ -333,7 +338,7 @@ extension Worker {
     /// One message per shard is enough: its owner looks at every row that no owner has seen.
     private func wake(_ jobs: [Int32: JobID]) {
         guard !jobs.isEmpty else { return }
-        let messages = jobs.map { shard, job in
+        let messages = jobs.sorted { $0.key < $1.key }.map { shard, job in
             RabbitMessage(
                 exchange: Topology.jobsExchange,
                 routingKey: Route.shard(Int(shard)),
@@ -341,10 +346,10 @@ extension Worker {
             )
         }
         // Lost ones cost latency only.
-        publisher.publish(messages) { _ in }
+        publisher.publishWakeUps(messages)
     }
 
-    private func takeFailed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {
+    func takeFailed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {
         if error.isConnectionLost || error.outcomeUnknown {
             // Taken again: what was committed is found by its key.
             arrivals.putBack(batch, way: way)
@@ -353,15 +358,15 @@ extension Worker {
         if batch.count > 1 {
             takeHalvings = min(takeHalvings + 1, 8)
             arrivals.putBack(batch, way: way)
-            takeRetryAt = ContinuousClock.now + .milliseconds(5)
-            loop.schedule(after: .milliseconds(6)) {}
+            takeRetryAt = loop.present + .milliseconds(5)
+            loop.after(.milliseconds(6)) {}
             return
         }
         if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
             // It failed on a lock: it stays unacknowledged, with what is behind it, and is tried again here.
             arrivals.putBack(batch, way: way)
-            takeRetryAt = ContinuousClock.now + .milliseconds(100)
-            loop.schedule(after: .milliseconds(110)) {}
+            takeRetryAt = loop.present + .milliseconds(100)
+            loop.after(.milliseconds(110)) {}
             return
         }
         // The data itself: put aside with its bytes, so that its neighbours go on.
@@ -382,8 +387,8 @@ extension Worker {
             self.takeUnderWay = false
             if error != nil {
                 self.arrivals.putBack(batch, way: way)
-                self.takeRetryAt = ContinuousClock.now + .seconds(1)
-                self.loop.schedule(after: .milliseconds(1_010)) {}
+                self.takeRetryAt = loop.present + .seconds(1)
+                self.loop.after(.milliseconds(1_010)) {}
             }
         }
     }
@@ -434,7 +439,7 @@ extension Worker {
     }
 
     /// Records refusals with their reason and original bytes, then lets their deliveries be acknowledged.
-    private func refuse(_ refused: [Refused], done: @escaping (PostgresError?) -> Void) {
+    func refuse(_ refused: [Refused], done: @escaping (PostgresError?) -> Void) {
         let rows = refused.map { entry in
             RefusalRow(
                 via: entry.arrival.queue.kind.via,
@@ -465,8 +470,8 @@ extension Worker {
     func acknowledge() {
         var count = 0
         for queue in sharedQueues { count += queue.acknowledge() }
-        for shard in shards.values { count += shard.queue?.acknowledge() ?? 0 }
-        Faults.reached(.acked, times: count)
+        for shard in shardsInOrder { count += shard.queue?.acknowledge() ?? 0 }
+        reached(.acked, times: count)
     }
 
     // MARK: Rows that no owner has seen
@@ -508,7 +513,7 @@ extension Worker {
 
     private func adopt(_ now: Instant, minimumAge: Duration) {
         guard !adoptUnderWay, intake.isConnected, linesLoaded, mayAct(at: now), !isDraining else { return }
-        let owned = shards.values.filter { $0.phase == .owned }.sorted { $0.number < $1.number }
+        let owned = shardsInOrder.filter { $0.phase == .owned }
         guard !owned.isEmpty else { return }
         if minimumAge == .zero { adoptWanted = false }
         adoptUnderWay = true
@@ -526,7 +531,7 @@ extension Worker {
                 self.adoptWanted = true
                 return
             }
-            let now = ContinuousClock.now
+            let now = loop.present
             for job in SeenJob.all(rows) { self.know(job, now) }
             if rows.count == Int(limit) { self.adoptWanted = true }
         }
@@ -547,7 +552,7 @@ extension Worker {
             [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int8Array(ids)]
         ) { [weak self] result in
             guard let self else { return }
-            let now = ContinuousClock.now
+            let now = loop.present
             if case .success(let rows) = result {
                 let placed = SeenJob.all(rows)
                 for job in placed { self.know(job, now) }
@@ -566,14 +571,14 @@ extension Worker {
     /// rows are known, unless another worker's attempt of theirs is in the air.
     func lookAgain(at ids: Set<Int64>, held: [LanePerson] = []) {
         guard !ids.isEmpty else { return }
-        intake.execute(Statements.watch, [.int8Array(ids.map { $0 })]) { [weak self] result in
+        intake.execute(Statements.watch, [.int8Array(ids.sorted())]) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error):
                 // A lost connection loads everything again by itself.
                 if !error.isConnectionLost { self.reloadAll() }
             case .success(let rows):
-                let now = ContinuousClock.now
+                let now = loop.present
                 for job in SeenJob.all(rows) { self.know(job, now) }
                 for person in held
                 where !self.foreign.values.contains(where: { $0.lane == person.lane && $0.person == person.person }) {
@@ -585,7 +590,7 @@ extension Worker {
     }
 
     func reloadAll() {
-        for shard in shards.values where shard.phase == .owned { load(shard) }
+        for shard in shardsInOrder where shard.phase == .owned { load(shard) }
     }
 }
 

@@ -1,5 +1,3 @@
-internal import CurlDriver
-internal import EventLoop
 internal import Glibc
 internal import Logging
 internal import PostgresDriver
@@ -51,6 +49,7 @@ final class Worker {
         /// Why the line cannot be used as configured; nil when it can.
         let fault: String?
         let pace: Pace
+        let dailyCap: Int32?
         let isRemoved: Bool
         let isHeld: Bool
         /// When the operator's hold ends by itself; nil: it does not.
@@ -67,8 +66,13 @@ final class Worker {
         let shard: Int32
         var queue: LaneQueue
         var gate = Gate()
-        /// The gate's word as last written to lane_state.
+        /// The gate's word and its number of probes as last written to lane_state.
         var writtenGate = ""
+        var writtenProbes = 0
+        /// How the calls of the line went lately.
+        var record = CallRecord()
+        /// The line has sent what it may today; until its next midnight.
+        var cappedUntil: Instant?
         var nextLook: Instant?
         init(number: Int32, shard: Int32, queue: LaneQueue) {
             self.number = number
@@ -88,12 +92,20 @@ final class Worker {
         let place: Int64
         let jobClass: JobClass
         let isStamped: Bool
+        var isSuspect = false
         let key: IdempotencyKey
         let request: [UInt8]
         let sendBefore: Int64?
         /// Taken before the claim was sent: the lease counts from here.
         let claimSent: Instant
         var hasOutcome = false
+    }
+
+    /// A job that waits for its next try, as its wake-up from a tier finds it.
+    struct RetryWait {
+        let lane: Int32
+        let person: Int64
+        let attempt: Int32
     }
 
     /// Another worker's attempt that this owner waits for.
@@ -120,18 +132,22 @@ final class Worker {
 
     let configuration: WorkerConfiguration
     let timing: WorkerConfiguration.Timing
-    let loop: EventLoop
+    let loop: any WorkerLoop
     let log: Logger
     /// Random per boot: names the owner in fences, leases and heartbeats.
     let boot: [UInt8]
     let bootText: String
-    let http: CurlDriver
-    let control: PostgresConnection
-    let intake: PostgresConnection
-    let settler: PostgresConnection
-    let broker: RabbitConnection
-    let publisher: RabbitPublisher
-    var random = SystemRandomNumberGenerator()
+    let http: any HTTPCaller
+    let control: any DatabaseLink
+    let intake: any DatabaseLink
+    let settler: any DatabaseLink
+    let broker: any BrokerLink
+    let publisher: any WakePublisher
+    #if Faults
+        private let onStep: ((Step, Int) -> Void)?
+        private let turnedOff: Set<Mechanism>
+    #endif
+    var random: Chance
     let onStopped: (Result<Void, WorkerError>) -> Void
 
     // The fleet.
@@ -145,7 +161,15 @@ final class Worker {
     var judgeIsFit = false
     var lookUnderWay = false
     var acquiring = false
-    var shards: [Int32: Shard] = [:]
+    var shards: [Int32: Shard] = [:] { didSet { orderedShards = nil } }
+    private var orderedShards: [Shard]?
+    /// By number: whatever is done with several shards is done in one order, so that a simulated run can be repeated.
+    var shardsInOrder: [Shard] {
+        if let orderedShards { return orderedShards }
+        let ordered = shards.values.sorted { $0.number < $1.number }
+        orderedShards = ordered
+        return ordered
+    }
     var ownersSeen: [Int32: (owner: [UInt8]?, fence: Int64)] = [:]
     var lastPartitions: Instant?
     var brokerHealth = BrokerHealth()
@@ -161,6 +185,16 @@ final class Worker {
     /// Lanes to look at in this turn.
     var dueLanes: Set<Int32> = []
     var gateWrites: Set<Int32> = []
+    /// Lanes whose calls got no answer twice and more.
+    var suspectLanes: Set<Int32> = []
+    /// By origin of the API.
+    var budgets: [String: RetryBudget] = [:]
+    /// Origins to which nothing may be sent.
+    var openBreakers: Set<String> = []
+    /// Origins whose one probe this worker makes or asks for.
+    var probing: Set<String> = []
+    /// What other workers counted at their last heartbeat.
+    var peerCounts: [BootID: [String: CallCounts]] = [:]
 
     // The way of a job.
     var arrivals = Arrivals()
@@ -174,6 +208,9 @@ final class Worker {
     var lastForgetting: Instant?
     var claimUnderWay = false
     var calls: [Int64: Call] = [:]
+    var retryWaits: [Int64: RetryWait] = [:]
+    /// Digests of messages that came back often and that this worker has noted as such.
+    var notedSuspects: Set<[UInt8]> = []
     var foreign: [Int64: ForeignAttempt] = [:]
     var watchUnderWay = false
     var outcomes: [Settlement] = []
@@ -187,86 +224,71 @@ final class Worker {
     var takeHalvings = 0
     var settleLimit = 256
 
+    // Servers that are away, wiped or silent.
+    var watch = Watch()
+
     // The end.
     var isDraining = false
     var drainDeadline: Instant?
     var isStopped = false
 
-    /// Must be called on `loop`.
+    /// Must be called on the loop of `ports`.
     init(
         configuration: WorkerConfiguration,
-        loop: EventLoop,
+        ports: WorkerPorts,
         logger: Logger,
         onStopped: @escaping (Result<Void, WorkerError>) -> Void
-    ) throws(WorkerError) {
-        loop.preconditionOnLoop()
+    ) {
+        ports.loop.preconditionOnLoop()
         self.configuration = configuration
         self.timing = configuration.timing
-        self.loop = loop
         self.onStopped = onStopped
-        boot = (0..<16).map { _ in UInt8.random(in: 0...255) }
+        loop = ports.loop
+        http = ports.http
+        control = ports.control
+        intake = ports.intake
+        settler = ports.settler
+        broker = ports.broker
+        publisher = ports.publisher
+        #if Faults
+            onStep = ports.onStep
+            turnedOff = ports.turnedOff
+        #endif
+        var random = ports.random
+        boot = ports.boot ?? Worker.newBoot(using: &random)
+        self.random = random
         bootText = UUIDText.string(boot)
         var log = logger
         log[metadataKey: "worker"] = .string(String(bootText.prefix(8)))
         self.log = log
         fleet = Fleet(silenceLimit: configuration.timing.silenceLimit)
-        http = CurlDriver(
-            loop: loop,
-            maximumCalls: configuration.maximumCalls,
-            certificateAuthorities: configuration.certificateAuthorities,
-            replayGuard: !Faults.isOff(.replayGuard)
-        )
-        let bootText = bootText
-        func connection(_ statements: [PostgresStatement], _ settings: [(String, String)]) -> PostgresConnection {
-            PostgresConnection(
-                loop: loop,
-                configuration: .init(
-                    url: configuration.databaseURL,
-                    applicationName: bootText,
-                    statements: statements,
-                    settings: settings + [("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]
-                )
-            )
-        }
-        control = connection(
-            [
-                Statements.beat, Statements.fleet, Statements.shards, Statements.acquire, Statements.release,
-                Statements.terminate,
-                Statements.forget, Statements.lines, Statements.makePartitions, Statements.shardCount,
-            ],
-            [("lock_timeout", "1s"), ("statement_timeout", "5s")]
-        )
-        intake = connection(
-            [
-                TakeBatch.statement, Statements.adopt, Statements.placeDue, Statements.load, Statements.lastSends,
-                Statements.laneStates, Statements.forgotten, Statements.expire, Statements.claim, Statements.abandon,
-                Statements.watch,
-                Statements.takeEvents,
-                Statements.refuse,
-            ],
-            [("lock_timeout", "1s"), ("statement_timeout", "60s")]
-        )
-        settler = connection(
-            [Statements.settle, Statements.pause, Statements.gate],
-            [("lock_timeout", "2s"), ("statement_timeout", "30s")]
-        )
-        do {
-            broker = RabbitConnection(
-                loop: loop,
-                configuration: try RabbitConfiguration(
-                    url: configuration.amqpURL,
-                    connectionName: "trunkline worker \(bootText)"
-                )
-            )
-            publisher = RabbitPublisher(
-                configuration: try RabbitConfiguration(
-                    url: configuration.amqpURL,
-                    connectionName: "trunkline wake-ups \(bootText)"
-                )
-            )
-        } catch {
-            throw WorkerError("the broker's address is not usable: \(error)")
-        }
+    }
+
+    /// 16 bytes that no other boot of a worker has.
+    static func newBoot(using random: inout some RandomNumberGenerator) -> [UInt8] {
+        (0..<16).map { _ in UInt8.random(in: 0...255, using: &random) }
+    }
+
+    // MARK: Faults
+
+    /// Passes a step of a job's way; a test may end or freeze the worker there.
+    func reached(_ step: Step, times: Int = 1) {
+        #if Faults
+            Faults.reached(step, times: times)
+            if times > 0 { Faults.hang(at: step) }
+            if times > 0 { onStep?(step, times) }
+        #endif
+    }
+
+    /// Whether a test has turned the mechanism off.
+    func poison(_ kind: PoisonKind, _ bytes: [UInt8]) { Faults.poison(kind, bytes) }
+
+    func isOff(_ mechanism: Mechanism) -> Bool {
+        #if Faults
+            Faults.isOff(mechanism) || turnedOff.contains(mechanism)
+        #else
+            false
+        #endif
     }
 
     /// Connects, and works until `drain` or `stopNow`.
@@ -277,11 +299,14 @@ final class Worker {
         intake.onDisconnect = { [weak self] error in self?.intakeLost(error) }
         settler.onConnect = { [weak self] backend in self?.settlerConnected(backend) }
         settler.onDisconnect = { [weak self] error in self?.connectionLost(settler: error) }
+        for database in [control, intake, settler] {
+            database.onConnectFailure = { [weak self] error in self?.databaseFailed(error) }
+        }
         broker.onConnect = { [weak self] in self?.brokerConnected() }
         broker.onDisconnect = { [weak self] error in self?.brokerLost(error) }
         broker.onConnectFailed = { [weak self] error in self?.log.warning("no broker", metadata: ["error": "\(error)"])
         }
-        brokerHealth.started(at: ContinuousClock.now)
+        brokerHealth.started(at: loop.present)
         loop.beforeWait { [weak self] in self?.pump() }
         control.connect()
         intake.connect()
@@ -293,16 +318,17 @@ final class Worker {
     /// Runs twice a second: renewal, look, sweep. Everything else follows from events.
     private func tick() {
         guard !isStopped else { return }
-        let now = ContinuousClock.now
+        let now = loop.present
         renewIfDue(now)
         look(now)
         lookAtForeign(now)
         sweepIfDue(now)
         auditIfDue(now)
+        lookAtQueues(now)
         if let lastPartitions, now - lastPartitions > .seconds(3_600) { makePartitions() }
         drainIfDue(now)
         // Jittered so that a fleet that was started together does not ask together.
-        loop.schedule(after: timing.look * Double.random(in: 0.9...1.1, using: &random)) { [weak self] in self?.tick() }
+        loop.after(timing.look * Double.random(in: 0.9...1.1, using: &random)) { [weak self] in self?.tick() }
     }
 
     /// Whether this worker may begin anything: its own renewal is young enough.
@@ -314,7 +340,7 @@ final class Worker {
     /// Once per turn, before the wait.
     private func pump() {
         guard !isStopped else { return }
-        let now = ContinuousClock.now
+        let now = loop.present
         takeArrivals(now)
         adoptIfWanted(now)
         placeScheduled(now)
@@ -328,7 +354,7 @@ final class Worker {
 
     private func controlConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(control)] = backend
-        renew(ContinuousClock.now)
+        renew(loop.present)
         readShardCount()
     }
 
@@ -348,13 +374,13 @@ final class Worker {
                 }
                 if self.shardCount == 0 {
                     self.shardCount = count
-                    self.renew(ContinuousClock.now)
+                    self.renew(loop.present)
                     self.makePartitions()
                 }
             case .failure(let error):
                 if error.isConnectionLost { return }
                 if error.isRetriable {
-                    self.loop.schedule(after: .seconds(1)) { [weak self] in self?.readShardCount() }
+                    self.loop.after(.seconds(1)) { [weak self] in self?.readShardCount() }
                 } else {
                     self.stop(.failure(WorkerError("the database is not usable: \(error)")))
                 }
@@ -374,10 +400,10 @@ final class Worker {
     private func intakeConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(intake)] = backend
         // Others must know the session that may come to hold our locks.
-        renew(ContinuousClock.now)
+        renew(loop.present)
         if reloadWanted {
             reloadWanted = false
-            for shard in shards.values where shard.phase != .leaving { load(shard) }
+            for shard in shardsInOrder where shard.phase != .leaving { load(shard) }
         }
     }
 
@@ -391,9 +417,9 @@ final class Worker {
 
     private func settlerConnected(_ backend: PostgresBackend) {
         backends[ObjectIdentifier(settler)] = backend
-        renew(ContinuousClock.now)
+        renew(loop.present)
         settleRetryAt = nil
-        settleOutcomes(ContinuousClock.now)
+        settleOutcomes(loop.present)
     }
 
     private func connectionLost(settler error: PostgresError) {
@@ -402,7 +428,7 @@ final class Worker {
     }
 
     private func makePartitions() {
-        lastPartitions = ContinuousClock.now
+        lastPartitions = loop.present
         control.execute(Statements.makePartitions, []) { [log] result in
             if case .failure(let error) = result, !error.isConnectionLost {
                 log.warning("no new day partitions; rows go to the default one", metadata: ["error": "\(error)"])
@@ -417,12 +443,12 @@ final class Worker {
         loop.preconditionOnLoop()
         guard !isDraining, !isStopped else { return }
         isDraining = true
-        drainDeadline = ContinuousClock.now + timing.drainLimit
+        drainDeadline = loop.present + timing.drainLimit
         log.notice("draining", metadata: ["calls": "\(calls.count)"])
         for queue in sharedQueues { queue.leave() }
-        for shard in shards.values { leave(shard) }
-        renew(ContinuousClock.now)
-        drainIfDue(ContinuousClock.now)
+        for shard in shardsInOrder { leave(shard) }
+        renew(loop.present)
+        drainIfDue(loop.present)
     }
 
     func drainIfDue(_ now: Instant) {
@@ -444,10 +470,11 @@ final class Worker {
     }
 
     private func goodbye() {
-        guard control.isConnected else { return stop(.success(())) }
+        let result: Result<Void, WorkerError> = watch.endReason.map { .failure($0) } ?? .success(())
+        guard control.isConnected else { return stop(result) }
         let held = Array(shards.keys)
         control.execute(Statements.release, [.uuid(boot), .int4Array(held.map { $0 })]) { _ in }
-        control.execute(Statements.forget, [.uuidArray([boot])]) { [weak self] _ in self?.stop(.success(())) }
+        control.execute(Statements.forget, [.uuidArray([boot])]) { [weak self] _ in self?.stop(result) }
     }
 
     /// Ends at once. Rows say what is known; the fleet finishes the rest.

@@ -48,6 +48,8 @@ public struct WorkerConfiguration: Sendable {
         /// Between two looks for rows that no owner has seen (their wake-up was lost), and their least age.
         public var sweep: Duration = .seconds(1)
         public var sweepAge: Duration = .seconds(2)
+        /// Between two looks for queues that have messages and deliver none.
+        public var queueLook: Duration = .seconds(10)
         /// How long SIGTERM waits for calls in the air.
         public var drainLimit: Duration = .seconds(20)
         public init() {}

@@ -33,14 +33,18 @@ public final class WorkerProcess: Sendable {
     public func run() async throws {
         guard configuration.timing.isSound else { throw WorkerError("the time-outs contradict each other") }
         loop.start()
+        let watchdog = LoopWatchdog(loop)
+        watchdog.start()
         defer {
+            watchdog.stop()
             loop.stop()
             loop.join()
         }
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             loop.run { [self] in
                 do throws(WorkerError) {
-                    let worker = try Worker(configuration: configuration, loop: loop, logger: logger) { result in
+                    let ports = try WorkerPorts.real(configuration, on: loop)
+                    let worker = Worker(configuration: configuration, ports: ports, logger: logger) { result in
                         continuation.resume(with: result.mapError { $0 as any Error })
                     }
                     let wantsDrain = state.withLock { state in

@@ -1,0 +1,112 @@
+internal import Foundation
+
+/// What the checker found, in numbers and with the ids.
+public struct ChaosReport: Codable, Sendable {
+    /// What must not be: every one of these must be 0. `docs/reliability.md` says what each means.
+    public enum Count: String, Codable, Sendable, CaseIterable {
+        case lost
+        case sentTwice = "sent twice, avoidable"
+        case calledAgain = "called again after an answer"
+        case staleOwner = "two calls of one key at once"
+        case outOfOrder = "out of order for a person"
+        case olderFact = "an older fact after a newer one"
+        case sentAfterCancel = "sent after cancel said cancelled"
+        case sentWhileHeld = "sent while held"
+        case sentEarly = "sent before its time"
+        case paceExceeded = "pace exceeded"
+        case misdirected = "sent on another line or to another person"
+        case unexpected = "sent without having been given"
+        case disagrees = "Trunkline says otherwise than the journal"
+        case misbehaviour = "processes that did not behave"
+    }
+
+    /// What is counted for the record: how much the rules had to look at, and what nobody could have avoided.
+    public enum Figure: String, Codable, Sendable, CaseIterable {
+        case keys = "keys given"
+        case promised = "keys promised"
+        case doubtful = "keys never promised, of these sent"
+        case repeats = "keys given more than once"
+        case messages
+        case calls
+        case cancelled
+        case superseded
+        case parked
+        case ambiguous = "calls repeated in true ambiguity"
+        case ambiguousTwice = "sent twice in true ambiguity"
+        case lostWithWorker = "of these: the answer was lost with its worker"
+        case lostOnWire = "of these: the answer was lost on the wire"
+        case ordered = "pairs compared for order"
+        case facts = "pairs of facts compared"
+        case holds = "intervals without sends checked"
+        case paced = "paced sends checked"
+        case scheduled = "scheduled sends checked"
+    }
+
+    public struct Finding: Codable, Sendable, Hashable {
+        public let count: Count
+        public let key: String
+        public let detail: String
+    }
+
+    /// Findings beyond this are counted and not listed.
+    static let listed = 200
+
+    public private(set) var counts: [String: Int] = [:]
+    public private(set) var findings: [Finding] = []
+    public private(set) var figures: [String: Int] = [:]
+    /// How often each fault has hit.
+    public var faults: [String: Int] = [:]
+    /// Calls in the air, connections and messages that it has hit.
+    public var hits: [String: Int] = [:]
+    public var seed: UInt64 = 0
+    public var seconds = 0.0
+
+    public init() {
+        for count in Count.allCases { counts[count.rawValue] = 0 }
+    }
+
+    public subscript(_ count: Count) -> Int { counts[count.rawValue] ?? 0 }
+    public subscript(_ figure: Figure) -> Int { figures[figure.rawValue] ?? 0 }
+
+    public var isClean: Bool { counts.values.allSatisfy { $0 == 0 } }
+
+    public mutating func found(_ count: Count, _ key: String, _ detail: String) {
+        counts[count.rawValue, default: 0] += 1
+        if counts[count.rawValue, default: 0] <= Self.listed {
+            findings.append(Finding(count: count, key: key, detail: detail))
+        }
+    }
+
+    mutating func add(_ figure: Figure, _ number: Int = 1) { figures[figure.rawValue, default: 0] += number }
+
+    /// The table at the end of a run.
+    public var table: String {
+        var text = "\nfault                              times   hit\n"
+        for (name, times) in faults.sorted(by: { $0.key < $1.key }) {
+            text += Self.row(name, times, hits[name] ?? 0) + "\n"
+        }
+        text += "\nfor the record\n"
+        for figure in Figure.allCases { text += Self.row(figure.rawValue, self[figure]) + "\n" }
+        text += "\nmust be 0\n"
+        for count in Count.allCases { text += Self.row(count.rawValue, self[count]) + "\n" }
+        if !isClean {
+            text += "\n"
+            for count in Count.allCases where self[count] > 0 {
+                for finding in findings.filter({ $0.count == count }).prefix(10) {
+                    text += "\(count.rawValue): \(finding.key): \(finding.detail)\n"
+                }
+                if self[count] > 10 { text += "\(count.rawValue): and \(self[count] - 10) more\n" }
+            }
+        }
+        return text
+    }
+
+    private static func row(_ name: String, _ numbers: Int...) -> String {
+        let head = name + String(repeating: " ", count: max(1, 48 - name.count - (numbers.count > 1 ? 16 : 0)))
+        return head
+            + numbers.map { number in
+                let digits = String(number)
+                return String(repeating: " ", count: max(1, 8 - digits.count)) + digits
+            }.joined()
+    }
+}

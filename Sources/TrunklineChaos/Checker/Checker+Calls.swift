@@ -1,0 +1,69 @@
+extension Checker {
+    /// One message per key. A call is repeated only when nobody could know what became of the last one.
+    mutating func checkCalls() {
+        for job in jobs.values {
+            let calls = job.calls
+            guard calls.count > 1 else { continue }
+            for (place, call) in calls.enumerated().dropFirst() {
+                judge(call, after: calls[..<place])
+            }
+        }
+    }
+
+    private mutating func judge(_ call: Evidence.Call, after earlier: ArraySlice<Evidence.Call>) {
+        var isAvoidable = false
+        var ambiguity: Excuses.Excuse?
+        for before in earlier {
+            if call.at < before.end ?? call.at {
+                // On a troubled wire the simulator learns late that a client has gone.
+                guard !excuses.isTroubled(before, upTo: call.at + Moment.seconds(1)),
+                    !excuses.isTroubled(call, upTo: call.at + Moment.seconds(1))
+                else {
+                    ambiguity = .lostOnWire
+                    continue
+                }
+                report.found(
+                    .staleOwner,
+                    call.key,
+                    "request \(call.seq) came while \(before.seq) was in the air\(workers(before, call))"
+                )
+                isAvoidable = true
+                continue
+            }
+            switch excuses.excuse(before) {
+            case nil:
+                report.found(
+                    .calledAgain,
+                    call.key,
+                    "request \(call.seq) came \((call.at - (before.end ?? call.at)) / 1_000_000) ms after the answer to "
+                        + "\(before.seq) had left\(workers(before, call))"
+                )
+                isAvoidable = true
+            // What was refused, and had no effect, may be asked again by right.
+            case .noAnswer where before.effect == nil && before.verdict != "replay": break
+            case let excuse?: ambiguity = excuse
+            }
+        }
+        let isSecond = call.effect != nil && earlier.contains { $0.effect != nil }
+        if isAvoidable {
+            if isSecond { report.found(.sentTwice, call.key, "request \(call.seq) made another message") }
+        } else if let ambiguity {
+            report.add(.ambiguous)
+            if isSecond { report.add(.ambiguousTwice) }
+            switch ambiguity {
+            case .noAnswer: break
+            case .lostWithWorker: report.add(.lostWithWorker)
+            case .lostOnWire: report.add(.lostOnWire)
+            }
+        } else if isSecond {
+            report.found(.sentTwice, call.key, "request \(call.seq) made another message without a doubt about the first")
+        }
+    }
+
+    private func workers(_ first: Evidence.Call, _ second: Evidence.Call) -> String {
+        let one = excuses.worker(ofPort: first.port, at: first.at)
+        let two = excuses.worker(ofPort: second.port, at: second.at)
+        guard let one, let two else { return "" }
+        return " (workers \(one) and \(two))"
+    }
+}

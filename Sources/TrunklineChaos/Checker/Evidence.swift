@@ -1,0 +1,160 @@
+internal import Foundation
+
+/// Everything that the checker may look at. Nothing in it comes from the code that is judged, but for the final states of
+/// jobs that were not sent and the word of `trunkline check`.
+public struct Evidence: Sendable {
+    /// One request to send a message, as the simulator's journal tells it.
+    public struct Call: Sendable, Hashable {
+        /// Its number in the journal: the order of events.
+        public var seq: Int64
+        /// When it came; ``Moment/now``'s clock.
+        public var at: Int64
+        /// The same by the wall clock, microseconds since 1970.
+        public var wall: Int64
+        public var line: String
+        public var key: String
+        public var to: String?
+        /// The port of its connection, as the simulator saw it.
+        public var port: UInt16?
+        /// Number of the record of its message; nil when nobody would have received one.
+        public var effect: Int64?
+        /// When its answer left, or its connection was found closed; nil: neither while the simulator lived.
+        public var end: Int64?
+        /// Of the answer that left; nil without one.
+        public var status: Int?
+        /// The simulator's word for what it did with it.
+        public var verdict: String?
+
+        public init(
+            seq: Int64,
+            at: Int64,
+            wall: Int64 = 0,
+            line: String,
+            key: String,
+            to: String? = nil,
+            port: UInt16? = nil,
+            effect: Int64? = nil,
+            end: Int64? = nil,
+            status: Int? = nil,
+            verdict: String? = nil
+        ) {
+            self.seq = seq
+            self.at = at
+            self.wall = wall
+            self.line = line
+            self.key = key
+            self.to = to
+            self.port = port
+            self.effect = effect
+            self.end = end
+            self.status = status
+            self.verdict = verdict
+        }
+
+        /// An answer of the 200s left: the sender could know that it was sent.
+        public var wasAccepted: Bool { status.map { (200..<300).contains($0) } ?? false }
+    }
+
+    /// Where a job that was not sent is in the end.
+    public struct Final: Sendable, Hashable {
+        public var state: String
+        public var reason: String?
+        public init(state: String, reason: String? = nil) {
+            self.state = state
+            self.reason = reason
+        }
+    }
+
+    /// A line that may not send as fast as it likes.
+    public struct PacedLine: Sendable, Hashable {
+        public var line: String
+        /// Seconds between two sends.
+        public var interval: Double
+        public var concurrency: Int
+        /// Seconds between two messages to one person.
+        public var gap: Double
+        public init(line: String, interval: Double, concurrency: Int, gap: Double) {
+            self.line = line
+            self.interval = interval
+            self.concurrency = concurrency
+            self.gap = gap
+        }
+    }
+
+    public var calls: [Call] = []
+    public var producer: [ProducerRecord] = []
+    public var faults: [FaultRecord] = []
+    /// By key; jobs that Trunkline says were sent are not in it.
+    public var finals: [String: Final] = [:]
+    public var paced: [PacedLine] = []
+    /// Whether `trunkline check` says that it adds up, and its findings.
+    public var checkAddsUp = true
+    public var checkFindings: [String] = []
+    /// Sentences about processes that did not behave: exit codes, a drain that did not end.
+    public var misbehaviour: [String] = []
+
+    public init() {}
+
+    /// One line of the journal, as far as it matters here.
+    private struct Line: Decodable {
+        let seq: Int64
+        let t: Int64
+        let mono: Int64
+        let kind: String
+        let peer: UInt16?
+        let req: Int64?
+        let on: String?
+        let line: String?
+        let key: String?
+        let to: String?
+        let verdict: String?
+        let status: Int?
+    }
+
+    /// Reads the simulator's journal.
+    ///
+    /// - Throws: ``ChaosError`` when a line of it cannot be read.
+    public mutating func readJournal(path: String) throws(ChaosError) {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw ChaosError("the journal \(path) cannot be read")
+        }
+        let decoder = JSONDecoder()
+        var index: [Int64: Int] = [:]
+        var number = 0
+        for text in data.split(separator: UInt8(ascii: "\n")) {
+            number += 1
+            let line: Line
+            do {
+                line = try decoder.decode(Line.self, from: text)
+            } catch {
+                throw ChaosError("the journal \(path) cannot be read at line \(number): \(error)")
+            }
+            switch line.kind {
+            case "request":
+                guard line.on == "text", let key = line.key, let id = line.line else { continue }
+                index[line.seq] = calls.count
+                calls.append(
+                    Call(
+                        seq: line.seq,
+                        at: line.mono,
+                        wall: line.t,
+                        line: id,
+                        key: key,
+                        to: line.to,
+                        port: line.peer,
+                        verdict: line.verdict
+                    )
+                )
+            case "effect":
+                guard let call = line.req.flatMap({ index[$0] }) else { continue }
+                calls[call].effect = line.seq
+                calls[call].to = line.to ?? calls[call].to
+            case "answer", "noAnswer":
+                guard let call = line.req.flatMap({ index[$0] }) else { continue }
+                calls[call].end = line.mono
+                calls[call].status = line.kind == "answer" ? line.status : nil
+            default: break
+            }
+        }
+    }
+}

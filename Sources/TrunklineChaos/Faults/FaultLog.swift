@@ -1,0 +1,75 @@
+/// What the harness did to the system: one object per line.
+public struct FaultRecord: Codable, Sendable, Hashable {
+    public enum Kind: String, Codable, Sendable, CaseIterable {
+        case workerKill = "worker.kill"
+        case workerFreeze = "worker.freeze"
+        case rollingDeploy = "worker.deploy"
+        case brokerRestart = "broker.restart"
+        case brokerKill = "broker.kill"
+        case brokerMemory = "broker.memory_alarm"
+        case brokerQueueDeleted = "broker.queue_deleted"
+        case databaseCrash = "database.crash"
+        case databaseRestart = "database.restart"
+        case proxyCut = "proxy.cut"
+        case proxySlow = "proxy.slow"
+        case proxyFreeze = "proxy.freeze"
+        case proxyCutAfter = "proxy.cut_after_bytes"
+        case proxyReply = "proxy.swallowed_reply"
+        case proxyConfirm = "proxy.swallowed_confirm"
+        case proxyAnswer = "proxy.swallowed_answer"
+        case proxyInFrame = "proxy.cut_in_frame"
+        case lineState = "line.state"
+        case lineHold = "line.hold"
+        /// No fault of its own: what another did to one connection of the API.
+        case flow
+        /// No fault: which worker a connection of the API belongs to.
+        case owner
+        /// No fault: moments of the run, such as its drain.
+        case phase
+    }
+
+    /// The parts between which a proxy stands.
+    public enum Part: String, Codable, Sendable {
+        /// Worker and PostgreSQL.
+        case database
+        /// Worker and broker.
+        case broker
+        /// Workers and the API.
+        case api
+        /// Producers and the broker.
+        case producer
+        /// `trunkline enqueue` and PostgreSQL.
+        case rows
+    }
+
+    public var kind: Kind
+    /// ``Moment/now``.
+    public var begin: Int64
+    public var end: Int64
+    /// Number of the worker.
+    public var worker: Int?
+    public var part: Part?
+    public var line: String?
+    /// Of a line's state, a flow's event, a phase, or an SQL statement.
+    public var word: String?
+    /// Of API connections: ports as the simulator sees them.
+    public var ports: [UInt16]?
+    /// What it hit: calls in the air, connections, messages.
+    public var hits: Int
+    /// Shard of a deleted queue.
+    public var queue: String?
+
+    public init(_ kind: Kind, begin: Int64 = Moment.now, hits: Int = 0) {
+        self.kind = kind
+        self.begin = begin
+        end = begin
+        self.hits = hits
+    }
+
+    /// The same, ended now.
+    func ended() -> FaultRecord {
+        var record = self
+        record.end = Moment.now
+        return record
+    }
+}

@@ -1,0 +1,87 @@
+internal import Foundation
+
+extension Mayhem {
+    /// States in which a line takes no sends, by the simulator's words.
+    private static let states = ["qr_required", "temporarily_unavailable", "unknown_word", "disconnected", "reconnecting"]
+
+    /// Sick lines, and holds by hand.
+    func lineLane() async {
+        var random = SeededGenerator(seed: stage.options.seed, part: "lines")
+        let every = max(4, seconds / 60)
+        await withTaskGroup(of: Void.self) { group in
+            while await pause(random.span(every * 0.5...every * 1.5)) {
+                let line = random.pick(stage.plan.lines).id
+                let (state, sick, held) = (random.pick(Self.states), random.span(38...60), random.span(5...20))
+                let isHold = random.chance(0.4)
+                guard troubles(line) else { continue }
+                group.addTask {
+                    await isHold ? self.hold(line, for: held) : self.makeSick(line, state, for: sick)
+                    self.calms(line)
+                }
+            }
+        }
+    }
+
+    private func makeSick(_ line: String, _ state: String, for span: Duration) async {
+        var record = FaultRecord(.lineState, hits: 1)
+        record.line = line
+        record.word = state
+        guard (try? await stage.simulator.control("PUT", "/lines/\(line)/state", #"{"state":"\#(state)"}"#)) != nil else {
+            return miss("line.state: the simulator refused it")
+        }
+        record.begin = Moment.now
+        _ = await pause(span)
+        // The interval ends before the line is well again.
+        record = record.ended()
+        await heal(line)
+        count(record)
+    }
+
+    private func heal(_ line: String) async {
+        for _ in 0..<50 {
+            if (try? await stage.simulator.control("PUT", "/lines/\(line)/state", #"{"state":"sendable"}"#)) != nil {
+                return
+            }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
+        miss("line.state: \(line) stayed sick")
+    }
+
+    private func hold(_ line: String, for span: Duration) async {
+        let done = try? await stage.trunkline(["line", "hold", line, "--reason", "chaos"])
+        guard done?.status == 0 else {
+            // It may be held or not: let nobody rest on it.
+            return await resume(line)
+        }
+        var record = FaultRecord(.lineHold, hits: 1)
+        record.line = line
+        _ = await pause(span)
+        record = record.ended()
+        await resume(line)
+        count(record)
+    }
+
+    private func resume(_ line: String) async {
+        for _ in 0..<120 {
+            if let outcome = try? await stage.trunkline(["line", "resume", line]), outcome.status == 0 { return }
+            try? await Task.sleep(for: .milliseconds(500))
+        }
+        miss("line.hold: \(line) stayed held")
+    }
+
+    /// Everything well again, so that what is left can drain.
+    func heal() async throws {
+        for proxy in [stage.api, stage.producer, stage.rows] + stage.workers.flatMap({ [$0.database, $0.broker] }) {
+            proxy.heal()
+        }
+        try await stage.simulator.control("DELETE", "/faults")
+        for line in stage.plan.lines { await heal(line.id) }
+        try await stage.servers.database("start")
+        try await stage.servers.broker("start")
+        try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.6"])
+        for worker in stage.workers {
+            worker.send(SIGCONT)
+            try worker.start()
+        }
+    }
+}

@@ -1,0 +1,110 @@
+extension Mayhem {
+    /// Restarts and kills of the broker, and memory alarms, with messages unconfirmed or calls in the air.
+    func brokerLane() async {
+        var random = SeededGenerator(seed: stage.options.seed, part: "broker")
+        let rounds = max(2, Int(seconds / 52))
+        let bag: [FaultRecord.Kind] = [.brokerRestart, .brokerKill, .brokerRestart, .brokerMemory]
+        for round in 0..<rounds {
+            // The next begins when its time has come, however long the last took.
+            let at = seconds * (Double(round) + Double.random(in: 0.35...0.65, using: &random)) / Double(rounds)
+            guard await waitUntil(at), await hasWork() else { continue }
+            let record = FaultRecord(bag[round % bag.count], hits: max(1, producer.unconfirmed))
+            do {
+                switch record.kind {
+                case .brokerRestart: try await stage.servers.broker("restart")
+                case .brokerKill:
+                    try await stage.servers.broker("kill")
+                    try await stage.servers.broker("start")
+                default:
+                    try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.0000001"])
+                    _ = await pause(random.span(3...8))
+                    try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.6"])
+                }
+                count(record.ended())
+            } catch {
+                miss("\(record.kind.rawValue): \(error)")
+                try? await stage.servers.broker("start")
+            }
+        }
+    }
+
+    /// Crashes (SIGKILL to the server and all its children) and restarts of the database, with calls in the air.
+    func databaseLane() async {
+        var random = SeededGenerator(seed: stage.options.seed, part: "database")
+        let rounds = max(1, Int(seconds / 60))
+        let bag: [FaultRecord.Kind] = [.databaseCrash, .databaseCrash, .databaseRestart]
+        for round in 0..<rounds {
+            let at = seconds * (Double(round) + Double.random(in: 0.3...0.8, using: &random)) / Double(rounds)
+            guard await waitUntil(at), await hasWork() else { continue }
+            let record = FaultRecord(bag[round % bag.count], hits: await callsInTheAir())
+            do {
+                if record.kind == .databaseCrash {
+                    try await stage.servers.database("crash")
+                    try await stage.servers.database("start")
+                } else {
+                    try await stage.servers.database("restart")
+                }
+                count(record.ended())
+            } catch {
+                miss("\(record.kind.rawValue): \(error)")
+                try? await stage.servers.database("start")
+            }
+        }
+    }
+
+    /// What happens once or twice: rolling deploys, and a queue that somebody deletes.
+    func onceLane() async {
+        if seconds > 200 {
+            guard await waitUntil(seconds * 0.25) else { return }
+            await deploy()
+            guard await waitUntil(seconds * 0.5) else { return }
+            await deleteQueue()
+            guard await waitUntil(seconds * 0.72) else { return }
+            await deploy()
+        } else if await waitUntil(seconds * 0.6) {
+            await deleteQueue()
+        }
+    }
+
+    /// Deletes the queue of one shard while it is empty and nobody publishes: nobody promises the messages of a deleted
+    /// queue. From then on the shard's messages go another way, until the queue is there again.
+    private func deleteQueue() async {
+        producer.book.setPaused(true)
+        defer { producer.book.setPaused(false) }
+        var random = SeededGenerator(seed: stage.options.seed, part: "queue")
+        let shard = Int.random(in: 0..<Stage.shards, using: &random)
+        let name = shard < 10 ? "shard.0\(shard)" : "shard.\(shard)"
+        let isEmpty = await wait(.seconds(40)) {
+            guard producer.book.onTheWire == 0,
+                let list = try? await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"])
+            else { return false }
+            return list.split(separator: "\n").contains { $0.split(separator: "\t") == ["trunkline.\(name)", "0"] }
+        }
+        guard isEmpty else { return miss("broker.queue_deleted: the queue does not get empty") }
+        var record = FaultRecord(.brokerQueueDeleted, hits: 1)
+        record.queue = name
+        do {
+            try await stage.servers.rabbit(["delete_queue", "-p", Servers.name, "trunkline.\(name)"])
+            count(record.ended())
+        } catch {
+            miss("broker.queue_deleted: \(error)")
+        }
+    }
+
+    // MARK: Moments
+
+    /// Waits for so many seconds of the load.
+    private func waitUntil(_ second: Double) async -> Bool {
+        await pause(.milliseconds(max(0, Int64((second - producer.elapsed) * 1_000))))
+    }
+
+    private func callsInTheAir() async -> Int { await stage.api.openFlows().count { $0.hasCallInTheAir } }
+
+    /// A fault that hits nothing proves nothing.
+    private func hasWork() async -> Bool {
+        await wait(.seconds(10)) {
+            if producer.unconfirmed > 0 { return true }
+            return await callsInTheAir() > 0
+        }
+    }
+}

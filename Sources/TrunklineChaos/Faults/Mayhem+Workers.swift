@@ -1,0 +1,79 @@
+internal import Glibc
+
+extension Mayhem {
+    /// Kills and freezes, one every few seconds, each with a call in the air.
+    func workerLane() async {
+        var random = SeededGenerator(seed: stage.options.seed, part: "workers")
+        let isShort = seconds < 200
+        // Freezes of several workers overlap with each other and with kills.
+        await withTaskGroup(of: Void.self) { group in
+            while await pause(random.span(isShort ? 2.5...4.5 : 3.2...6.2)) {
+                let kills = random.chance(0.64)
+                let longest = isShort ? 6.0 : random.chance(0.15) ? 40.0 : 12.0
+                let (span, rest) = (random.span(1...longest), random.span(0...2))
+                let order = stage.workers.shuffled(using: &random)
+                guard let worker = await busyWorker(order) else { continue }
+                group.addTask { await kills ? self.kill(worker, rest) : self.freeze(worker, span) }
+            }
+        }
+    }
+
+    /// A worker with calls in the air, taken. Waits for one.
+    private func busyWorker(_ order: [Worker]) async -> Worker? {
+        // One stays whole, so that there is somebody to take over.
+        var found: Worker?
+        _ = await wait(.seconds(10)) {
+            for worker in order where worker.pid != nil && worker.take() {
+                if await stage.calls(of: worker).inTheAir > 0 {
+                    found = worker
+                    return true
+                }
+                worker.giveBack()
+            }
+            return false
+        }
+        return found
+    }
+
+    private func kill(_ worker: Worker, _ rest: Duration) async {
+        defer { worker.giveBack() }
+        let calls = await stage.calls(of: worker)
+        guard calls.inTheAir > 0 else { return }
+        var record = FaultRecord(.workerKill, hits: calls.inTheAir)
+        record.worker = worker.number
+        worker.send(SIGKILL)
+        record.ports = calls.ports
+        count(record.ended())
+        try? await Task.sleep(for: rest)
+        _ = try? await worker.replace(within: .seconds(5))
+    }
+
+    private func freeze(_ worker: Worker, _ span: Duration) async {
+        defer { worker.giveBack() }
+        let calls = await stage.calls(of: worker)
+        guard calls.inTheAir > 0 else { return }
+        var record = FaultRecord(.workerFreeze, hits: calls.inTheAir)
+        record.worker = worker.number
+        record.ports = calls.ports
+        worker.send(SIGSTOP)
+        _ = await pause(span)
+        worker.send(SIGCONT)
+        count(record.ended())
+    }
+
+    /// SIGTERM to one after the other: what a deploy does. Each must end by itself and say 0.
+    func deploy() async {
+        for worker in stage.workers.shuffled() {
+            guard await wait(.seconds(60), until: { worker.take() }) else { return }
+            var record = FaultRecord(.rollingDeploy)
+            record.worker = worker.number
+            record.hits = await stage.calls(of: worker).inTheAir
+            worker.send(SIGTERM)
+            let status = try? await worker.replace(within: .seconds(45))
+            worker.giveBack()
+            if let status, status != 0 { exited(status) }
+            count(record.ended())
+            guard await pause(.seconds(3)) else { return }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+internal import Synchronization
+
+/// Does harm, by a seeded schedule of several lanes side by side, until it is told to end. A fault counts only when it hit
+/// something; otherwise it waits for a moment in which it does.
+final class Mayhem: Sendable {
+    let stage: Stage
+    let producer: Producer
+    /// Length of the load: how often what happens follows from it.
+    let seconds: Double
+    private struct State {
+        var counts: [FaultRecord.Kind: Int] = [:]
+        var hits: [FaultRecord.Kind: Int] = [:]
+        var isOver = false
+        var badExits: [Int32] = []
+        var troubledLines: Set<String> = []
+        var missed: [String] = []
+    }
+    private let state = Mutex(State())
+
+    init(_ stage: Stage, _ producer: Producer) {
+        self.stage = stage
+        self.producer = producer
+        seconds = stage.options.loadSeconds
+    }
+
+    /// How often each kind has hit.
+    var counts: [FaultRecord.Kind: Int] { state.withLock { $0.counts } }
+    /// How much each kind has hit: calls in the air, connections.
+    var hits: [FaultRecord.Kind: Int] { state.withLock { $0.hits } }
+    /// Exit statuses of workers that were asked to end and did not say 0.
+    var badExits: [Int32] { state.withLock { $0.badExits } }
+    /// Faults that could not be done, in words.
+    var missed: [String] { state.withLock { $0.missed } }
+
+    var isOver: Bool { Task.isCancelled || state.withLock { $0.isOver } }
+
+    /// Begins nothing new; what is under way is brought to its end.
+    func end() { state.withLock { $0.isOver = true } }
+
+    func count(_ record: FaultRecord) {
+        stage.faultLog.append(record)
+        state.withLock { state in
+            state.counts[record.kind, default: 0] += 1
+            state.hits[record.kind, default: 0] += record.hits
+        }
+    }
+
+    func exited(_ status: Int32) { state.withLock { $0.badExits.append(status) } }
+
+    func miss(_ what: String) { state.withLock { $0.missed.append(what) } }
+
+    /// Marks a line as in trouble; false when it is already, or when many are.
+    func troubles(_ line: String) -> Bool {
+        state.withLock { state in
+            guard state.troubledLines.count < max(1, stage.plan.lines.count / 8) else { return false }
+            return state.troubledLines.insert(line).inserted
+        }
+    }
+
+    func calms(_ line: String) { state.withLock { _ = $0.troubledLines.remove(line) } }
+
+    /// Everything, until ``end()``.
+    func run() async {
+        try? await setAPIFaults()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.labelLoop() }
+            group.addTask { await self.watchLoop() }
+            group.addTask { await self.workerLane() }
+            group.addTask { await self.brokerLane() }
+            group.addTask { await self.databaseLane() }
+            group.addTask { await self.proxyLane() }
+            group.addTask { await self.lineLane() }
+            group.addTask { await self.onceLane() }
+        }
+    }
+
+    /// Sleeps, and says whether to go on.
+    func pause(_ span: Duration) async -> Bool {
+        let deadline = ContinuousClock.now + span
+        while ContinuousClock.now < deadline {
+            if isOver { return false }
+            try? await Task.sleep(for: min(.milliseconds(100), deadline - ContinuousClock.now))
+        }
+        return !isOver
+    }
+
+    /// Asks until something holds; false after `limit`.
+    func wait(_ limit: Duration, until condition: () async -> Bool) async -> Bool {
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline, !isOver {
+            if await condition() { return true }
+            try? await Task.sleep(for: .milliseconds(15))
+        }
+        return false
+    }
+
+    // MARK: The API's own faults
+
+    /// A twentieth of all calls, in every way that the API may fail.
+    private func setAPIFaults() async throws {
+        let part = stage.options.apiFaults / 0.05
+        func fault(_ kind: String, _ probability: Double, _ more: String = "") -> String {
+            #"{"kind":"\#(kind)","probability":\#(probability * part)\#(more)}"#
+        }
+        let faults = [
+            #"{"kind":"latency","minMs":20,"maxMs":150}"#,
+            fault("status", 0.010, #","status":500"#),
+            fault("status", 0.006, #","status":503"#),
+            fault("status", 0.004, #","status":429,"retryAfter":1"#),
+            fault("status", 0.002, #","status":429,"retryAfter":2,"retryAfterForm":"date""#),
+            fault("acceptThenDrop", 0.010),
+            fault("dropBefore", 0.010),
+            fault("acceptThenStatus", 0.004, #","status":502"#),
+            fault("truncate", 0.003),
+            fault("hang", 0.0005),
+            fault("acceptThenHang", 0.0005),
+        ]
+        for fault in faults { try await stage.simulator.control("POST", "/faults", fault) }
+    }
+
+    // MARK: Housekeeping
+
+    /// Says for each connection of the API which worker's it is.
+    private func labelLoop() async {
+        var known: Set<UInt64> = []
+        while await pause(.milliseconds(300)) {
+            let flows = await stage.api.openFlows()
+            let new = flows.filter { !known.contains(Self.name($0)) }
+            guard !new.isEmpty else { continue }
+            for worker in stage.workers {
+                guard let pid = worker.pid else { continue }
+                let own = SocketOwners.ports(of: pid, to: stage.api.port)
+                let mine = new.filter { own.contains($0.clientPort) }
+                guard !mine.isEmpty else { continue }
+                known.formUnion(mine.map(Self.name))
+                var record = FaultRecord(.owner, hits: mine.count)
+                record.worker = worker.number
+                record.ports = mine.map(\.serverPort)
+                stage.faultLog.append(record)
+            }
+        }
+    }
+
+    private static func name(_ flow: FaultProxy.OpenFlow) -> UInt64 {
+        UInt64(flow.clientPort) << 16 | UInt64(flow.serverPort)
+    }
+
+    /// Starts workers that ended by themselves, for example because the database was away when they started.
+    private func watchLoop() async {
+        while await pause(.seconds(1)) {
+            for worker in stage.workers where worker.pid == nil && worker.take() {
+                try? worker.start()
+                worker.giveBack()
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+/// What a run is asked for.
+public struct ChaosOptions: Sendable {
+    /// Whether the simulated API remembers keys.
+    public enum KeyMemory: String, Sendable, CaseIterable {
+        case on
+        case off
+        /// On in the first half of the load, off in the second.
+        case both
+    }
+
+    /// Distinct keys.
+    public var jobs = 100_000
+    /// How long jobs are given and faults happen; nil: as `jobs` needs.
+    public var minutes: Double?
+    public var seed: UInt64 = 1
+    public var lines = 40
+    public var workers = 4
+    public var keyMemory = KeyMemory.both
+    /// How much of the calls the API fails.
+    public var apiFaults = 0.05
+    /// The drain may take that long before what is unfinished counts as lost.
+    public var drainMinutes = 8.0
+    /// Least numbers of faults, without which the run proves too little.
+    public var least = Least()
+    /// Everything that the run leaves is in here.
+    public var folder: String
+    /// The script `dev`, which starts the servers.
+    public var dev: String
+    /// The built program.
+    public var program: String
+
+    /// See ``ChaosOptions/least``.
+    public struct Least: Sendable {
+        public var kills = 0
+        public var freezes = 0
+        public var brokerRestarts = 0
+        public var databaseCrashes = 0
+        public init() {}
+    }
+
+    public init(folder: String, dev: String, program: String) {
+        self.folder = folder
+        self.dev = dev
+        self.program = program
+    }
+
+    /// Seconds of load and faults.
+    var loadSeconds: Double { minutes.map { $0 * 60 } ?? max(45, Double(jobs) / 90) }
+}

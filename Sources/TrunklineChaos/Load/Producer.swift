@@ -1,0 +1,281 @@
+internal import Foundation
+internal import RabbitDriver
+internal import Synchronization
+
+/// Gives every job of the plan to the system, by all ways in, and writes down what it was promised.
+///
+/// Broker first: four connections, each in the order of its plan, without waiting for confirms. Row first and `--direct`:
+/// the program's own command, file after file. What is in doubt is given again with the same key until it is promised.
+final class Producer: Sendable {
+    private let stage: Stage
+    let book: Book
+    private let text: JobText
+    private let begin: Int64
+    private let publishers: [RabbitPublisher]
+    private let brokerBoxes: [Mailbox]
+    private let rowBoxes: [Mailbox]
+    private let directBox: Mailbox
+    private let files = Mutex(100)
+    private let isOver = Mutex(false)
+
+    init(_ stage: Stage) throws {
+        self.stage = stage
+        let begin = Moment.now
+        self.begin = begin
+        text = JobText(begin: Moment.wall)
+        book = Book(jobs: stage.plan.jobs.count)
+        var limits = RabbitPublisher.Limits()
+        limits.deadline = .seconds(8)
+        limits.confirmTimeout = .seconds(5)
+        publishers = try (0..<LoadPlan.producers).map { number in
+            RabbitPublisher(
+                configuration: try RabbitConfiguration(
+                    url: stage.servers.brokerURL(port: stage.producer.port),
+                    connectionName: "chaos producer \(number)"
+                ),
+                limits: limits
+            )
+        }
+        func gives(_ isMine: (LoadPlan.Job) -> Bool) -> [Give] {
+            stage.plan.jobs.lazy.filter(isMine).map {
+                Give(job: $0, way: $0.way, due: begin + Moment.seconds($0.at), isRepeat: false)
+            }
+        }
+        brokerBoxes = (0..<LoadPlan.producers).map { number in
+            Mailbox(gives { $0.producer == number && $0.way != .row && $0.way != .direct })
+        }
+        rowBoxes = (0..<2).map { number in Mailbox(gives { $0.producer % 2 == number && $0.way == .row }) }
+        directBox = Mailbox(gives { $0.way == .direct })
+    }
+
+    /// Seconds since the load began.
+    var elapsed: Double { Double(Moment.now - begin) / 1e9 }
+
+    /// How many messages wait for their confirm.
+    var unconfirmed: Int { publishers.reduce(0) { $0 + $1.status.outstanding } }
+
+    /// Works until every job is promised, or until ``end()``.
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            for number in publishers.indices { group.addTask { await self.publishLoop(number) } }
+            for box in rowBoxes { group.addTask { await self.fileLoop(box, .row) } }
+            group.addTask { await self.fileLoop(self.directBox, .direct) }
+            group.addTask { await self.cancelLoop() }
+        }
+        for publisher in publishers { await publisher.shutdown() }
+    }
+
+    /// Gives nothing any more.
+    func end() { isOver.withLock { $0 = true } }
+
+    private var isEnded: Bool { Task.isCancelled || isOver.withLock { $0 } }
+
+    private var isDone: Bool {
+        book.isDone && book.onTheWire == 0 && (brokerBoxes + rowBoxes + [directBox]).allSatisfy(\.isEmpty)
+    }
+
+    // MARK: Broker first
+
+    private func publishLoop(_ number: Int) async {
+        let index = Mutex(0)
+        while !isEnded, !isDone {
+            try? await Task.sleep(for: .milliseconds(100))
+            guard book.mayPublish() else { continue }
+            let due = brokerBoxes[number].due(at: Moment.now, atMost: 200)
+            guard !due.isEmpty else {
+                book.landed()
+                continue
+            }
+            let first = index.withLock { index in
+                defer { index += due.count }
+                return index
+            }
+            let tries = noteTries(due, producer: number, from: first)
+            publishers[number].publish(
+                due.map { give in
+                    RabbitMessage(
+                        exchange: Routing.exchange,
+                        routingKey: Routing.queue(give.way, line: give.job.line),
+                        body: Array(text.encode(give.job).utf8)
+                    )
+                },
+                waitsForRoom: true
+            ) { [self] outcomes in
+                noteEnds(zip(tries, outcomes).map { ($0, Self.answer(to: $1), nil) }, due)
+                book.landed()
+            }
+        }
+    }
+
+    private static func answer(to outcome: PublishOutcome) -> ProducerRecord.Answer {
+        switch outcome {
+        case .confirmed: .promised
+        case .unknown: .unknown
+        case .returned, .refused, .notSent: .notTaken
+        }
+    }
+
+    // MARK: Files
+
+    private func fileLoop(_ box: Mailbox, _ way: ProducerRecord.Way) async {
+        while !isEnded, !isDone {
+            try? await Task.sleep(for: .milliseconds(700))
+            guard way == .row || book.mayPublish() else { continue }
+            let due = box.due(at: Moment.now, atMost: 400)
+            if !due.isEmpty { await enqueue(due, way) }
+            if way != .row { book.landed() }
+        }
+    }
+
+    /// One row of `enqueue --json`.
+    private struct Verdict: Decodable {
+        let row: Int?
+        let verdict: String?
+        let reason: String?
+    }
+
+    private func enqueue(_ due: [Give], _ way: ProducerRecord.Way) async {
+        let file = files.withLock { number in
+            number += 1
+            return number
+        }
+        let tries = noteTries(due, producer: file, from: 0)
+        let outcome = try? await stage.trunkline(
+            ["enqueue", "-", "--json"] + (way == .direct ? ["--direct"] : []),
+            input: due.map { text.encode($0.job) }.joined(separator: "\n") + "\n",
+            environment: stage.producerEnvironment,
+            limit: .seconds(60)
+        )
+        var said: [Int: Verdict] = [:]
+        for line in (outcome?.output ?? "").split(separator: "\n") {
+            if let verdict = try? JSONDecoder().decode(Verdict.self, from: Data(line.utf8)), let row = verdict.row {
+                said[row] = verdict
+            }
+        }
+        noteEnds(
+            zip(tries, 1...).map { number, row in
+                // A row that it did not speak of may have been taken before it stopped.
+                guard let verdict = said[row], let word = verdict.verdict else {
+                    return (number, .unknown, outcome.map { String($0.errors.prefix(200)) })
+                }
+                return (number, Self.answer(to: word), verdict.reason)
+            },
+            due
+        )
+    }
+
+    private static func answer(to verdict: String) -> ProducerRecord.Answer {
+        switch verdict {
+        case "new", "confirmed": .promised
+        case "repeat": .again
+        case "refused", "conflict": .refused
+        case "unknown": .unknown
+        default: .notTaken
+        }
+    }
+
+    // MARK: Writing down
+
+    private func noteTries(_ due: [Give], producer: Int, from first: Int) -> [Int] {
+        let numbers = Array(book.numbers(due.count))
+        stage.producerLog.append(
+            zip(numbers, due.enumerated()).map { number, item in
+                let (place, give) = item
+                var record = ProducerRecord(.try, number: number, key: give.job.key)
+                record.line = give.job.line
+                record.to = give.job.to
+                record.way = give.way
+                record.queue = Routing.queue(give.way, line: give.job.line)
+                record.producer = producer
+                record.index = first + place
+                record.supersedeKey = give.job.supersedeKey
+                record.factAt = text.factAt(give.job)
+                record.notBefore = text.notBefore(give.job)
+                return record
+            }
+        )
+        return numbers
+    }
+
+    private func noteEnds(_ answers: [(number: Int, answer: ProducerRecord.Answer, said: String?)], _ due: [Give]) {
+        stage.producerLog.append(
+            zip(answers, due).map { answer, give in
+                var record = ProducerRecord(.end, number: answer.number, key: give.job.key)
+                record.answer = answer.answer
+                record.said = answer.said
+                return record
+            }
+        )
+        for (answer, give) in zip(answers, due) {
+            let isFirst = book.heard(answer.answer, of: give.job.number)
+            switch answer.answer {
+            case .promised, .again:
+                if isFirst, let again = give.job.again {
+                    post(Give(job: give.job, way: again.way, due: Moment.now + Moment.seconds(again.after), isRepeat: true))
+                }
+            case .unknown, .notTaken:
+                guard !give.isRepeat else { continue }
+                post(Give(job: give.job, way: give.way, due: Moment.now + Moment.seconds(1), isRepeat: false))
+            case .refused:
+                break
+            }
+        }
+    }
+
+    private func post(_ give: Give) {
+        switch give.way {
+        case .shard, .intake, .bulk: brokerBoxes[give.job.producer].add(give)
+        case .row: rowBoxes[give.job.producer % 2].add(give)
+        case .direct: directBox.add(give)
+        }
+    }
+
+    // MARK: Cancels
+
+    private func cancelLoop() async {
+        for (number, cancel) in stage.plan.cancels.enumerated() {
+            while elapsed < cancel.at {
+                if isEnded { return }
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+            await self.cancel(number, cancel.pattern)
+        }
+    }
+
+    private func cancel(_ number: Int, _ pattern: String) async {
+        stage.producerLog.append(ProducerRecord(.cancel, number: number, key: pattern))
+        let outcome = try? await stage.trunkline(["cancel", pattern, "--json"], limit: .seconds(60))
+        guard let outcome else { return }
+        let words = CancelAnswer.read(outcome.output)
+        stage.producerLog.append(
+            words.map { key, word in
+                var record = ProducerRecord(.cancelled, number: number, key: key)
+                record.said = word
+                return record
+            }
+        )
+        book.cancelled(words.values.count { $0 == "cancelled" })
+    }
+}
+
+/// What `trunkline cancel --json` says of each key.
+enum CancelAnswer {
+    static func read(_ output: String) -> [String: String] {
+        guard let root = try? JSONSerialization.jsonObject(with: Data(output.utf8)) else { return [:] }
+        var words: [String: String] = [:]
+        gather(root, &words)
+        return words
+    }
+
+    /// Every object with a key and a word for it, wherever it stands.
+    private static func gather(_ value: Any, _ words: inout [String: String]) {
+        if let list = value as? [Any] { for item in list { gather(item, &words) } }
+        guard let object = value as? [String: Any] else { return }
+        if let key = object["key"] as? String,
+            let word = (object["outcome"] ?? object["verdict"] ?? object["said"] ?? object["state"]) as? String
+        {
+            words[key] = word
+        }
+        for inner in object.values where inner is [Any] || inner is [String: Any] { gather(inner, &words) }
+    }
+}

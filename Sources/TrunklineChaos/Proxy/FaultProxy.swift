@@ -1,0 +1,271 @@
+public import EventLoop
+internal import Glibc
+
+/// A TCP proxy on loopback that hurts what passes through it, on request: it cuts, slows, freezes, and swallows exactly the
+/// reply, confirm or answer after which its receiver cannot know what happened.
+///
+/// Everything happens on one event loop, which several proxies may share. Methods may be called from any thread.
+public final class FaultProxy: @unchecked Sendable {
+    // Unchecked: everything that changes is touched on the loop only, which `EventLoop.watch` and `schedule` check.
+
+    /// What is spoken through it: the faults that know a protocol need it.
+    public enum Speech: Sendable { case postgres, amqp, http }
+
+    /// How a connection ends.
+    public enum Cut: String, Sendable, CaseIterable {
+        /// RST to both ends: what was under way is gone.
+        case reset
+        /// FIN to both ends, in order.
+        case close
+    }
+
+    /// Something that happened to one connection because of a fault.
+    public struct Event: Sendable {
+        public enum Kind: String, Sendable {
+            /// Ended by a fault.
+            case cut
+            /// Ended by a fault after its receiver was kept from bytes that the other side had sent.
+            case undelivered
+            /// It stood still for the time of a freeze.
+            case frozen
+            /// It was slow for a time.
+            case slowed
+        }
+        public let kind: Kind
+        /// The client's port, as the proxy sees it.
+        public let clientPort: UInt16
+        /// The proxy's own port towards the server: what the server takes for the client's.
+        public let serverPort: UInt16
+        /// ``Moment/now``.
+        public let at: Int64
+    }
+
+    /// A connection that is open now.
+    public struct OpenFlow: Sendable, Hashable {
+        public let clientPort: UInt16
+        public let serverPort: UInt16
+        /// HTTP only: a POST has gone through and nothing of its answer has come.
+        public let hasCallInTheAir: Bool
+    }
+
+    /// Where clients connect to.
+    public let port: UInt16
+    public let speech: Speech
+
+    let loop: EventLoop
+    let target: UInt16
+    private let listener: Int32
+    private let report: @Sendable (Event) -> Void
+    private var flows: [Int: ProxyFlow] = [:]
+    private var lastFlow = 0
+    private var isStopped = false
+
+    // Faults that are switched on.
+    private(set) var delay: Duration = .zero
+    private(set) var isFrozen = false
+    var armed: ArmedFault?
+    private var hits = 0
+    private var freezes = 0
+    private var slowings = 0
+
+    /// A fault that waits for its moment on the wire, and strikes once.
+    enum ArmedFault {
+        /// PostgreSQL: the server gets the named statement, its reply is swallowed, the connection is cut after it.
+        case reply(marker: [UInt8])
+        /// AMQP: the next `basic.ack` of the broker, a publisher confirm, is swallowed, and the connection is cut.
+        case confirm
+        /// AMQP: the connection is cut when half of the broker's next frame has passed.
+        case halfFrame
+        /// HTTP: the answer of the next POST is swallowed, and the connection is cut.
+        case answer
+        /// The connection over which the next bytes come is cut after that many more.
+        case after(bytes: Int, fromServer: Bool, Cut)
+    }
+
+    /// Listens on a free port of 127.0.0.1 and passes everything on to `target`.
+    ///
+    /// - Parameters:
+    ///   - loop: started, and not stopped before this.
+    ///   - report: called on the loop for each connection that a fault hits.
+    /// - Throws: ``ChaosError`` when it cannot listen.
+    public init(
+        to target: UInt16,
+        speech: Speech,
+        on loop: EventLoop,
+        report: @escaping @Sendable (Event) -> Void = { _ in }
+    ) throws(ChaosError) {
+        self.target = target
+        self.speech = speech
+        self.loop = loop
+        self.report = report
+        guard let (descriptor, port) = Socket.listen() else {
+            throw ChaosError("the fault proxy cannot listen: errno \(errno)")
+        }
+        listener = descriptor
+        self.port = port
+        loop.run { [self] in watchListener() }
+    }
+
+    /// Ends every connection and stops listening.
+    public func stop() {
+        loop.run { [self] in
+            guard !isStopped else { return }
+            isStopped = true
+            loop.forget(listener)
+            Glibc.close(listener)
+            for flow in Array(flows.values) { flow.end(.reset) }
+        }
+    }
+
+    // MARK: Faults
+
+    /// Cuts connections at once: those whose client has one of `clientPorts`, or all.
+    ///
+    /// - Returns: how many there were.
+    @discardableResult
+    public func cut(_ how: Cut, clientPorts: Set<UInt16>? = nil) async -> Int {
+        await onLoop { [self] in
+            let hit = flows.values.filter { clientPorts?.contains($0.clientPort) ?? true }
+            for flow in hit { strike(flow, how) }
+            return hit.count
+        }
+    }
+
+    /// Lets nothing pass for a time, and accepts nobody: connections stay open and silent, as behind a dead switch.
+    ///
+    /// - Returns: how many connections there were.
+    @discardableResult
+    public func freeze(for span: Duration) async -> Int {
+        await onLoop { [self] in
+            freezes += 1
+            let number = freezes
+            setFrozen(true)
+            loop.schedule(after: span) { [self] in
+                // A later freeze goes on.
+                if freezes == number { setFrozen(false) }
+            }
+            return flows.count
+        }
+    }
+
+    /// Delays everything in both directions by `delay`, for a time.
+    ///
+    /// - Returns: how many connections there were.
+    @discardableResult
+    public func slow(by delay: Duration, for span: Duration) async -> Int {
+        await onLoop { [self] in
+            slowings += 1
+            let number = slowings
+            self.delay = delay
+            for flow in flows.values { tell(.slowed, flow) }
+            loop.schedule(after: span) { [self] in
+                guard slowings == number else { return }
+                for flow in flows.values { tell(.slowed, flow) }
+                self.delay = .zero
+            }
+            return flows.count
+        }
+    }
+
+    /// PostgreSQL: the next execution of the prepared statement `name` reaches the server, and its reply nobody; with nil
+    /// the next `COMMIT`.
+    public func swallowReply(of name: String?) {
+        // Bind: an empty portal name, then the statement's name, each with its terminator. Query and Parse: the text itself.
+        let marker = name.map { [0] + Array($0.utf8) + [0] } ?? Array("COMMIT\0".utf8)
+        arm(.reply(marker: marker))
+    }
+
+    /// AMQP: the next publisher confirm is swallowed.
+    public func swallowConfirm() { arm(.confirm) }
+
+    /// AMQP: the next connection over which a frame of the broker comes is cut in the middle of that frame.
+    public func cutInFrame() { arm(.halfFrame) }
+
+    /// HTTP: the answer of the next POST is swallowed.
+    public func swallowAnswer() { arm(.answer) }
+
+    /// Cuts the connection over which the next bytes of one side come, after `bytes` more of that side.
+    public func cut(after bytes: Int, fromServer: Bool, _ how: Cut) {
+        arm(.after(bytes: bytes, fromServer: fromServer, how))
+    }
+
+    /// Forgets a fault that has not struck yet.
+    public func disarm() { loop.run { [self] in armed = nil } }
+
+    /// Forgets a fault that has not struck yet, and lets everything pass.
+    public func heal() {
+        loop.run { [self] in
+            armed = nil
+            delay = .zero
+            slowings += 1
+            freezes += 1
+            setFrozen(false)
+        }
+    }
+
+    /// How many armed faults have struck since the start.
+    public func strikes() async -> Int { await onLoop { [self] in hits } }
+
+    /// The connections that are open now.
+    public func openFlows() async -> [OpenFlow] {
+        await onLoop { [self] in
+            flows.values.map {
+                OpenFlow(clientPort: $0.clientPort, serverPort: $0.serverPort, hasCallInTheAir: $0.hasCallInTheAir)
+            }
+        }
+    }
+
+    private func arm(_ fault: ArmedFault) { loop.run { [self] in armed = fault } }
+
+    // MARK: On the loop
+
+    /// An armed fault has struck.
+    func struck() {
+        armed = nil
+        hits += 1
+    }
+
+    /// Ends a connection for a fault and says so.
+    func strike(_ flow: ProxyFlow, _ how: Cut, undelivered: Bool = false) {
+        tell(undelivered || flow.holdsBytesOfServer ? .undelivered : .cut, flow)
+        flow.end(how)
+    }
+
+    func tell(_ kind: Event.Kind, _ flow: ProxyFlow) {
+        report(Event(kind: kind, clientPort: flow.clientPort, serverPort: flow.serverPort, at: Moment.now))
+    }
+
+    func ended(_ flow: ProxyFlow) { flows[flow.number] = nil }
+
+    private func setFrozen(_ frozen: Bool) {
+        guard !isStopped, isFrozen != frozen else { return }
+        isFrozen = frozen
+        for flow in Array(flows.values) {
+            // At the begin and at the end: whoever reads the log sees the interval.
+            tell(.frozen, flow)
+            frozen ? flow.pause() : flow.resume()
+        }
+        frozen ? loop.forget(listener) : watchListener()
+    }
+
+    private func watchListener() {
+        loop.watch(listener, for: .read) { [self] _ in accept() }
+    }
+
+    private func accept() {
+        while let client = Socket.accept(listener) {
+            guard let server = Socket.connect(to: target) else {
+                Socket.close(client, .reset)
+                continue
+            }
+            lastFlow += 1
+            let flow = ProxyFlow(number: lastFlow, client: client, server: server, proxy: self)
+            flows[lastFlow] = flow
+            flow.resume()
+        }
+    }
+
+    private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in loop.run { continuation.resume(returning: body()) } }
+    }
+}

@@ -1,0 +1,82 @@
+internal import CPlatform
+internal import Foundation
+internal import Glibc
+internal import Synchronization
+
+/// A program that was started here, ended by its id and by nothing else.
+///
+/// Not Foundation's `Process`: children inherit each other's pipe ends there, so that a worker keeps the pipe of a command
+/// open that another test waits for; and they inherit the signal mask of the test runner's threads, which blocks SIGTERM.
+public final class ChildProcess: Sendable {
+    public let pid: Int32
+    private let status = Mutex<Int32?>(nil)
+
+    /// - Parameters:
+    ///   - path: the program.
+    ///   - environment: the whole of it; nil: this process's.
+    ///   - input: a file to read as standard input; nil: nothing.
+    ///   - output: files for standard output and standard error; the same path for both appends to one.
+    /// - Throws: ``ChaosError`` when it cannot be started.
+    public init(
+        _ path: String,
+        _ arguments: [String],
+        environment: [String: String]? = nil,
+        input: String? = nil,
+        output: String = "/dev/null",
+        errors: String = "/dev/null"
+    ) throws {
+        var files = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&files)
+        defer { posix_spawn_file_actions_destroy(&files) }
+        posix_spawn_file_actions_addopen(&files, 0, input ?? "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&files, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(&files, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        tl_spawn_close_from(&files, 3)
+
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        var usual = sigset_t()
+        sigemptyset(&usual)
+        for signal in [SIGTERM, SIGINT, SIGPIPE, SIGHUP] { sigaddset(&usual, signal) }
+        posix_spawnattr_setsigdefault(&attributes, &usual)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+
+        let words = ([path] + arguments).map { strdup($0) } + [nil]
+        let variables = (environment ?? ProcessInfo.processInfo.environment).map { strdup("\($0)=\($1)") } + [nil]
+        defer { (words + variables).forEach { free($0) } }
+        var child = pid_t()
+        let code = posix_spawn(&child, path, &files, &attributes, words, variables)
+        guard code == 0 else { throw ChaosError("\(path) cannot be started: errno \(code)") }
+        pid = child
+        Thread.detachNewThread { self.reap() }
+    }
+
+    private func reap() {
+        var raw: Int32 = 0
+        while waitpid(pid, &raw, 0) < 0, errno == EINTR {}
+        let signal = raw & 0x7F
+        status.withLock { $0 = signal == 0 ? (raw >> 8) & 0xFF : 128 + signal }
+    }
+
+    /// Its exit status, or 128 and the signal that ended it; nil while it runs.
+    public var exitStatus: Int32? { status.withLock { $0 } }
+
+    public var isRunning: Bool { exitStatus == nil }
+
+    /// Does nothing once it has ended: its number may be another's by then.
+    public func send(_ signal: Int32) {
+        status.withLock { if $0 == nil { kill(pid, signal) } }
+    }
+
+    /// Waits for the end without holding a thread of the cooperative pool.
+    public func end() async throws -> Int32 {
+        while true {
+            if let exitStatus { return exitStatus }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+internal import Glibc
+internal import Synchronization
+
+/// One place in the fleet: a worker process, started again whenever it was killed, behind proxies of its own.
+final class Worker: Sendable {
+    let number: Int
+    let database: FaultProxy
+    let broker: FaultProxy
+    let log: String
+    private let program: String
+    private let environment: [String: String]
+    private struct State {
+        var child: ChildProcess?
+        var isTaken = false
+        var starts = 0
+        var unexpectedEnds: [Int32] = []
+    }
+    private let state = Mutex(State())
+
+    init(
+        number: Int,
+        database: FaultProxy,
+        broker: FaultProxy,
+        program: String,
+        environment: [String: String],
+        log: String
+    ) {
+        self.number = number
+        self.database = database
+        self.broker = broker
+        self.program = program
+        self.environment = environment
+        self.log = log
+    }
+
+    var pid: Int32? { state.withLock { $0.child?.isRunning == true ? $0.child?.pid : nil } }
+    var starts: Int { state.withLock { $0.starts } }
+    /// Exit statuses of processes that ended without being asked to.
+    var unexpectedEnds: [Int32] { state.withLock { $0.unexpectedEnds } }
+
+    /// Starts a process when none runs.
+    func start() throws {
+        try state.withLock { state in
+            if let child = state.child {
+                guard let status = child.exitStatus else { return }
+                state.unexpectedEnds.append(status)
+            }
+            state.starts += 1
+            state.child = try ChildProcess(
+                program,
+                ["worker"],
+                environment: environment,
+                output: log,
+                errors: log
+            )
+        }
+    }
+
+    func send(_ signal: Int32) { state.withLock { $0.child?.send(signal) } }
+
+    /// Waits for the process's end after a signal that ends it, and starts another.
+    func replace(within limit: Duration) async throws -> Int32? {
+        guard let child = state.withLock({ $0.child }) else { return nil }
+        let deadline = ContinuousClock.now + limit
+        while child.isRunning, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
+        let status = child.exitStatus
+        child.send(SIGKILL)
+        while child.isRunning { try? await Task.sleep(for: .milliseconds(5)) }
+        state.withLock { $0.child = nil }
+        try start()
+        return status
+    }
+
+    /// SIGTERM, and SIGKILL after `limit`. Returns its exit status.
+    func stop(within limit: Duration) async -> Int32? {
+        guard let child = state.withLock({ $0.child }) else { return nil }
+        child.send(SIGTERM)
+        child.send(SIGCONT)
+        let deadline = ContinuousClock.now + limit
+        while child.isRunning, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(10)) }
+        child.send(SIGKILL)
+        while child.isRunning { try? await Task.sleep(for: .milliseconds(5)) }
+        return child.exitStatus
+    }
+
+    /// One fault at a time: true when it is ours now.
+    func take() -> Bool {
+        state.withLock { state in
+            defer { state.isTaken = true }
+            return !state.isTaken
+        }
+    }
+
+    func giveBack() { state.withLock { $0.isTaken = false } }
+}

@@ -1,0 +1,257 @@
+internal import CurlDriver
+internal import EventLoop
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineCore
+
+// What a worker asks of the world. The drivers fit these as they are; a simulation puts a world of its own behind them, in
+// which time, chance and every fault come from one seed.
+
+/// The thread a worker lives on, its timers, and both clocks.
+protocol WorkerLoop: AnyObject {
+    /// The steady clock, as it is at this very moment.
+    var present: ContinuousClock.Instant { get }
+    /// The wall clock.
+    var wallTime: Timestamp { get }
+    /// Runs `body` once, no earlier than `deadline`.
+    func at(_ deadline: ContinuousClock.Instant, _ body: @escaping () -> Void)
+    /// Runs `body` once, no earlier than `delay` from the present.
+    func after(_ delay: Duration, _ body: @escaping () -> Void)
+    /// Runs `body` once in every turn, after everything that happened in it.
+    func beforeWait(_ body: @escaping () -> Void)
+    /// Traps when the caller is on another thread.
+    func preconditionOnLoop(file: StaticString, line: UInt)
+}
+
+extension WorkerLoop {
+    func preconditionOnLoop(_ file: StaticString = #file, _ line: UInt = #line) {
+        preconditionOnLoop(file: file, line: line)
+    }
+}
+
+/// A connection to PostgreSQL that comes back by itself. Statements run and end in the order of the calls.
+protocol DatabaseLink: AnyObject {
+    var isConnected: Bool { get }
+    var onConnect: ((PostgresBackend) -> Void)? { get set }
+    var onDisconnect: ((PostgresError) -> Void)? { get set }
+    var onConnectFailure: ((PostgresError) -> Void)? { get set }
+    func connect()
+    func execute(
+        _ statement: PostgresStatement,
+        _ parameters: [PostgresParameter],
+        _ done: @escaping (Result<PostgresRows, PostgresError>) -> Void
+    )
+    func drop(_ reason: String)
+    func close()
+}
+
+/// Whoever makes calls to carriers.
+protocol HTTPCaller: AnyObject {
+    var freeSlots: Int { get }
+    func send(
+        _ request: HTTPRequest,
+        mayLeave: @escaping () -> Bool,
+        done: @escaping (Result<HTTPResponse, HTTPFailure>) -> Void
+    )
+    func close()
+}
+
+/// The connection to the broker that a worker consumes on. It comes back by itself; channels do not.
+protocol BrokerLink: AnyObject {
+    var onConnect: (() -> Void)? { get set }
+    var onDisconnect: ((RabbitError) -> Void)? { get set }
+    var onConnectFailed: ((RabbitError) -> Void)? { get set }
+    var isConnected: Bool { get }
+    var serverVersion: String? { get }
+    func open()
+    func openConsumerChannel(_ done: @escaping (Result<any ConsumerChannel, RabbitError>) -> Void)
+    func openControlChannel(_ done: @escaping (Result<any ControlChannel, RabbitError>) -> Void)
+    /// Gives up the live connection and makes a new one.
+    func reset(because reason: String)
+    func close(done: @escaping () -> Void)
+}
+
+// A world without these has nothing to say about them.
+extension DatabaseLink {
+    var onConnectFailure: ((PostgresError) -> Void)? {
+        get { nil }
+        set {}
+    }
+}
+extension BrokerLink {
+    func openControlChannel(_ done: @escaping (Result<any ControlChannel, RabbitError>) -> Void) {}
+    func reset(because reason: String) {}
+}
+
+/// A channel with one subscription.
+protocol ConsumerChannel: AnyObject {
+    var onClose: ((RabbitError) -> Void)? { get set }
+    func consume(
+        queue: String,
+        tag: String,
+        prefetch: UInt16,
+        onDelivery: @escaping (RabbitDelivery) -> Void,
+        onCancel: @escaping () -> Void,
+        done: @escaping (Result<Void, RabbitError>) -> Void
+    )
+    func cancel(tag: String, done: @escaping (Result<Void, RabbitError>) -> Void)
+    func ack(through tag: UInt64)
+    func close(done: @escaping (Result<Void, RabbitError>) -> Void)
+}
+
+/// Whoever publishes wake-ups. Lost ones cost latency only, so nobody asks what became of them.
+protocol WakePublisher: AnyObject {
+    func publishWakeUps(_ messages: [RabbitMessage])
+}
+
+/// Chance, from wherever the ports have it: the compiler opens an existential generator only in plain calls.
+struct Chance: RandomNumberGenerator {
+    private var source: any RandomNumberGenerator
+    init(_ source: any RandomNumberGenerator) { self.source = source }
+    mutating func next() -> UInt64 { source.next() }
+}
+
+/// Everything a worker reaches the world through.
+struct WorkerPorts {
+    let loop: any WorkerLoop
+    let http: any HTTPCaller
+    let control: any DatabaseLink
+    let intake: any DatabaseLink
+    let settler: any DatabaseLink
+    let broker: any BrokerLink
+    let publisher: any WakePublisher
+    /// Jitter, consumer tags, and the boot id before all else.
+    let random: Chance
+    /// The boot id that the connections were named with; drawn from `random` when nil.
+    var boot: [UInt8]?
+    #if Faults
+        /// Called at each step, beside what the process's environment asks for.
+        var onStep: ((Step, Int) -> Void)?
+        /// Mechanisms that this worker does without, beside those that the environment turns off.
+        var turnedOff: Set<Mechanism> = []
+    #endif
+}
+
+// MARK: The real ones
+
+extension EventLoop: WorkerLoop {
+    var present: ContinuousClock.Instant { .now }
+    var wallTime: Timestamp { .now }
+    func at(_ deadline: ContinuousClock.Instant, _ body: @escaping () -> Void) { schedule(at: deadline, body) }
+    func after(_ delay: Duration, _ body: @escaping () -> Void) { schedule(after: delay, body) }
+}
+
+extension PostgresConnection: DatabaseLink {}
+
+extension CurlDriver: HTTPCaller {}
+
+extension RabbitConnection: BrokerLink {
+    var serverVersion: String? { server?.version }
+    func openConsumerChannel(_ done: @escaping (Result<any ConsumerChannel, RabbitError>) -> Void) {
+        openChannel { result in done(result.map { $0 }) }
+    }
+}
+
+extension RabbitChannel: ConsumerChannel {
+    func consume(
+        queue: String,
+        tag: String,
+        prefetch: UInt16,
+        onDelivery: @escaping (RabbitDelivery) -> Void,
+        onCancel: @escaping () -> Void,
+        done: @escaping (Result<Void, RabbitError>) -> Void
+    ) {
+        consume(
+            queue: queue,
+            tag: tag,
+            prefetch: prefetch,
+            options: .init(),
+            onDelivery: onDelivery,
+            onCancel: onCancel,
+            done: done
+        )
+    }
+}
+
+extension RabbitPublisher: WakePublisher {
+    func publishWakeUps(_ messages: [RabbitMessage]) { publish(messages) { _ in } }
+}
+
+extension Statements {
+    /// Heartbeat, look and fences. Short ones only: a worker that cannot renew may not act.
+    static let ofControl = [
+        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines, makePartitions, shardCount,
+    ]
+    /// Whatever reads or begins jobs.
+    static let ofIntake = [
+        TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,
+        takeEvents, refuse, suspect, unsuspect,
+    ]
+    /// Outcomes, which must not wait behind a take.
+    static let ofSettler = [settle, pause, gate]
+}
+
+extension WorkerPorts {
+    /// The drivers, for a worker on `loop`. Must be called on it.
+    static func real(_ configuration: WorkerConfiguration, on loop: EventLoop) throws(WorkerError) -> WorkerPorts {
+        loop.preconditionOnLoop()
+        var random = SystemRandomNumberGenerator()
+        let boot = Worker.newBoot(using: &random)
+        let bootText = UUIDText.string(boot)
+        func connection(_ statements: [PostgresStatement], _ settings: [(String, String)]) -> PostgresConnection {
+            PostgresConnection(
+                loop: loop,
+                configuration: .init(
+                    url: configuration.databaseURL,
+                    applicationName: bootText,
+                    statements: statements,
+                    settings: settings + [("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]
+                )
+            )
+        }
+        let broker: RabbitConnection
+        let publisher: RabbitPublisher
+        do {
+            broker = RabbitConnection(
+                loop: loop,
+                configuration: try RabbitConfiguration(
+                    url: configuration.amqpURL,
+                    connectionName: "trunkline worker \(bootText)"
+                )
+            )
+            publisher = RabbitPublisher(
+                configuration: try RabbitConfiguration(
+                    url: configuration.amqpURL,
+                    connectionName: "trunkline wake-ups \(bootText)"
+                )
+            )
+        } catch {
+            throw WorkerError("the broker's address is not usable: \(error)")
+        }
+        return WorkerPorts(
+            loop: loop,
+            http: CurlDriver(
+                loop: loop,
+                maximumCalls: configuration.maximumCalls,
+                certificateAuthorities: configuration.certificateAuthorities,
+                replayGuard: !Faults.isOff(.replayGuard)
+            ),
+            control: connection(
+                Statements.ofControl,
+                [("lock_timeout", "1s"), ("statement_timeout", "5s")]
+            ),
+            intake: connection(
+                Statements.ofIntake,
+                [("lock_timeout", "1s"), ("statement_timeout", "60s")]
+            ),
+            settler: connection(
+                Statements.ofSettler,
+                [("lock_timeout", "2s"), ("statement_timeout", "30s")]
+            ),
+            broker: broker,
+            publisher: publisher,
+            random: Chance(random),
+            boot: boot
+        )
+    }
+}

@@ -1,0 +1,206 @@
+internal import EventLoop
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// What the calls say about the provider and the network: suspect lines, the retry budget, and the one breaker for all
+/// lines of an origin.
+extension Worker {
+    // MARK: What calls say
+
+    /// A call of the lane ended. `isFailure`: without a usable answer.
+    func noteCall(of lane: Lane, _ line: Line, isFailure: Bool, _ now: Instant) {
+        if isFailure {
+            lane.record.failed(at: now)
+            if lane.record.isSuspect { suspectLanes.insert(lane.number) }
+        } else {
+            lane.record.answered(at: now)
+            suspectLanes.remove(lane.number)
+            if let origin = line.base?.origin { budgets[origin, default: RetryBudget()].answered() }
+        }
+    }
+
+    /// What the lane may use of its line's pace now: a part while it ramps, one call while it is suspect.
+    func applyPace(_ lane: Lane, _ line: Line, _ now: Instant) {
+        let tenths = lane.gate.rampTenths(at: now)
+        let pace = line.pace.limited(toTenths: tenths, onlyOne: lane.record.isSuspect)
+        if lane.queue.settings != pace { lane.queue.settings = pace }
+        if tenths < 10 {
+            if let step = lane.gate.nextRampStep(after: now) { wakeLane(lane, at: step, now) }
+        } else if lane.writtenGate == "ramping" {
+            gateWrites.insert(lane.number)
+        }
+    }
+
+    /// Suspect lines together get at most half of the call slots.
+    func suspectsHaveRoom() -> Bool {
+        var inAir = 0
+        for number in suspectLanes { inAir += lanes[number]?.queue.inAir ?? 0 }
+        return inAir * 2 < configuration.maximumCalls
+    }
+
+    /// How long a job that would repeat a call must wait for the budget of its line's origin; nil: not at all, and it is
+    /// spent.
+    func budgetWait(_ job: QueuedJob, _ line: Line, _ now: Instant) -> Duration? {
+        guard job.isRepeat, let origin = line.base?.origin else { return nil }
+        guard let wait = budgets[origin, default: RetryBudget()].spend(at: now) else { return nil }
+        // Many wait for the same token: they must not all come back for it at once.
+        return wait * Double.random(in: 1...4, using: &random)
+    }
+
+    /// Whether a job of a lost worker may begin: only one such job is in the air of a process.
+    func maySuspectBegin(_ chosen: [(job: QueuedJob, lane: Lane)]) -> Bool {
+        !calls.values.contains(where: \.isSuspect) && !chosen.contains(where: \.job.isSuspect)
+    }
+
+    // MARK: The breaker
+
+    /// Whether nothing may be sent to the line's origin.
+    func isBroken(_ line: Line) -> Bool {
+        guard !openBreakers.isEmpty, let origin = line.base?.origin else { return false }
+        return openBreakers.contains(origin)
+    }
+
+    /// Lines of this worker that called lately, and those that failed, by origin.
+    func callCounts(_ now: Instant) -> [String: CallCounts] {
+        var counts: [String: CallCounts] = [:]
+        for lane in lanes.values where lane.record.isActive(at: now) {
+            guard let origin = lineOfLane[lane.number].flatMap({ lines[$0]?.base?.origin }) else { continue }
+            counts[origin, default: CallCounts()].active += 1
+            if lane.record.isFailing(at: now) { counts[origin]!.failing += 1 }
+        }
+        return counts
+    }
+
+    /// Opens the breaker of an origin when what the living workers counted says so. One of them wins, and it is the one
+    /// that raises the alarm.
+    func openBreakersIfSuspected(_ now: Instant) {
+        for (origin, own) in callCounts(now).sorted(by: { $0.key < $1.key })
+        where own.failing > 0 && !openBreakers.contains(origin) {
+            let others = peerCounts.compactMap { boot, counts in
+                boot.bytes == self.boot || fleet.isDead(boot, at: now) ? nil : counts[origin]
+            }
+            guard Breaker.suspects(others + [own]) else { continue }
+            let wait = Breaker.wait(afterProbes: 0, jitter: .random(in: 0...1, using: &random))
+            control.execute(
+                Statements.openBreaker,
+                [
+                    .uuid(boot), .text(origin),
+                    .text("\(own.failing) of \(own.active) lines of one worker got no answer"),
+                    .int4(Int32(clamping: wait.wholeMilliseconds)),
+                ]
+            ) { [weak self] result in
+                guard let self, case .success(let rows) = result, rows.count == 1 else { return }
+                self.log.error(
+                    "many lines fail at once: the provider or the network is suspected; nothing is sent until a probe is answered",
+                    metadata: ["origin": "\(origin)", "failing": "\(own.failing)", "active": "\(own.active)"]
+                )
+            }
+        }
+    }
+
+    /// The rows of open breakers, at every look.
+    func breakersSeen(_ rows: PostgresRows) {
+        let now = loop.present
+        var open: Set<String> = []
+        for row in 0..<rows.count {
+            guard let origin = rows.text(row, 0) else { continue }
+            open.insert(origin)
+            if rows.bool(row, 1) ?? false { probe(origin, now) }
+        }
+        let closed = openBreakers.subtracting(open)
+        for origin in open.subtracting(openBreakers) {
+            log.notice("breaker open", metadata: ["origin": "\(origin)"])
+        }
+        openBreakers = open
+        for origin in closed {
+            log.notice("breaker closed; lines go on by the ramp", metadata: ["origin": "\(origin)"])
+            for lane in lanes.values where lineOfLane[lane.number].flatMap({ lines[$0]?.base?.origin }) == origin {
+                lane.record.forget()
+                suspectLanes.remove(lane.number)
+                lane.gate.restarted(at: now)
+                dueLanes.insert(lane.number)
+            }
+        }
+    }
+
+    /// Asks the health of one line with work, if this worker is the one in the fleet that may.
+    private func probe(_ origin: String, _ now: Instant) {
+        guard mayAct(at: now), !isDraining, !probing.contains(origin) else { return }
+        let candidates = lanes.values.filter { $0.queue.count > 0 && shards[$0.shard]?.phase == .owned }
+            .sorted { $0.number < $1.number }
+            .compactMap { lineOfLane[$0.number].flatMap { lines[$0] } }
+            .filter { $0.base?.origin == origin && $0.token != nil && !$0.isRemoved }
+        guard let line = candidates.randomElement(using: &random) else { return }
+        probing.insert(origin)
+        control.execute(Statements.probeBreaker, [.uuid(boot), .text(origin)]) { [weak self] result in
+            guard let self else { return }
+            guard case .success(let rows) = result, let probes = rows.count == 1 ? rows.int4(0, 0) : nil else {
+                self.probing.remove(origin)
+                return
+            }
+            self.askHealth(of: line) { [weak self] verdict in
+                guard let self else { return }
+                self.probing.remove(origin)
+                let wait = Breaker.wait(afterProbes: Int(probes), jitter: .random(in: 0...1, using: &self.random))
+                self.control.execute(
+                    Statements.endProbe,
+                    [
+                        .uuid(self.boot), .text(origin), .bool(!verdict.isProviderFailure),
+                        .int4(Int32(clamping: wait.wholeMilliseconds)),
+                    ]
+                ) { _ in }
+            }
+        }
+    }
+}
+
+extension CallCounts {
+    /// What a worker's heartbeat says of its calls: columns 4 to 6 of ``Statements/fleet``.
+    static func byOrigin(_ rows: PostgresRows, _ row: Int) -> [String: CallCounts] {
+        guard let origins = rows.textArray(row, 4), let active = rows.int4Array(row, 5),
+            let failing = rows.int4Array(row, 6), origins.count == active.count, origins.count == failing.count
+        else { return [:] }
+        var counts: [String: CallCounts] = [:]
+        for case (let index, let origin?) in origins.enumerated() {
+            counts[origin] = CallCounts(active: Int(active[index] ?? 0), failing: Int(failing[index] ?? 0))
+        }
+        return counts
+    }
+}
+
+/// What a former owner left of a lane (``Statements/laneStates``).
+struct KeptLane {
+    let lane: Int32
+    let nextSend: ContinuousClock.Instant
+    let pausedUntil: ContinuousClock.Instant
+    let word: String
+    let gate: Gate.Memory
+
+    init?(_ rows: PostgresRows, _ row: Int, _ now: ContinuousClock.Instant) {
+        guard let lane = rows.int4(row, 0), let next = rows.int8(row, 1), let pause = rows.int8(row, 2),
+            let word = rows.text(row, 3)
+        else { return nil }
+        self.lane = lane
+        nextSend = now + .milliseconds(next)
+        pausedUntil = now + .milliseconds(pause)
+        self.word = word
+        var hold: Gate.Hold?
+        if ["held_transient", "held_human", "probing"].contains(word) {
+            // Written as "code: detail".
+            let parts = (rows.text(row, 4) ?? "").split(separator: ": ", maxSplits: 1)
+            hold = Gate.Hold(
+                kind: word == "held_human" ? .human : .transient,
+                reason: parts.first.flatMap { Reason(rawValue: String($0)) } ?? .lineNotSendable,
+                detail: parts.count > 1 ? String(parts[1]) : nil
+            )
+        }
+        gate = Gate.Memory(
+            hold: hold,
+            probes: Int(rows.int4(row, 5) ?? 0),
+            nextProbe: rows.int8(row, 6).map { now + .milliseconds($0) },
+            rampBegan: rows.int8(row, 7).map { now - .milliseconds($0) }
+        )
+    }
+}

@@ -1,0 +1,7 @@
+internal import ArgumentParser
+internal import TrunklineChaos
+
+@main
+struct TrunklineChaosProgram: AsyncParsableCommand {
+    func run() async throws {}
+}
