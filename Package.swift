@@ -159,7 +159,8 @@ let package = Package(
         .testTarget(
             name: "TrunklineWorkerTests",
             dependencies: [
-                "TrunklineTesting", "TrunklineCore", "TrunklineIntegrations", "TrunklineSimulator", "PostgresDriver",
+                "TrunklineTesting", "TrunklineCore", "TrunklineIntegrations", "TrunklineSimulator", "TrunklineChaos",
+                "EventLoop", "PostgresDriver",
                 // The tests start the built program.
                 "trunkline",
             ]

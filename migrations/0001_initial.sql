@@ -238,6 +238,7 @@ comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never dela
 -- By place, so that "is anything of this person before it" is one look at the index however many are behind it.
 create index jobs_lane_person on trunkline.jobs (lane, person, place);
 create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null;
+create index jobs_stamped on trunkline.jobs (maybe_sent_since) where maybe_sent_since is not null;
 create index jobs_unseen on trunkline.jobs (id) where place = 0;
 create index jobs_supersede on trunkline.jobs (scope, supersede_key) where supersede_key is not null;
 -- For people: why, cancel by pattern, reschedule. Byte order serves the prefix of a pattern.
@@ -677,10 +678,10 @@ create function trunkline.finish(p_jobs bigint[], p_state text, p_reason text) r
     from gone g;
 $$;
 
-create type trunkline.late_job as (job bigint, lane int, person bigint, stamped boolean);
+create type trunkline.late_job as (job bigint, lane int, person bigint, stamped boolean, late boolean);
 
--- Jobs whose sendBefore has passed and that are not in the air: they end as expired, or are parked when one may have been
--- sent. For jobs that no claim reaches, because their line is held.
+-- Jobs that are not in the air and whose sendBefore has passed: they end as expired, or are parked when one may have been
+-- sent; and those that may have been sent over 12 h ago: parked. For jobs that no claim reaches: their line is held.
 create function trunkline.expire(p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_limit int)
 returns table (job bigint, lane int, person bigint) language plpgsql as $$
 #variable_conflict use_column
@@ -688,16 +689,19 @@ declare
     held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
     late trunkline.late_job[];
 begin
-    select coalesce(array_agg(row(d.id, d.lane, d.person, d.maybe_sent_since is not null)::trunkline.late_job), '{}') into late
+    select coalesce(array_agg(row(d.id, d.lane, d.person, d.maybe_sent_since is not null,
+            coalesce(d.send_before <= now(), false))::trunkline.late_job), '{}') into late
     from (
         select j.* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-        where j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
+        where (j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
+               or j.maybe_sent_since < now() - interval '12 hours' and j.state = 'unknown')
           and (n.shard_hash % p_shard_count)::int = any (held)
         order by j.id limit p_limit
         for no key update of j
     ) d;
     perform trunkline.finish(array(select k.job from unnest(late) k where not k.stamped order by 1), 'expired', 'send_before_passed');
-    update trunkline.jobs j set state = 'parked', due_at = now(), reason = 'send_before_passed_unknown'
+    update trunkline.jobs j set state = 'parked', due_at = now(),
+        reason = case when k.late then 'send_before_passed_unknown' else 'unknown_horizon' end
     from unnest(late) k where j.id = k.job and k.stamped;
     return query select k.job, k.lane, k.person from unnest(late) k;
 end $$;
@@ -779,6 +783,14 @@ begin
     end if;
 end $$;
 
+-- The time in a zone. A zone that the server's tables have lost must not stop the claims of other lines.
+create function trunkline.local_time(p_moment timestamptz, p_zone text) returns timestamp language plpgsql stable as $$
+begin
+    return p_moment at time zone p_zone;
+exception when invalid_parameter_value then
+    return p_moment at time zone 'UTC';
+end $$;
+
 -- The daily cap: of what a claim would begin, only so many as the line has left today. A job is counted when an attempt
 -- begins that nothing was sent before, and given back by settle when that attempt surely sent nothing.
 create function trunkline.cap(p_looked trunkline.claim_look[], p_jobs bigint[]) returns trunkline.claim_look[]
@@ -789,9 +801,10 @@ begin
     perform from trunkline.lane_state s
         where s.lane in (select k.lane from unnest(p_looked) k) order by s.lane for no key update of s;
     with left_today as (
-        select s.lane, l.time_zone, (now() at time zone l.time_zone)::date as today,
-               l.daily_cap - case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end as room
+        select s.lane, t.here::date as today, t.here::date + 1 - t.here as left_of_it,
+               l.daily_cap - case when s.sent_on = t.here::date then s.sent_today else 0 end as room
         from trunkline.lane_state s join trunkline.lines l on l.lane = s.lane
+        cross join lateral (select trunkline.local_time(now(), l.time_zone) as here) t
         where l.daily_cap is not null and s.lane in (select k.lane from unnest(p_looked) k)
     ), ranked as (
         select k.*, row_number() over (partition by k.lane, k.verdict = 'claimed' and not k.stamped
@@ -801,7 +814,7 @@ begin
         select r.job, r.lane,
             case when r.verdict = 'claimed' and not r.stamped and r.position > t.room then 'capped' else r.verdict end as verdict,
             r.stamped,
-            ceil(extract(epoch from ((t.today + 1)::timestamp at time zone t.time_zone) - now()) * 1000)::int as wait_ms
+            ceil(extract(epoch from t.left_of_it) * 1000)::int as wait_ms
         from ranked r left join left_today t on t.lane = r.lane
     ), counted as (
         update trunkline.lane_state s
@@ -916,7 +929,7 @@ begin
         select j.lane, count(*) as n from unnest(looked) k join trunkline.jobs j on j.id = k.job
         join trunkline.lines l on l.lane = j.lane and l.daily_cap is not null
         where k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
-          and (k.claimed_at at time zone l.time_zone)::date = (now() at time zone l.time_zone)::date
+          and trunkline.local_time(k.claimed_at, l.time_zone)::date = trunkline.local_time(now(), l.time_zone)::date
         group by j.lane order by j.lane
     ) g where s.lane = g.lane;
 

@@ -27,8 +27,9 @@ public struct QueuedJob: Sendable, Hashable {
     /// Whether a worker was lost during its last attempt: it must be the only such one in the air of its process.
     public var isSuspect: Bool
 
-    /// Whether the next attempt repeats a call that reached the other side.
-    public var isRepeat: Bool { isStamped || tries > 0 }
+    /// Whether the next attempt repeats a call that the other side refused or did not answer. What only a lost worker left
+    /// behind says nothing about the other side.
+    public var isRepeat: Bool { !isSuspect && (isStamped || tries > 0) }
 
     /// Where it stands among its person's jobs.
     fileprivate var rank: Int64 { isStamped ? 0 : place }

@@ -51,32 +51,36 @@ public enum Retry {
     }
 }
 
-/// How many repeated calls one worker may make to one origin: a fifth of what was answered, and one a second at least.
-/// A struggling API is not hammered by everything that it failed to answer. No clock inside.
+/// How many repeated calls one worker may make to one origin: a fifth of what was answered, and one a second at least; one
+/// that is answered costs nothing. A struggling API is not hammered with everything that it failed to answer, and one that
+/// is well again gets it quickly. No clock inside.
 public struct RetryBudget: Sendable, Hashable {
-    private static let capacity = 50.0
-    private static let perAnswer = 0.2
-    private static let perSecond = 1.0
+    // In thousandths of a call.
+    private static let capacity: Int64 = 50_000
+    private static let perCall: Int64 = 1_000
+    private static let perAnswer: Int64 = 200
+    private static let perMillisecond: Int64 = 1
 
-    private var tokens = Self.capacity
+    private var left = Self.capacity
     private var filledAt: ContinuousClock.Instant?
 
     public init() {}
 
-    /// A call was answered.
-    public mutating func answered() { tokens = min(Self.capacity, tokens + Self.perAnswer) }
+    /// A call was answered; a repeated one gets back what it cost.
+    public mutating func answered(wasRepeated: Bool = false) {
+        left = min(Self.capacity, left + Self.perAnswer + (wasRepeated ? Self.perCall : 0))
+    }
 
     /// Takes what one repeated call costs. When there is not enough: how long until there is, and nothing is taken.
     public mutating func spend(at now: ContinuousClock.Instant) -> Duration? {
         if let filledAt, now > filledAt {
-            let seconds = Double((now - filledAt).wholeMilliseconds) / 1_000
-            tokens = min(Self.capacity, tokens + seconds * Self.perSecond)
+            left = min(Self.capacity, left + (now - filledAt).wholeMilliseconds * Self.perMillisecond)
         }
         filledAt = now
-        guard tokens >= 1 else {
-            return .milliseconds(Int64(((1 - tokens) / Self.perSecond * 1_000).rounded(.up)))
+        guard left >= Self.perCall else {
+            return .milliseconds((Self.perCall - left) / Self.perMillisecond)
         }
-        tokens -= 1
+        left -= Self.perCall
         return nil
     }
 }

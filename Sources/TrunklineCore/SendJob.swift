@@ -80,6 +80,11 @@ public struct SendJob: Sendable, Hashable {
         self.tags = tags
     }
 
+    /// The rule for a `notBefore` that is given later; ``Refusal`` outside the years 2000 to 2100.
+    public static func checkYear(ofNotBefore moment: Timestamp) throws(Refusal) {
+        try Rule.year(moment, field: "notBefore")
+    }
+
     /// The rule that needs a clock: a `sendBefore` that has passed is refused (kind `late`).
     public func validate(now: Timestamp) throws(Refusal) {
         if let sendBefore, sendBefore <= now {

@@ -1,4 +1,5 @@
 public import Foundation
+internal import PostgresDriver
 
 /// A broker and a database of a test's own, by `./dev broker` and `./dev database`, to be killed and started again.
 public struct PrivateServers: Sendable {
@@ -6,11 +7,14 @@ public struct PrivateServers: Sendable {
     public let folder: URL
     private let dev: String
     public let databaseURL: String
+    /// Of the standby, when it was asked for one.
+    public let standbyURL: String?
     public let amqpURL: String
     public let rabbitControl: String
 
-    /// Starts both on free ports; they keep their ports over a restart.
-    public static func start() async throws -> PrivateServers {
+    /// Starts both on free ports; they keep their ports over a restart. With `standby` another database streams from the
+    /// first, asynchronously.
+    public static func start(standby: Bool = false) async throws -> PrivateServers {
         let dev = try TestInstall.environment("TRUNKLINE_TEST_DEV")
         let folder = FileManager.default.temporaryDirectory.resolvingSymlinksInPath()
             .appendingPathComponent("trunkline-servers-\(UInt64.random(in: 0 ... .max))")
@@ -19,10 +23,13 @@ public struct PrivateServers: Sendable {
         let database = folder.appendingPathComponent("database").path
         try await TestInstall.run(dev, ["broker", "start", broker]).requireSuccess()
         try await TestInstall.run(dev, ["database", "start", database]).requireSuccess()
+        let copy = folder.appendingPathComponent("standby").path
+        if standby { try await TestInstall.run(dev, ["database", "standby", copy, database]).requireSuccess() }
         return PrivateServers(
             folder: folder,
             dev: dev,
             databaseURL: try variable("TRUNKLINE_INSTANCE_DATABASE_URL", database),
+            standbyURL: standby ? try variable("TRUNKLINE_INSTANCE_DATABASE_URL", copy) : nil,
             amqpURL: try variable("TRUNKLINE_INSTANCE_AMQP_URL", broker),
             rabbitControl: try variable("TRUNKLINE_INSTANCE_RABBITMQCTL", broker)
         )
@@ -49,6 +56,34 @@ public struct PrivateServers: Sendable {
             .requireSuccess()
     }
 
+    /// The URL of a database on whichever of the servers is the primary.
+    public func url(ofDatabase name: String) -> String {
+        func authority(_ url: String) -> Substring {
+            let rest = url[url.range(of: "://")!.upperBound...]
+            return rest[..<(rest.firstIndex(of: "/") ?? rest.endIndex)]
+        }
+        guard let standbyURL else { return "postgresql://\(authority(databaseURL))/\(name)" }
+        let second = authority(standbyURL).split(separator: "@").last ?? ""
+        return "postgresql://\(authority(databaseURL)),\(second)/\(name)?target_session_attrs=read-write"
+    }
+
+    /// Makes commits wait for the standby, and waits until they do.
+    public func makeStandbySynchronous() async throws {
+        try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline test") { session in
+            try await session.script("alter system set synchronous_standby_names = 'standby'")
+            try await session.query("select pg_reload_conf()")
+            while try await session.query("select from pg_stat_replication where sync_state = 'sync'").count == 0 {
+                try await Task.sleep(for: .milliseconds(50))
+            }
+        }
+    }
+
+    /// Makes the standby a primary.
+    public func promoteStandby() async throws {
+        try await TestInstall.run(dev, ["database", "promote", folder.appendingPathComponent("standby").path])
+            .requireSuccess()
+    }
+
     /// Whether the broker has written its quorum queues' names. RabbitMQ 3.10 writes them half a second after the last
     /// change; a queue that was declared right before a SIGKILL comes back as another, empty one.
     public func brokerKnowsItsQueues() throws -> Bool {
@@ -64,8 +99,9 @@ public struct PrivateServers: Sendable {
 
     /// Stops both and removes what they wrote.
     func remove() async {
-        for kind in ["broker", "database"] {
-            _ = try? await TestInstall.run(dev, [kind, "remove", folder.appendingPathComponent(kind).path])
+        for (kind, name) in [("broker", "broker"), ("database", "standby"), ("database", "database")] {
+            guard kind == name || standbyURL != nil else { continue }
+            _ = try? await TestInstall.run(dev, [kind, "remove", folder.appendingPathComponent(name).path])
         }
         try? FileManager.default.removeItem(at: folder)
     }

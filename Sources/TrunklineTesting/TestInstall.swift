@@ -43,13 +43,15 @@ public final class TestInstall: Sendable {
     public var lineURL: String { simulator.baseURL + "/api/v1" }
 
     /// Runs `body` with an install of `shards` shards and lines `line-01`… of the simulator, and takes it down. With
-    /// `ownServers` broker and database are its own too, to be crashed.
+    /// `ownServers` broker and database are its own too, to be crashed; with `standby` there is a second database that
+    /// streams from the first, and ``databaseURL`` names both.
     public static func with<Result>(
         shards: Int = 4,
         lines: Int = 2,
         pace: String = "unlimited",
         journal: Bool = false,
         ownServers: Bool = false,
+        standby: Bool = false,
         _ body: (TestInstall) async throws -> Result
     ) async throws -> Result {
         await Places.installs.enter()
@@ -60,7 +62,7 @@ public final class TestInstall: Sendable {
                 lines: lines,
                 pace: pace,
                 journal: journal,
-                servers: ownServers ? try await PrivateServers.start() : nil
+                servers: ownServers || standby ? try await PrivateServers.start(standby: standby) : nil
             )
             do {
                 result = .success(try await body(install))
@@ -100,14 +102,15 @@ public final class TestInstall: Sendable {
         let admin = try await PostgresSession.open(url: server, applicationName: "trunkline test")
         try await admin.script("create database \(name)")
         await admin.close()
-        databaseURL = String(server[..<server.lastIndex(of: "/")!]) + "/" + name
+        databaseURL =
+            servers?.url(ofDatabase: name) ?? String(server[..<server.lastIndex(of: "/")!]) + "/" + name
         session = Mutex(try await PostgresSession.open(url: databaseURL, applicationName: "trunkline test"))
 
         let broker = try servers?.amqpURL ?? Self.environment("TRUNKLINE_TEST_AMQP_URL")
         amqpURL = String(broker[..<broker.lastIndex(of: "/")!]) + "/" + name
         rabbitControl = try servers?.rabbitControl ?? Self.environment("TRUNKLINE_TEST_RABBITMQCTL")
-        _ = try await Self.run(rabbitControl, ["add_vhost", name])
-        _ = try await Self.run(rabbitControl, ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"])
+        _ = try await Self.run(rabbitControl, ["add_vhost", name]).requireSuccess()
+        _ = try await Self.run(rabbitControl, ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]).requireSuccess()
 
         var options = SimulatorOptions()
         options.port = 0
@@ -256,6 +259,46 @@ public final class TestInstall: Sendable {
         let worker = WorkerHandle(process, log: log)
         workers.withLock { $0.append(worker) }
         return worker
+    }
+
+    // MARK: The broker
+
+    /// Runs `rabbitmqctl` for this install's broker.
+    @discardableResult
+    public func rabbitmqctl(_ arguments: String...) async throws -> Outcome {
+        try await Self.run(rabbitControl, ["--quiet"] + arguments).requireSuccess()
+    }
+
+    /// Takes away everything that the broker has of this install, and makes its virtual host again, empty.
+    public func wipeBroker() async throws {
+        try await rabbitmqctl("delete_vhost", vhost)
+        try await makeVirtualHost()
+    }
+
+    /// Makes the install's virtual host.
+    public func makeVirtualHost() async throws {
+        try await rabbitmqctl("add_vhost", vhost)
+        try await rabbitmqctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    }
+
+    /// The queues of this install, each with its ready messages and its consumers.
+    public func queues() async throws -> [String: (messages: Int, consumers: Int)] {
+        let rows = try await rabbitmqctl(
+            "list_queues",
+            "-p",
+            vhost,
+            "--no-table-headers",
+            "name",
+            "messages_ready",
+            "consumers"
+        ).output
+        var queues: [String: (messages: Int, consumers: Int)] = [:]
+        for row in rows.split(separator: "\n") {
+            let cells = row.split(separator: "\t")
+            guard cells.count == 3, let messages = Int(cells[1]), let consumers = Int(cells[2]) else { continue }
+            queues[String(cells[0])] = (messages, consumers)
+        }
+        return queues
     }
 
     // MARK: Jobs

@@ -40,10 +40,13 @@ struct CheckCommand: AsyncParsableCommand {
 
     private static func say(_ report: CheckReport) {
         func sum(_ value: (CheckReport.Lane) -> Int64) -> String { String(report.lanes.reduce(0) { $0 + value($1) }) }
+        func other(_ lane: CheckReport.Lane) -> Int64 {
+            lane.finishedCount - ["sent", "cancelled", "superseded"].reduce(0) { $0 + (lane.finished[$1] ?? 0) }
+        }
         func cells(_ lane: CheckReport.Lane) -> [String] {
-            let other = lane.finishedCount - (lane.finished["sent"] ?? 0)
-            return [
-                lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0), String(other), String(lane.tallied),
+            [
+                lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0), String(lane.finished["cancelled"] ?? 0),
+                String(lane.finished["superseded"] ?? 0), String(other(lane)), String(lane.tallied),
                 String(lane.unfinishedCount), String(lane.unfinished["unknown"] ?? 0),
                 String(lane.unfinished["parked"] ?? 0),
                 String(lane.attempts), lane.addsUp ? "yes" : "NO",
@@ -51,14 +54,14 @@ struct CheckCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "ACCEPTED", "SENT", "ENDED OTHERWISE", "DROPPED", "UNFINISHED", "OF THEM UNKNOWN", "PARKED",
+                "LINE", "ACCEPTED", "SENT", "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED", "OF THEM UNKNOWN", "PARKED",
                 "ATTEMPT ROWS",
                 "ADDS UP",
             ],
             report.lanes.map(cells) + [
                 [
                     "total", sum(\.ledger), sum { $0.finished["sent"] ?? 0 },
-                    sum { $0.finishedCount - ($0.finished["sent"] ?? 0) },
+                    sum { $0.finished["cancelled"] ?? 0 }, sum { $0.finished["superseded"] ?? 0 }, sum(other),
                     sum(\.tallied), sum(\.unfinishedCount), sum { $0.unfinished["unknown"] ?? 0 },
                     sum { $0.unfinished["parked"] ?? 0 }, sum(\.attempts),
                     report.lanes.allSatisfy(\.addsUp) ? "yes" : "NO",
@@ -109,6 +112,8 @@ struct CheckCommand: AsyncParsableCommand {
             let accepted: Int64
             let finished: Int64
             let sent: Int64
+            let cancelled: Int64
+            let superseded: Int64
             let tallied: Int64
             let unfinished: Int64
         }
@@ -127,6 +132,8 @@ struct CheckCommand: AsyncParsableCommand {
                 accepted: report.lanes.reduce(0) { $0 + $1.ledger },
                 finished: report.lanes.reduce(0) { $0 + $1.finishedCount },
                 sent: report.lanes.reduce(0) { $0 + ($1.finished["sent"] ?? 0) },
+                cancelled: report.lanes.reduce(0) { $0 + ($1.finished["cancelled"] ?? 0) },
+                superseded: report.lanes.reduce(0) { $0 + ($1.finished["superseded"] ?? 0) },
                 tallied: report.lanes.reduce(0) { $0 + $1.tallied },
                 unfinished: report.lanes.reduce(0) { $0 + $1.unfinishedCount }
             )

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Dispatch
 internal import Foundation
 internal import PostgresDriver
 internal import RabbitDriver
@@ -50,6 +51,8 @@ struct EnqueueCommand: AsyncParsableCommand {
                 }
             }
             let report = EnqueueReport(json: json, totalBytes: input.size)
+            let interruption = Interruption { report.abandon() }
+            defer { interruption.end() }
             let sink: any EnqueueSink =
                 direct ? try await DirectSink.open(settings) : try await RowSink.open(settings) { report.warn($0) }
             do {
@@ -116,6 +119,32 @@ struct EnqueueCommand: AsyncParsableCommand {
             throw CommandError(.usage, "the map \(path) is not UTF-8")
         }
         return text
+    }
+}
+
+/// Says how far it came before SIGINT or SIGTERM ends the process, as they would have done anyway.
+private final class Interruption {
+    private let sources: [any DispatchSourceSignal]
+
+    init(_ say: @escaping @Sendable () -> Void) {
+        let queue = DispatchQueue(label: "trunkline.interruption")
+        sources = [SIGINT, SIGTERM].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+            source.setEventHandler {
+                say()
+                signal(number, SIG_DFL)
+                kill(getpid(), number)
+            }
+            source.resume()
+            return source
+        }
+    }
+
+    func end() {
+        for source in sources { source.cancel() }
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
     }
 }
 

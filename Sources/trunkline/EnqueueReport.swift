@@ -69,9 +69,11 @@ final class EnqueueReport: Sendable {
             Self.clearBar(&state)
             return (state.rows, state.counts)
         }
-        if rows > 0 {
-            Output.note("stopped after \(rows) rows: " + Self.words(counts) + "; the same file again goes on safely")
-        }
+        Output.note(
+            rows > 0
+                ? "stopped after \(rows) rows: " + Self.words(counts) + "; the same file again goes on safely"
+                : "stopped before any row was answered; the same file again is safe"
+        )
     }
 
     // MARK: The end

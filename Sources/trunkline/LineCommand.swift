@@ -60,7 +60,7 @@ struct LineCommand: AsyncParsableCommand {
                 do {
                     bytes = try reference.resolve()
                 } catch {
-                    throw CommandError(.failed, error.description)
+                    throw CommandError(.usage, error.description)
                 }
             } else if tokenStdin {
                 bytes = try Self.standardInput()
@@ -107,6 +107,18 @@ struct LineCommand: AsyncParsableCommand {
             )
         )
         var recipientGap: String?
+
+        @Option(help: ArgumentHelp("Sends a day at most, or none; default none.", valueName: "number"))
+        var dailyCap: String?
+
+        @Option(
+            help: ArgumentHelp("Whose midnight ends the day, like Asia/Jerusalem; default UTC.", valueName: "area/city")
+        )
+        var timeZone: String?
+
+        func cap() throws(Refusal) -> DailyCap? {
+            try dailyCap.map { text throws(Refusal) in try DailyCap(parsing: text) }
+        }
 
         func change() throws(Refusal) -> PaceChange {
             PaceChange(
@@ -188,12 +200,14 @@ struct LineCommand: AsyncParsableCommand {
                         workspace: workspace,
                         baseURL: base,
                         token: token,
-                        pace: pace
+                        pace: pace,
+                        dailyCap: try paceOptions.cap() ?? .unlimited,
+                        timeZone: paceOptions.timeZone ?? "UTC"
                     )
                     try say(
                         line,
                         json: json,
-                        "added line \(line.id) of workspace \(line.workspace), \(describe(line.pace))"
+                        "added line \(line.id) of workspace \(line.workspace), \(describe(line.pace))\(describeCap(line))"
                     )
                 }
             }
@@ -225,12 +239,14 @@ struct LineCommand: AsyncParsableCommand {
                 let changes = LineChanges(
                     baseURL: try baseURL.map { try EZWhatsApp.BaseURL($0) },
                     token: try tokenOptions.token(settings),
-                    pace: try paceOptions.change()
+                    pace: try paceOptions.change(),
+                    dailyCap: try paceOptions.cap(),
+                    timeZone: paceOptions.timeZone
                 )
-                guard changes.baseURL != nil || changes.token != nil || changes.pace != PaceChange() else {
+                guard !changes.isEmpty else {
                     throw CommandError(
                         .usage,
-                        "say what to change: --pace, --concurrency, --recipient-gap, --base-url or a token"
+                        "say what to change: --pace, --concurrency, --recipient-gap, --daily-cap, --time-zone, --base-url or a token"
                     )
                 }
                 try await withDatabase(settings) { session in
@@ -239,7 +255,7 @@ struct LineCommand: AsyncParsableCommand {
                     try say(
                         line,
                         json: json,
-                        "changed line \(line.id): \(describe(line.pace)), \(line.baseURL), token \(describeToken(line))"
+                        "changed line \(line.id): \(describe(line.pace))\(describeCap(line)), \(line.baseURL), token \(describeToken(line))"
                     )
                 }
             }
@@ -373,11 +389,11 @@ struct LineCommand: AsyncParsableCommand {
                         return
                     }
                     Output.table(
-                        ["LINE", "WORKSPACE", "STATE", "PACE", "TOKEN", "UNFINISHED", "PARKED"],
+                        ["LINE", "WORKSPACE", "STATE", "PACE", "DAILY CAP", "TOKEN", "UNFINISHED", "PARKED"],
                         lines.map { line in
                             [
                                 line.id.value, line.workspace.value, describeState(line), describe(line.pace),
-                                describeToken(line), String(line.unfinished.values.reduce(0, +)),
+                                line.dailyCap == .unlimited ? "-" : "\(line.dailyCap) (\(line.timeZone))", describeToken(line), String(line.unfinished.values.reduce(0, +)),
                                 String(line.unfinished["parked"] ?? 0),
                             ]
                         }
@@ -413,6 +429,9 @@ struct LineCommand: AsyncParsableCommand {
                             "gate",
                             line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since "
                                 + Output.time(microseconds: line.gateSince.microseconds)
+                                + (line.nextProbeAt.map {
+                                    ", asked again at \(Output.time(microseconds: $0.microseconds)) while it has work"
+                                } ?? "")
                         ),
                     ]
                     if let hold = line.hold, line.isHeld(at: line.readAt) {
@@ -426,6 +445,12 @@ struct LineCommand: AsyncParsableCommand {
                     }
                     facts += [
                         ("base URL", line.baseURL), ("token", describeToken(line)), ("pace", describe(line.pace)),
+                        (
+                            "daily cap",
+                            line.dailyCap == .unlimited
+                                ? "none"
+                                : "\(line.dailyCap) a day of \(line.timeZone), \(line.capUsed) used today"
+                        ),
                         ("added", Output.time(microseconds: line.createdAt.microseconds)),
                     ]
                     if let removed = line.removedAt {
@@ -521,6 +546,11 @@ struct LineCommand: AsyncParsableCommand {
         return "\(rate), \(pace.concurrency) at once, \(span(pace.recipientGap / .milliseconds(1))) per person"
     }
 
+    /// `, 500 a day of Asia/Jerusalem`, or nothing.
+    private static func describeCap(_ line: Line) -> String {
+        line.dailyCap == .unlimited ? "" : ", \(line.dailyCap) a day of \(line.timeZone)"
+    }
+
     private static func span(_ milliseconds: Double) -> String {
         let whole = Int64(milliseconds)
         if whole == 0 { return "0" }
@@ -559,10 +589,14 @@ private struct LineDocument: Encodable {
     let paceIntervalMilliseconds: Int
     let concurrency: Int
     let recipientGapMilliseconds: Int
+    let dailyCap: Int?
+    let timeZone: String
+    let dailyCapUsed: Int
     let held: Held?
     let gate: String
     let gateReason: String?
     let gateSince: String
+    let nextProbeAt: String?
     let createdAt: String
     let removedAt: String?
     let unfinished: [String: Int64]
@@ -580,12 +614,16 @@ private struct LineDocument: Encodable {
         paceIntervalMilliseconds = Int(line.pace.interval / .milliseconds(1))
         concurrency = line.pace.concurrency
         recipientGapMilliseconds = Int(line.pace.recipientGap / .milliseconds(1))
+        dailyCap = line.dailyCap.number
+        timeZone = line.timeZone
+        dailyCapUsed = line.capUsed
         held =
             line.isHeld(at: line.readAt)
             ? line.hold.map { Held(reason: $0.reason, since: $0.since.rfc3339, until: $0.until?.rfc3339) } : nil
         gate = line.gate
         gateReason = line.gateReason
         gateSince = line.gateSince.rfc3339
+        nextProbeAt = line.nextProbeAt?.rfc3339
         createdAt = line.createdAt.rfc3339
         removedAt = line.removedAt?.rfc3339
         unfinished = line.unfinished

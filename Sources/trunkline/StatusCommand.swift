@@ -72,7 +72,7 @@ struct StatusCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "SCHEDULED", "SENDING", "UNKNOWN",
+                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED", "SENDING", "UNKNOWN",
                 "PARKED",
                 "SENT TODAY", "OLDEST",
             ],
@@ -81,9 +81,10 @@ struct StatusCommand: AsyncParsableCommand {
                 return [
                     line.id, line.workspace, line.holdReason.map { "held: " + $0.prefix(30) } ?? "-", Self.gate(line),
                     Self.pace(line.pace), String(line.unfinished),
-                    String(count("accepted", "waiting") - line.scheduled),
+                    String(count("accepted", "waiting") - line.scheduled - line.retrying), String(line.retrying),
                     String(line.scheduled), String(count("sending")), String(count("unknown")), String(count("parked")),
-                    String(line.sentToday), line.oldestWaiting.map(Self.span) ?? "-",
+                    String(line.sentToday) + (line.dailyCap == .unlimited ? "" : " (\(line.capUsed) of \(line.dailyCap))"),
+                    line.oldestWaiting.map(Self.span) ?? "-",
                 ]
             }
         )
@@ -108,6 +109,16 @@ struct StatusCommand: AsyncParsableCommand {
             "\(status.lines.count) lines, \(status.sentToday) sent today, unfinished: "
                 + (backlog.isEmpty ? "none" : backlog.joined(separator: ", "))
         )
+        for breaker in status.breakers {
+            let lines = status.lines.count { $0.brokenOrigin == breaker.origin }
+            let next =
+                breaker.isBeingAsked
+                ? "it is being asked" : "it is asked again at \(Output.time(microseconds: breaker.nextProbeAt?.microseconds))"
+            Output.line(
+                "nothing is sent to \(breaker.origin) (\(lines) lines) since \(Output.time(microseconds: breaker.since.microseconds)): "
+                    + "\(breaker.reason); \(next)"
+            )
+        }
         if status.shardsWithoutOwner > 0 {
             Output.line("\(status.shardsWithoutOwner) of \(status.shards) shards have no live worker: their lines wait")
         }
@@ -118,7 +129,10 @@ struct StatusCommand: AsyncParsableCommand {
 
     private static func gate(_ line: FleetStatus.Line) -> String {
         guard line.isOwned else { return "no worker" }
+        if line.brokenOrigin != nil { return "broken off" }
         if line.pausedUntil != nil { return "paused" }
+        if line.isCapped, line.gate == "open" || line.gate == "ramping" || line.gate == "unknown" { return "daily cap" }
+        if line.gate == "ramping", line.rampBegan == nil { return "open" }
         guard let reason = line.gateReason, line.gate != "open" else { return line.gate }
         return "\(line.gate) (\(reason))"
     }
@@ -153,6 +167,12 @@ struct StatusCommand: AsyncParsableCommand {
             let gate: String
             let gateReason: String?
             let gateSince: String?
+            let nextProbeAt: String?
+            let rampingSince: String?
+            let brokenOrigin: String?
+            let dailyCap: Int?
+            let timeZone: String
+            let dailyCapUsed: Int
             let paceMilliseconds: Int64
             let concurrency: Int
             let recipientGapMilliseconds: Int64
@@ -161,8 +181,17 @@ struct StatusCommand: AsyncParsableCommand {
             let owned: Bool
             let backlog: [String: Int64]
             let scheduled: Int64
+            let retrying: Int64
             let sentToday: Int64
             let oldestWaitingMilliseconds: Int64?
+        }
+
+        struct Breaker: Encodable {
+            let origin: String
+            let since: String
+            let reason: String
+            let nextProbeAt: String?
+            let beingAsked: Bool
         }
 
         struct Worker: Encodable {
@@ -186,6 +215,7 @@ struct StatusCommand: AsyncParsableCommand {
         let backlog: [String: Int64]
         let sentToday: Int64
         let refusalsToday: Int64
+        let breakers: [Breaker]
 
         init(_ status: FleetStatus) {
             readAt = status.readAt.rfc3339
@@ -199,6 +229,12 @@ struct StatusCommand: AsyncParsableCommand {
                     gate: line.gate,
                     gateReason: line.gateReason,
                     gateSince: line.gateSince?.rfc3339,
+                    nextProbeAt: line.nextProbeAt?.rfc3339,
+                    rampingSince: line.rampBegan?.rfc3339,
+                    brokenOrigin: line.brokenOrigin,
+                    dailyCap: line.dailyCap.number,
+                    timeZone: line.timeZone,
+                    dailyCapUsed: line.capUsed,
                     paceMilliseconds: line.pace.interval.milliseconds,
                     concurrency: line.pace.concurrency,
                     recipientGapMilliseconds: line.pace.recipientGap.milliseconds,
@@ -207,6 +243,7 @@ struct StatusCommand: AsyncParsableCommand {
                     owned: line.isOwned,
                     backlog: line.backlog,
                     scheduled: line.scheduled,
+                    retrying: line.retrying,
                     sentToday: line.sentToday,
                     oldestWaitingMilliseconds: line.oldestWaiting?.milliseconds
                 )
@@ -230,6 +267,15 @@ struct StatusCommand: AsyncParsableCommand {
             backlog = status.backlog
             sentToday = status.sentToday
             refusalsToday = status.refusalsToday
+            breakers = status.breakers.map {
+                Breaker(
+                    origin: $0.origin,
+                    since: $0.since.rfc3339,
+                    reason: $0.reason,
+                    nextProbeAt: $0.nextProbeAt?.rfc3339,
+                    beingAsked: $0.isBeingAsked
+                )
+            }
         }
     }
 }

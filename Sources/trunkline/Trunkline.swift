@@ -16,6 +16,7 @@ struct Trunkline: AsyncParsableCommand {
             MigrateCommand.self, TopologyCommand.self, LineCommand.self, WorkerCommand.self, EnqueueCommand.self,
             SendCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
+            CancelCommand.self, RescheduleCommand.self,
             DoctorCommand.self, RehydrateCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ]

@@ -77,6 +77,13 @@ struct WhyCommand: AsyncParsableCommand {
         let endedAt: String?
         let dueAt: String?
         let sendBefore: String?
+        /// Whether it waits for its own time.
+        let scheduled: Bool
+        /// A cancel came too late for an attempt.
+        let cancelWanted: Bool
+        let supersededBy: String?
+        /// A job of the same person that comes first.
+        let behind: String?
         let attempt: Int32
         let tries: Int32
         let maybeSentSince: String?
@@ -96,6 +103,10 @@ struct WhyCommand: AsyncParsableCommand {
             endedAt = story.endedAt?.rfc3339
             dueAt = story.dueAt?.rfc3339
             sendBefore = story.sendBefore?.rfc3339
+            scheduled = story.isScheduled
+            cancelWanted = story.isCancelWanted
+            supersededBy = story.replacement?.job.description
+            behind = story.ahead?.job.description
             attempt = story.attempt
             tries = story.tries
             maybeSentSince = story.maybeSentSince?.rfc3339

@@ -33,6 +33,7 @@ public struct ChaosOptions: Sendable {
     public struct Least: Sendable {
         public var kills = 0
         public var freezes = 0
+        public var killsAndFreezes = 0
         public var brokerRestarts = 0
         public var databaseCrashes = 0
         public init() {}

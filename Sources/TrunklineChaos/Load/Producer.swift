@@ -258,24 +258,22 @@ final class Producer: Sendable {
     }
 }
 
-/// What `trunkline cancel --json` says of each key.
+/// What `trunkline cancel --json` says of each key: one object per line inside its document, so that a command that was
+/// stopped in the middle has said what it did.
 enum CancelAnswer {
-    static func read(_ output: String) -> [String: String] {
-        guard let root = try? JSONSerialization.jsonObject(with: Data(output.utf8)) else { return [:] }
-        var words: [String: String] = [:]
-        gather(root, &words)
-        return words
+    private struct Item: Decodable {
+        let key: String
+        let verdict: String
     }
 
-    /// Every object with a key and a word for it, wherever it stands.
-    private static func gather(_ value: Any, _ words: inout [String: String]) {
-        if let list = value as? [Any] { for item in list { gather(item, &words) } }
-        guard let object = value as? [String: Any] else { return }
-        if let key = object["key"] as? String,
-            let word = (object["outcome"] ?? object["verdict"] ?? object["said"] ?? object["state"]) as? String
-        {
-            words[key] = word
+    static func read(_ output: String) -> [String: String] {
+        var words: [String: String] = [:]
+        for line in output.split(separator: "\n") {
+            guard let start = line.range(of: "{\"job\":")?.lowerBound,
+                let item = try? JSONDecoder().decode(Item.self, from: Data(line[start...].utf8))
+            else { continue }
+            words[item.key] = item.verdict
         }
-        for inner in object.values where inner is [Any] || inner is [String: Any] { gather(inner, &words) }
+        return words
     }
 }

@@ -6,7 +6,8 @@ enum SocketOwners {
     /// Client ports of process `pid` in connections to 127.0.0.1:`target`.
     static func ports(of pid: Int32, to target: UInt16) -> Set<UInt16> {
         let wanted = inodes(of: pid)
-        guard !wanted.isEmpty, let table = FileManager.default.contents(atPath: "/proc/\(pid)/net/tcp") else { return [] }
+        guard !wanted.isEmpty else { return [] }
+        let table = contents("/proc/\(pid)/net/tcp")
         var ports: Set<UInt16> = []
         for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
             // number, local address:port, remote address:port, state, queues, timer, retransmits, user, time-out, inode.
@@ -34,7 +35,21 @@ enum SocketOwners {
         return inodes
     }
 
-    private static func port(_ address: Data.SubSequence) -> UInt16? {
+    /// Read to its end: such files say that they have no size.
+    private static func contents(_ path: String) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return [] }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { return bytes }
+            bytes += buffer[..<count]
+        }
+    }
+
+    private static func port(_ address: ArraySlice<UInt8>) -> UInt16? {
         guard let colon = address.lastIndex(of: UInt8(ascii: ":")) else { return nil }
         return UInt16(String(decoding: address[address.index(after: colon)...], as: UTF8.self), radix: 16)
     }

@@ -116,7 +116,7 @@ public enum Check {
         }
 
         static let all = [
-            doubledRows, doubledKeys, ledgerAgainstRows, droppedDays, attempts, lonelyAttempts, impossible, twoAtOnce,
+            doubledRows, doubledKeys, ledgerAgainstRows, droppedDays, attempts, lonelyAttempts, impossible, twoAtOnce, facts,
         ]
 
         private static let rows = """
@@ -273,6 +273,8 @@ public enum Check {
                         when j.state = 'accepted' and j.attempt > 0 then 'accepted after an attempt'
                         when j.maybe_sent_since is not null and j.attempt = 0 then 'may have been sent without an attempt'
                         when j.attempt > 0 and j.claimed_at is null then 'an attempt without a claim'
+                        when j.cancel_wanted and j.state in ('accepted', 'waiting') and j.maybe_sent_since is null
+                            then 'a cancel came, its attempt is over and surely sent nothing, and it waits again'
                     end
                 from trunkline.jobs j
             ) d where d.detail is not null
@@ -285,6 +287,32 @@ public enum Check {
                    count(*) || ' jobs of one person are under way at once; the first is ' || min(j.id) as detail
             from trunkline.jobs j where j.state in ('sending', 'unknown')
             group by j.lane, j.person having count(*) > 1
+            """
+        )
+
+        /// The newest fact of each thing is raised with the job that brings it, and decides what is superseded.
+        static let facts = Question(
+            """
+            select 'impossible' as kind, r.id as job, r.lane,
+                case when f.fact_at is null then 'its fact is not remembered'
+                     else 'its fact is newer than the newest that is remembered' end as detail
+            from (
+                select id, lane, scope, supersede_key, fact_at from trunkline.jobs where supersede_key is not null
+                union all
+                select id, lane, scope, supersede_key, fact_at from trunkline.finished where supersede_key is not null
+            ) r
+            left join trunkline.facts f on f.scope = r.scope and f.supersede_key = r.supersede_key
+            where f.fact_at is null or f.fact_at < r.fact_at
+            union all
+            select 'impossible', r.id, r.lane, 'superseded, and no newer fact is remembered'
+            from trunkline.finished r
+            where r.state = 'superseded' and not exists (
+                select from trunkline.facts f
+                where f.scope = r.scope and f.supersede_key = r.supersede_key and f.fact_at > r.fact_at)
+            union all
+            select 'orphan', f.job, null::int, 'a fact is remembered of a job that no ledger entry names'
+            from trunkline.facts f
+            where not exists (select from trunkline.ledger l where l.job = f.job)
             """
         )
     }

@@ -1,6 +1,16 @@
 public import PostgresDriver
 public import TrunklineCore
 
+/// An origin (scheme, host and port of the API) to which nothing is sent, because too many of its lines got no answer.
+public struct OpenBreaker: Sendable, Hashable {
+    public let origin: String
+    public let since: Timestamp
+    public let reason: String
+    /// When it is asked next, or when the question that is under way is given up.
+    public let nextProbeAt: Timestamp?
+    public let isBeingAsked: Bool
+}
+
 /// What an install is doing: its lines, its workers, its sums. Read in one snapshot.
 public struct FleetStatus: Sendable, Hashable {
     /// A line and its backlog.
@@ -15,7 +25,17 @@ public struct FleetStatus: Sendable, Hashable {
         public let gate: String
         public let gateReason: String?
         public let gateSince: Timestamp?
+        /// When a held line is asked next.
+        public let nextProbeAt: Timestamp?
+        /// When the line began to go on after a hold, while it ramps.
+        public let rampBegan: Timestamp?
+        /// The origin of the line's address, when nothing is sent to it.
+        public let brokenOrigin: String?
         public let pace: Pace
+        public let dailyCap: DailyCap
+        public let timeZone: String
+        /// Sends that count against the cap today.
+        public let capUsed: Int
         /// No send before this, because the API asked to slow down.
         public let pausedUntil: Timestamp?
         public let shard: Int
@@ -23,13 +43,19 @@ public struct FleetStatus: Sendable, Hashable {
         public let isOwned: Bool
         /// Unfinished jobs by state.
         public let backlog: [String: Int64]
-        /// Of those: waiting for a time that has not come.
+        /// Of those: scheduled for a time that has not come.
         public let scheduled: Int64
+        /// Of those: waiting for their next try.
+        public let retrying: Int64
         /// Messages sent since midnight UTC.
         public let sentToday: Int64
         /// How long the oldest job has waited that could go; nil without one.
         public let oldestWaiting: Duration?
 
+        /// Whether it has sent what it may today.
+        public var isCapped: Bool {
+            if case .sends(let number) = dailyCap { capUsed >= number } else { false }
+        }
         public var unfinished: Int64 { backlog.values.reduce(0, +) }
     }
 
@@ -57,6 +83,7 @@ public struct FleetStatus: Sendable, Hashable {
     public let shardsWithoutOwner: Int
     /// Refusals of the last 24 hours, each counted once.
     public let refusalsToday: Int64
+    public let breakers: [OpenBreaker]
 
     /// Unfinished jobs of all lines by state.
     public var backlog: [String: Int64] {
@@ -84,7 +111,8 @@ public struct FleetStatus: Sendable, Hashable {
                 workers: try await workers(session),
                 shards: shards,
                 shardsWithoutOwner: Int(facts.int8(0, 1) ?? 0),
-                refusalsToday: facts.int8(0, 2) ?? 0
+                refusalsToday: facts.int8(0, 2) ?? 0,
+                breakers: try await breakers(session)
             )
         }
     }
@@ -94,10 +122,11 @@ public struct FleetStatus: Sendable, Hashable {
             """
             with counted as (
                 select j.lane, array_agg(j.state) as states, array_agg(j.jobs) as counts, sum(j.scheduled)::bigint as scheduled,
-                       min(j.oldest) as oldest
+                       sum(j.retrying)::bigint as retrying, min(j.oldest) as oldest
                 from (
                     select lane, state, count(*) as jobs,
-                           count(*) filter (where due_at > now() and state in ('accepted', 'waiting')) as scheduled,
+                           count(*) filter (where not_before > now() and due_at > now() and state in ('accepted', 'waiting')) as scheduled,
+                           count(*) filter (where attempt > 0 and due_at > now() and state = 'waiting') as retrying,
                            min(accepted_at) filter (where due_at <= now() and state in ('accepted', 'waiting')) as oldest
                     from trunkline.jobs group by lane, state
                 ) j group by j.lane
@@ -114,7 +143,13 @@ public struct FleetStatus: Sendable, Hashable {
                 exists (select from trunkline.shards h join trunkline.workers w on w.boot = h.owner
                         where h.shard = (n.shard_hash % $1)::int and w.renewed_at > now() - interval '7 seconds'),
                 c.states, c.counts, coalesce(c.scheduled, 0), coalesce(t.sent, 0),
-                (extract(epoch from now() - c.oldest) * 1000)::bigint
+                (extract(epoch from now() - c.oldest) * 1000)::bigint,
+                coalesce(c.retrying, 0), s.next_probe_at,
+                case when s.gate = 'ramping' and s.ramp_started_at > now() - make_interval(secs => $2) then s.ramp_started_at end,
+                (select b.origin from trunkline.breakers b
+                 where b.origin = substring(l.base_url from '^https?://[^/]*') and b.opened_at is not null),
+                l.daily_cap, l.time_zone,
+                case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end
             from trunkline.lines l
             join trunkline.lanes n on n.number = l.lane
             left join trunkline.lane_state s on s.lane = l.lane
@@ -123,7 +158,7 @@ public struct FleetStatus: Sendable, Hashable {
             where l.removed_at is null or c.lane is not null
             order by l.id
             """,
-            [.int8(Int64(shards))]
+            [.int8(Int64(shards)), .float8(Gate.rampLength / .seconds(1))]
         )
         return (0..<rows.count).map { row in
             let states = rows.textArray(row, 14) ?? []
@@ -133,27 +168,54 @@ public struct FleetStatus: Sendable, Hashable {
                 if let state, let count { backlog[state, default: 0] += count }
             }
             let holdReason = rows.text(row, 2)
+            let gate = rows.text(row, 5) ?? "unknown"
+            let isClosed = ["held_transient", "held_human", "probing"].contains(gate)
             return Line(
                 id: rows.text(row, 0) ?? "",
                 workspace: rows.text(row, 1) ?? "",
                 holdReason: holdReason,
                 heldSince: holdReason == nil ? nil : rows.timestamp(row, 3).map(Timestamp.init(microseconds:)),
                 heldUntil: holdReason == nil ? nil : rows.timestamp(row, 4).map(Timestamp.init(microseconds:)),
-                gate: rows.text(row, 5) ?? "unknown",
+                gate: gate,
                 gateReason: rows.text(row, 6),
                 gateSince: rows.timestamp(row, 7).map(Timestamp.init(microseconds:)),
+                nextProbeAt: isClosed ? rows.timestamp(row, 20).map(Timestamp.init(microseconds:)) : nil,
+                rampBegan: rows.timestamp(row, 21).map(Timestamp.init(microseconds:)),
+                brokenOrigin: rows.text(row, 22),
                 pace: Pace(
                     interval: .milliseconds(rows.int4(row, 8) ?? 0),
                     concurrency: Int(rows.int4(row, 9) ?? 1),
                     recipientGap: .milliseconds(rows.int4(row, 10) ?? 0)
                 ),
+                dailyCap: DailyCap(stored: rows.int4(row, 23)),
+                timeZone: rows.text(row, 24) ?? "UTC",
+                capUsed: Int(rows.int4(row, 25) ?? 0),
                 pausedUntil: rows.timestamp(row, 11).map(Timestamp.init(microseconds:)),
                 shard: Int(rows.int4(row, 12) ?? 0),
                 isOwned: rows.bool(row, 13) ?? false,
                 backlog: backlog,
                 scheduled: rows.int8(row, 16) ?? 0,
+                retrying: rows.int8(row, 19) ?? 0,
                 sentToday: rows.int8(row, 17) ?? 0,
                 oldestWaiting: rows.int8(row, 18).map { .milliseconds(max(0, $0)) }
+            )
+        }
+    }
+
+    private static func breakers(_ session: PostgresSession) async throws -> [OpenBreaker] {
+        let rows = try await session.query(
+            """
+            select origin, opened_at, reason, next_probe_at, prober is not null from trunkline.breakers
+            where opened_at is not null order by origin
+            """
+        )
+        return (0..<rows.count).map { row in
+            OpenBreaker(
+                origin: rows.text(row, 0) ?? "",
+                since: Timestamp(microseconds: rows.timestamp(row, 1) ?? 0),
+                reason: rows.text(row, 2) ?? "",
+                nextProbeAt: rows.timestamp(row, 3).map(Timestamp.init(microseconds:)),
+                isBeingAsked: rows.bool(row, 4) ?? false
             )
         }
     }

@@ -27,12 +27,19 @@ public struct Line: Sendable, Hashable {
     /// `…abcd`, or empty when the token was not at hand.
     public let tokenHint: String
     public let pace: Pace
+    public let dailyCap: DailyCap
+    /// Whose midnight ends a day of the cap: a name of the database's `pg_timezone_names`.
+    public let timeZone: String
+    /// Sends that count against the cap today.
+    public let capUsed: Int
     /// The operator's hold, also one whose time is over; see ``isHeld(at:)``.
     public let hold: Hold?
     /// The automatic gate as its owner last wrote it, and why.
     public let gate: String
     public let gateReason: String?
     public let gateSince: Timestamp
+    /// When a held line is asked next.
+    public let nextProbeAt: Timestamp?
     public let createdAt: Timestamp
     public let removedAt: Timestamp?
     /// The number of the line's lane, which its jobs name.
@@ -49,6 +56,48 @@ public struct Line: Sendable, Hashable {
     }
 }
 
+/// How many sends a line may have in a day.
+public enum DailyCap: Sendable, Hashable, CustomStringConvertible {
+    case unlimited
+    case sends(Int)
+
+    /// Reads a number from 1 to 1,000,000, or `none`.
+    public init(parsing text: String) throws(Refusal) {
+        if text == "none" {
+            self = .unlimited
+        } else if let number = Int(text), (1...1_000_000).contains(number) {
+            self = .sends(number)
+        } else {
+            throw Refusal(
+                kind: .invalid,
+                field: "daily-cap",
+                reason: "a daily cap is a number of sends from 1 to 1000000, or none"
+            )
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .unlimited: "none"
+        case .sends(let number): String(number)
+        }
+    }
+
+    /// Nil when there is none.
+    public var number: Int? {
+        if case .sends(let number) = self { number } else { nil }
+    }
+
+    init(stored number: Int32?) { self = number.map { .sends(Int($0)) } ?? .unlimited }
+
+    var parameter: PostgresParameter {
+        switch self {
+        case .unlimited: .null
+        case .sends(let number): .int4(Int32(clamping: number))
+        }
+    }
+}
+
 /// A line's token on its way into the database.
 public enum LineToken: Sendable {
     /// To be sealed under the key.
@@ -62,10 +111,25 @@ public struct LineChanges: Sendable {
     public var baseURL: EZWhatsApp.BaseURL?
     public var token: LineToken?
     public var pace: PaceChange
-    public init(baseURL: EZWhatsApp.BaseURL? = nil, token: LineToken? = nil, pace: PaceChange = PaceChange()) {
+    public var dailyCap: DailyCap?
+    public var timeZone: String?
+
+    public init(
+        baseURL: EZWhatsApp.BaseURL? = nil,
+        token: LineToken? = nil,
+        pace: PaceChange = PaceChange(),
+        dailyCap: DailyCap? = nil,
+        timeZone: String? = nil
+    ) {
         self.baseURL = baseURL
         self.token = token
         self.pace = pace
+        self.dailyCap = dailyCap
+        self.timeZone = timeZone
+    }
+
+    public var isEmpty: Bool {
+        baseURL == nil && token == nil && pace == PaceChange() && dailyCap == nil && timeZone == nil
     }
 }
 
@@ -123,6 +187,7 @@ public enum LineError: ExplainedError, Hashable {
     case holdWithoutReason
     case holdIsOver
     case holdTooLong
+    case unknownTimeZone
 
     public var isRefusal: Bool { true }
 
@@ -138,6 +203,7 @@ public enum LineError: ExplainedError, Hashable {
         case .holdWithoutReason:
             "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
         case .holdIsOver: "the end of the hold has passed already"
+        case .unknownTimeZone: "there is no such time zone; they are written like Europe/Madrid, Asia/Jerusalem or UTC"
         case .holdTooLong: "a hold ends within a year; without --until it lasts until it is resumed"
         }
     }
@@ -154,10 +220,13 @@ extension PostgresSession {
         workspace: WorkspaceID,
         baseURL: EZWhatsApp.BaseURL,
         token: LineToken,
-        pace: Pace
+        pace: Pace,
+        dailyCap: DailyCap = .unlimited,
+        timeZone: String = "UTC"
     ) async throws -> Line {
         let stored = try StoredToken(token, line: id)
         try await transaction { session in
+            try await session.requireTimeZone(timeZone)
             let lane = try await session.query(
                 """
                 insert into trunkline.lanes (name, shard_hash) values ($1, $2)
@@ -180,18 +249,19 @@ extension PostgresSession {
             let made = try await session.query(
                 """
                 insert into trunkline.lines (id, lane, scope, workspace, base_url, token_sealed, token_reference,
-                    token_key_version, token_hint, pace_interval_ms, concurrency, recipient_gap_ms)
-                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                    token_key_version, token_hint, pace_interval_ms, concurrency, recipient_gap_ms, daily_cap, time_zone)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                 on conflict (id) do update set
                     base_url = excluded.base_url, token_sealed = excluded.token_sealed,
                     token_reference = excluded.token_reference, token_key_version = excluded.token_key_version,
                     token_hint = excluded.token_hint, pace_interval_ms = excluded.pace_interval_ms,
                     concurrency = excluded.concurrency, recipient_gap_ms = excluded.recipient_gap_ms,
+                    daily_cap = excluded.daily_cap, time_zone = excluded.time_zone,
                     hold_reason = null, hold_until = null, held_at = null, removed_at = null
                 where lines.removed_at is not null and lines.scope = excluded.scope
                 """,
                 [.text(id.value), .int4(lane), .int4(scope), .text(workspace.value), .text(baseURL.value)]
-                    + stored.parameters + pace.parameters
+                    + stored.parameters + pace.parameters + [dailyCap.parameter, .text(timeZone)]
             )
             guard made.affectedRows == 1 else {
                 let existing = try await session.query(
@@ -232,7 +302,10 @@ extension PostgresSession {
             """
             select l.id, l.workspace, l.base_url, l.token_reference, l.token_key_version, l.token_hint, l.pace_interval_ms,
                 l.concurrency, l.recipient_gap_ms, l.hold_reason, l.held_at, l.hold_until, coalesce(s.gate, 'unknown'),
-                s.gate_reason, coalesce(s.gate_since, l.created_at), l.created_at, l.removed_at, l.lane, u.states, u.counts, now()
+                s.gate_reason, coalesce(s.gate_since, l.created_at), l.created_at, l.removed_at, l.lane, u.states, u.counts, now(),
+                l.daily_cap, l.time_zone,
+                case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end,
+                case when s.gate in ('held_transient', 'held_human', 'probing') then s.next_probe_at end
             from trunkline.lines l
             left join trunkline.lane_state s on s.lane = l.lane
             left join lateral (
@@ -272,14 +345,22 @@ extension PostgresSession {
         let token = try changes.token.map { try StoredToken($0, line: id) }
         try await transaction { session in
             try await session.lockLine(id)
-            let pace = try changes.pace.applied(to: try await session.line(id).pace)
+            let before = try await session.line(id)
+            let pace = try changes.pace.applied(to: before.pace)
+            if let timeZone = changes.timeZone { try await session.requireTimeZone(timeZone) }
             try await session.query(
                 """
                 update trunkline.lines
-                set pace_interval_ms = $2, concurrency = $3, recipient_gap_ms = $4, base_url = coalesce($5, base_url)
+                set pace_interval_ms = $2, concurrency = $3, recipient_gap_ms = $4, base_url = coalesce($5, base_url),
+                    daily_cap = $6, time_zone = coalesce($7, time_zone)
                 where id = $1
                 """,
-                [.text(id.value)] + pace.parameters + [changes.baseURL.map { .text($0.value) } ?? .null]
+                [.text(id.value)] + pace.parameters
+                    + [
+                        changes.baseURL.map { .text($0.value) } ?? .null,
+                        (changes.dailyCap ?? before.dailyCap).parameter,
+                        changes.timeZone.map { .text($0) } ?? .null,
+                    ]
             )
             if let token {
                 try await session.query(
@@ -352,6 +433,16 @@ extension PostgresSession {
             try await session.query("update trunkline.lines set removed_at = now() where id = $1", [.text(id.value)])
         }
         return try await line(id)
+    }
+
+    /// As the database knows them, since it is the one that looks for midnight. Abbreviations like EST have no summer.
+    private func requireTimeZone(_ name: String) async throws {
+        if name == "UTC" { return }
+        let known = try await query(
+            "select exists (select from pg_timezone_names where name = $1) and $1 !~ '^(posix|right)/'",
+            [.text(name)]
+        )
+        guard known.bool(0, 0) == true else { throw LineError.unknownTimeZone }
     }
 
     /// Two operators at once must not undo each other's change. Throws for a line that is unknown or removed.
@@ -494,5 +585,9 @@ extension Line {
         for (state, count) in zip(states, counts) { if let state, let count { unfinished[state] = count } }
         self.unfinished = unfinished
         readAt = time(20) ?? epoch
+        dailyCap = DailyCap(stored: rows.int4(row, 21))
+        timeZone = text(22)
+        capUsed = Int(rows.int4(row, 23) ?? 0)
+        nextProbeAt = time(24)
     }
 }

@@ -10,14 +10,14 @@ extension Worker {
     // MARK: What calls say
 
     /// A call of the lane ended. `isFailure`: without a usable answer.
-    func noteCall(of lane: Lane, _ line: Line, isFailure: Bool, _ now: Instant) {
+    func noteCall(of lane: Lane, _ line: Line, isFailure: Bool, wasRepeated: Bool = false, _ now: Instant) {
         if isFailure {
             lane.record.failed(at: now)
             if lane.record.isSuspect { suspectLanes.insert(lane.number) }
         } else {
             lane.record.answered(at: now)
             suspectLanes.remove(lane.number)
-            if let origin = line.base?.origin { budgets[origin, default: RetryBudget()].answered() }
+            if let origin = line.base?.origin { budgets[origin, default: RetryBudget()].answered(wasRepeated: wasRepeated) }
         }
     }
 

@@ -98,7 +98,8 @@ extension Worker {
         let now = loop.present
         let lane = lanes[call.lane]
         if let lane, let line = lines[call.line], outcome.reason != .withdrawn {
-            noteCall(of: lane, line, isFailure: outcome.isProviderFailure, now)
+            let wasRepeated = !call.isSuspect && (call.isStamped || call.tries > 1)
+            noteCall(of: lane, line, isFailure: outcome.isProviderFailure, wasRepeated: wasRepeated, now)
         }
         if outcome.dropsHealth { lane?.gate.sendFailed(at: now) }
         switch outcome.laneTrouble {

@@ -501,6 +501,7 @@ extension Worker {
                     continue
                 }
                 self.lanes[lane]?.queue.remove(JobID(id), person: person)
+                self.retryWaits[id] = nil
                 self.dueLanes.insert(lane)
             }
         }

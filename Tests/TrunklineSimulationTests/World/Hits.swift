@@ -71,6 +71,9 @@ enum Fault: String, CaseIterable {
     case adopted = "verdict:adopted"
     case placedDue = "verdict:placed_when_due"
     case fastPath = "verdict:begun_by_take"
+    case breakerOpened = "verdict:breaker_opened"
+    case breakerClosed = "verdict:breaker_closed"
+    case suspectMessage = "verdict:suspect_message"
     case takeover = "verdict:shard_taken_over"
     case handover = "verdict:shard_handed_over"
 }

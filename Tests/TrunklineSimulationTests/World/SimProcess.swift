@@ -12,6 +12,8 @@ final class SimProcess: WorkerLoop {
 
     let world: World
     let number: Int
+    /// The worker's boot id.
+    let boot: [UInt8]
     /// How far its wall clock is ahead.
     let wallSkew: Int64
     private(set) var state = State.running
@@ -27,9 +29,10 @@ final class SimProcess: WorkerLoop {
     var onFreeze: (() -> Void)?
     var onThaw: (() -> Void)?
 
-    init(world: World, number: Int, wallSkew: Int64) {
+    init(world: World, number: Int, boot: [UInt8], wallSkew: Int64) {
         self.world = world
         self.number = number
+        self.boot = boot
         self.wallSkew = wallSkew
     }
 

@@ -1,0 +1,211 @@
+internal import Foundation
+internal import PostgresDriver
+
+/// One run: set up, load and harm, heal, drain, stop, judge, take down.
+public enum ChaosRun {
+    /// - Parameter say: called with one line of progress at a time, from any thread.
+    /// - Throws: ``ChaosError`` when the run itself could not be done; what it found is in the report.
+    public static func run(_ options: ChaosOptions, say: @escaping @Sendable (String) -> Void) async throws -> ChaosReport {
+        let began = Moment.now
+        let stage = try await Stage.setUp(options, say: say)
+        do {
+            var report = try await play(stage, say)
+            await stage.tearDown()
+            report.seconds = Double(Moment.now - began) / 1e9
+            try write(report, to: options.folder + "/report.json")
+            return report
+        } catch {
+            await stage.tearDown()
+            throw error
+        }
+    }
+
+    private static func play(_ stage: Stage, _ say: @escaping @Sendable (String) -> Void) async throws -> ChaosReport {
+        let options = stage.options
+        if options.keyMemory == .off { try await remember(false, stage) }
+        for worker in stage.workers { try worker.start() }
+        let producer = try Producer(stage)
+        let mayhem = Mayhem(stage, producer)
+        say(
+            "giving \(options.jobs) jobs for \(stage.plan.persons) persons on \(stage.plan.lines.count) lines to "
+                + "\(options.workers) workers within \(Int(options.loadSeconds)) s; seed \(options.seed)"
+        )
+        await harm(stage, producer, mayhem, say)
+        try Task.checkCancellation()
+
+        say("healing everything; draining what is left")
+        try await mayhem.heal()
+        var evidence = Evidence()
+        if let rest = try await drain(stage, producer, say) { evidence.misbehaviour.append(rest) }
+        await withTaskGroup(of: String?.self) { group in
+            for worker in stage.workers {
+                group.addTask {
+                    let status = await worker.stop(within: .seconds(45))
+                    return status == 0 ? nil : "worker \(worker.number) ended with \(status.map(String.init) ?? "nothing")"
+                }
+            }
+            for await sentence in group { if let sentence { evidence.misbehaviour.append(sentence) } }
+        }
+        for status in mayhem.badExits { evidence.misbehaviour.append("a worker ended with \(status) on SIGTERM") }
+
+        say("judging")
+        try await look(stage, &evidence)
+        await stage.simulator.stop()
+        try evidence.readJournal(path: stage.simulator.journal)
+        evidence.producer = try LineLog<ProducerRecord>.read(path: options.folder + "/producer.ndjson")
+        evidence.faults = try LineLog<FaultRecord>.read(path: options.folder + "/faults.ndjson")
+        evidence.paced = stage.plan.lines.filter { $0.pace.interval > 0 }.map {
+            .init(line: $0.id, interval: $0.pace.interval, concurrency: $0.pace.concurrency, gap: $0.pace.gap)
+        }
+        var report = Checker.check(evidence)
+        report.seed = options.seed
+        for (kind, times) in mayhem.counts { report.faults[kind.rawValue] = times }
+        for (kind, hits) in mayhem.hits { report.hits[kind.rawValue] = hits }
+        demand(options.least, mayhem, &report)
+        for sentence in mayhem.missed { say("not done: \(sentence)") }
+        for worker in stage.workers where !worker.unexpectedEnds.isEmpty {
+            say("worker \(worker.number) ended by itself with \(worker.unexpectedEnds), and was started again")
+        }
+        return report
+    }
+
+    /// Load and faults until every job is promised and the time is over.
+    private static func harm(
+        _ stage: Stage,
+        _ producer: Producer,
+        _ mayhem: Mayhem,
+        _ say: @escaping @Sendable (String) -> Void
+    ) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await producer.run() }
+            group.addTask { await mayhem.run() }
+            var nextWord = 10.0
+            var isSwitched = stage.options.keyMemory != .both
+            while producer.elapsed < stage.options.loadSeconds, !Task.isCancelled {
+                try? await Task.sleep(for: .milliseconds(250))
+                if !isSwitched, producer.elapsed > stage.options.loadSeconds / 2 {
+                    isSwitched = (try? await remember(false, stage)) != nil
+                }
+                if producer.elapsed > nextWord {
+                    nextWord += 10
+                    say(progress(stage, producer, mayhem))
+                }
+            }
+            // The faults end first: what is still in doubt is given again in peace.
+            mayhem.end()
+            let limit = ContinuousClock.now + .seconds(120)
+            while !producer.book.isDone, ContinuousClock.now < limit, !Task.isCancelled {
+                try? await Task.sleep(for: .milliseconds(250))
+            }
+            // Repeats that come late.
+            try? await Task.sleep(for: .seconds(2))
+            producer.end()
+            await group.waitForAll()
+        }
+    }
+
+    private static func progress(_ stage: Stage, _ producer: Producer, _ mayhem: Mayhem) -> String {
+        let counts = mayhem.counts
+        func times(_ kinds: FaultRecord.Kind...) -> Int { kinds.reduce(0) { $0 + (counts[$1] ?? 0) } }
+        let book = producer.book.counts
+        return "\(Int(producer.elapsed)) s: \(book.promised) promised, \(book.unknown) doubts, \(book.cancelled) cancelled; "
+            + "\(times(.workerKill)) kills, \(times(.workerFreeze)) freezes, "
+            + "\(times(.brokerRestart, .brokerKill)) broker and \(times(.databaseCrash, .databaseRestart)) database ends, "
+            + "\(counts.filter { $0.key.rawValue.hasPrefix("proxy") }.values.reduce(0, +)) on the wire, "
+            + "\(times(.lineHold, .lineState)) lines"
+    }
+
+    private static func remember(_ keys: Bool, _ stage: Stage) async throws {
+        try await stage.simulator.control("PUT", "/settings", #"{"keyMemory":"\#(keys ? "forever" : "off")"}"#)
+    }
+
+    // MARK: The end
+
+    /// Waits until nothing is unfinished but what is parked, and no queue holds a job.
+    ///
+    /// - Returns: a sentence when that did not happen in time.
+    private static func drain(_ stage: Stage, _ producer: Producer, _ say: (String) -> Void) async throws -> String? {
+        let deadline = ContinuousClock.now + .seconds(Int(stage.options.drainMinutes * 60))
+        var nextWord = ContinuousClock.now + .seconds(10)
+        var (least, since) = (Int64.max, ContinuousClock.now)
+        // Longer than the longest wait that one job may have in peace: a probe of a held line every five minutes.
+        while ContinuousClock.now < min(deadline, since + .seconds(330)) {
+            try Task.checkCancellation()
+            try await Task.sleep(for: .seconds(1))
+            for worker in stage.workers where worker.pid == nil { try worker.start() }
+            guard let left = try? await unfinished(stage) else { continue }
+            if left < least { (least, since) = (left, ContinuousClock.now) }
+            if left == 0, try await queued(stage) == 0, try await unfinished(stage) == 0 { return nil }
+            if ContinuousClock.now > nextWord {
+                nextWord = ContinuousClock.now + .seconds(10)
+                say("\(left) unfinished")
+            }
+        }
+        return "the drain did not end: \(try await unfinished(stage)) jobs are unfinished and "
+            + "\(try await queued(stage)) messages queued"
+    }
+
+    private static func unfinished(_ stage: Stage) async throws -> Int64 {
+        try await stage.query("select count(*) from trunkline.jobs where state <> 'parked'").int8(0, 0) ?? 0
+    }
+
+    /// Messages that may hold jobs: retry tiers hold wake-ups only.
+    private static func queued(_ stage: Stage) async throws -> Int {
+        try await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"]).split(separator: "\n")
+            .reduce(0) { sum, line in
+                let fields = line.split(separator: "\t")
+                guard fields.count == 2, !fields[0].contains("retry"), let count = Int(fields[1]) else { return sum }
+                return sum + count
+            }
+    }
+
+    private struct CheckDocument: Decodable {
+        struct Finding: Decodable {
+            let kind: String
+            let job: String?
+            let detail: String
+        }
+        let addsUp: Bool
+        let findings: [Finding]
+    }
+
+    /// What Trunkline says of itself: `trunkline check`, and where the jobs are that were not sent.
+    private static func look(_ stage: Stage, _ evidence: inout Evidence) async throws {
+        let check = try await stage.trunkline(["check", "--json"])
+        let document = try? JSONDecoder().decode(CheckDocument.self, from: Data(check.output.utf8))
+        evidence.checkAddsUp = check.status == 0 && document?.addsUp == true
+        evidence.checkFindings = (document?.findings ?? []).map { "\($0.kind), job \($0.job ?? "-"): \($0.detail)" }
+        if document == nil { evidence.checkFindings.append("exit status \(check.status): \(check.errors.prefix(300))") }
+        let rows = try await stage.query(
+            """
+            select key, state, reason from trunkline.finished where state <> 'sent'
+            union all select key, state, reason from trunkline.jobs
+            """
+        )
+        for row in 0..<rows.count {
+            guard let key = rows.text(row, 0), let state = rows.text(row, 1) else { continue }
+            evidence.finals[key] = .init(state: state, reason: rows.text(row, 2))
+        }
+    }
+
+    private static func demand(_ least: ChaosOptions.Least, _ mayhem: Mayhem, _ report: inout ChaosReport) {
+        let counts = mayhem.counts
+        func demand(_ what: String, _ wanted: Int, _ kinds: FaultRecord.Kind...) {
+            let times = kinds.reduce(0) { $0 + (counts[$1] ?? 0) }
+            if times < wanted {
+                report.found(.misbehaviour, "-", "only \(times) \(what) hit something; \(wanted) are needed to prove anything")
+            }
+        }
+        demand("kills", least.kills, .workerKill)
+        demand("freezes", least.freezes, .workerFreeze)
+        demand("kills and freezes", least.killsAndFreezes, .workerKill, .workerFreeze)
+        demand("broker restarts", least.brokerRestarts, .brokerRestart, .brokerKill)
+        demand("database crashes", least.databaseCrashes, .databaseCrash)
+    }
+
+    private static func write(_ report: ChaosReport, to path: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try encoder.encode(report).write(to: URL(fileURLWithPath: path))
+    }
+}

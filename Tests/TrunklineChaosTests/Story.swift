@@ -1,0 +1,89 @@
+import TrunklineChaos
+
+/// Evidence by hand: a clock that only the story moves, a producer's log and a journal.
+struct Story {
+    var evidence = Evidence()
+    private var now: Int64 = 1_000_000_000_000
+    private var sequence: Int64 = 0
+    private var tries = 0
+    /// Wall clock, microseconds, at which ``now`` is 0.
+    private static let epoch: Int64 = 1_780_000_000_000_000
+
+    private var wall: Int64 { Self.epoch + now / 1_000 }
+
+    mutating func pass(_ seconds: Double) { now += Int64(seconds * 1e9) }
+
+    /// The producer gives a job; nil as answer: it never hears of it.
+    mutating func give(
+        _ key: String,
+        supersedeKey: String? = nil,
+        fact: Int64? = nil,
+        way: ProducerRecord.Way = .row,
+        to: String = "a",
+        notBeforeIn seconds: Double? = nil,
+        answer: ProducerRecord.Answer? = .promised,
+        lasting: Double = 0.1,
+        producer: Int? = nil
+    ) {
+        tries += 1
+        var record = ProducerRecord(.try, number: tries, key: key, mono: now)
+        record.line = "line-01"
+        record.to = to
+        record.way = way
+        record.queue = way == .row ? "row" : way == .shard ? "shard.01" : "send"
+        record.producer = producer ?? 100 + tries
+        record.index = tries
+        record.supersedeKey = supersedeKey
+        record.factAt = fact
+        record.notBefore = seconds.map { wall + Int64($0 * 1e6) }
+        evidence.producer.append(record)
+        pass(lasting)
+        guard let answer else { return }
+        var end = ProducerRecord(.end, number: tries, key: key, mono: now)
+        end.answer = answer
+        evidence.producer.append(end)
+        pass(0.001)
+    }
+
+    mutating func cancel(_ pattern: String, saying words: [String: String]) {
+        evidence.producer.append(ProducerRecord(.cancel, number: 1, key: pattern, mono: now))
+        pass(0.1)
+        for (key, word) in words {
+            var record = ProducerRecord(.cancelled, number: 1, key: key, mono: now)
+            record.said = word
+            evidence.producer.append(record)
+        }
+    }
+
+    /// A request comes, and is answered; nil as status: it is not.
+    mutating func send(
+        _ key: String,
+        lasting: Double = 0.05,
+        status: Int? = 202,
+        makesMessage: Bool = true,
+        to: String? = nil,
+        port: UInt16 = 1
+    ) {
+        sequence += 3
+        let person = evidence.producer.first { $0.key == key }?.to
+        var call = Evidence.Call(seq: sequence, at: now, wall: wall, line: "line-01", key: key, to: to ?? person ?? "a")
+        call.port = port
+        call.effect = makesMessage ? sequence + 1 : nil
+        call.verdict = makesMessage ? "accepted" : "replay"
+        call.status = status
+        pass(lasting)
+        call.end = now
+        evidence.calls.append(call)
+        evidence.calls.sort { $0.at < $1.at }
+        pass(0.01)
+    }
+
+    /// A fault that lasts so long, and what is particular about it.
+    mutating func fault(_ kind: FaultRecord.Kind, seconds: Double = 0.01, _ body: (inout FaultRecord) -> Void) {
+        var record = FaultRecord(kind, begin: now, hits: 1)
+        body(&record)
+        pass(seconds)
+        record.end = now
+        evidence.faults.append(record)
+    }
+}

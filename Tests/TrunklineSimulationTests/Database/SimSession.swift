@@ -1,0 +1,285 @@
+import PostgresDriver
+
+@testable import TrunklineEngine
+
+/// A statement on its way.
+final class SimStatement {
+    let name: String
+    let parameters: [PostgresParameter]
+    let done: (SimDatabase.Answer) -> Void
+    /// Its effect is committed.
+    var isExecuted = false
+
+    init(_ name: String, _ parameters: [PostgresParameter], _ done: @escaping (SimDatabase.Answer) -> Void) {
+        self.name = name
+        self.parameters = parameters
+        self.done = done
+    }
+}
+
+/// The server's side of a connection.
+final class SimSession {
+    enum Remains { case nothing, someOfIt }
+
+    let pid: Int32
+    private let database: SimDatabase
+    private let world: World
+    private let process: SimProcess
+    private weak var connection: SimConnection?
+    private var isOpen = true
+    /// The client's socket is gone, and the server does not know it yet.
+    private var isOrphan = false
+    private var lastArrival: World.Time = 0
+    private var freeAt: World.Time = 0
+    private var lastReply: World.Time = 0
+    /// Not executed yet, in order.
+    private var queue: [SimStatement] = []
+    /// A transaction that its frozen client keeps open.
+    private var stuck: SimStatement?
+
+    init(_ database: SimDatabase, _ process: SimProcess, _ connection: SimConnection) {
+        self.database = database
+        self.connection = connection
+        self.process = process
+        world = database.world
+        database.lastPid += 1
+        pid = database.lastPid
+        database.sessions[pid] = self
+    }
+
+    // MARK: Statements
+
+    func submit(_ statement: SimStatement) {
+        guard isOpen, !isOrphan else { return }
+        lastArrival = max(lastArrival, world.now + latency())
+        let start = max(lastArrival, freeAt, database.stalledUntil)
+        freeAt = start + world.any(200...4_000)
+        queue.append(statement)
+        world.at(freeAt) { [self] in executeNext() }
+    }
+
+    private func latency() -> World.Time { world.chance(0.02) ? world.any(5_000...120_000) : world.any(100...2_000) }
+
+    private func executeNext() {
+        guard isOpen, stuck == nil, let statement = queue.first else { return }
+        if database.stalledUntil > world.now {
+            return world.at(database.stalledUntil + world.any(0...50_000)) { [self] in executeNext() }
+        }
+        if process.state == .frozen, keepsLocks, !isOrphan {
+            // libpq does not read, the server cannot write, and the transaction stays open with its locks.
+            let shards = Set(database.shards.indices.map { Int32($0) }.filter {
+                database.shards[Int($0)].owner == connection?.boot
+            })
+            if !shards.isEmpty, ["take", "claim", "adopt", "expire"].contains(statement.name) {
+                world.hit(.frozenLocks, "worker \(process.number): \(statement.name)")
+                stuck = statement
+                database.locked.append((shards, self))
+                return
+            }
+        }
+        queue.removeFirst()
+        execute(statement)
+    }
+
+    var keepsLocks = false
+
+    /// The client reads again.
+    func goOn() {
+        guard isOpen, stuck != nil else { return }
+        stuck = nil
+        database.locked.removeAll { $0.session === self }
+        // The queue still holds it, with all that came behind it.
+        for _ in queue { world.after(world.any(100...2_000)) { [self] in executeNext() } }
+    }
+
+    private func execute(_ statement: SimStatement) {
+        let answer: SimDatabase.Answer
+        if world.chance(database.errorRate), statement.name != "shard_count" {
+            world.hits[.statementError] += 1
+            let state = world.any(of: ["55P03", "40P01", "57014"])
+            world.trace("\(statement.name) failed with \(state)")
+            answer = .failure(PostgresError(code: .server, sqlState: state, message: "simulated"))
+        } else {
+            answer = database.execute(statement.name, statement.parameters)
+            statement.isExecuted = true
+            world.trace("worker \(process.number) \(statement.name)\(isOrphan ? " (orphan)" : "")")
+        }
+        if isOrphan {
+            world.hit(.lateEffect, "worker \(process.number): \(statement.name)")
+            return
+        }
+        lastReply = max(lastReply, world.now + latency())
+        world.at(lastReply) { [self, weak connection] in
+            guard isOpen, !isOrphan else { return }
+            process.input { connection?.completed(statement, answer) }
+        }
+    }
+
+    // MARK: The end
+
+    /// The server ends the session, or the network does; the client learns of it a little later.
+    ///
+    /// - Parameter remains: whether what had arrived may still be executed although nobody reads the answer.
+    func end(executing remains: Remains) {
+        guard isOpen, !isOrphan else { return }
+        world.hits[.breakBefore] += queue.isEmpty ? 0 : 1
+        database.locked.removeAll { $0.session === self }
+        stuck = nil
+        database.lastTrouble = world.now
+        if remains == .someOfIt, !queue.isEmpty {
+            isOrphan = true
+            queue = Array(queue.prefix(Int(world.any(1...Int64(queue.count)))))
+            let delay = world.chance(0.5) ? 0 : world.any(0...2_000_000)
+            for _ in queue { world.after(delay + world.any(0...5_000)) { [self] in executeNext() } }
+            world.after(delay + 50_000) { [self] in forget() }
+        } else {
+            forget()
+        }
+        world.after(world.any(0...300_000)) { [process, weak connection, pid] in
+            process.input { connection?.lost(pid, "the server closed the connection") }
+        }
+    }
+
+    /// The client is gone: what it had sent is executed or not.
+    func clientWent() {
+        guard isOpen, !isOrphan else { return }
+        database.locked.removeAll { $0.session === self }
+        stuck = nil
+        guard !queue.isEmpty, world.chance(0.5) else { return forget() }
+        isOrphan = true
+        for _ in queue { world.after(world.any(0...5_000)) { [self] in executeNext() } }
+        world.after(10_000) { [self] in forget() }
+    }
+
+    private func forget() {
+        isOpen = false
+        queue = []
+        database.sessions[pid] = nil
+    }
+}
+
+/// The client's side: what the worker sees as its connection.
+final class SimConnection: DatabaseLink {
+    private enum Phase { case idle, connecting, ready, waiting, closed }
+
+    private let process: SimProcess
+    private let world: World
+    private let database: SimDatabase
+    let boot: [UInt8]
+    private var phase = Phase.idle
+    private var session: SimSession?
+    private var inFlight: [SimStatement] = []
+    private var failures = 0
+    var onConnect: ((PostgresBackend) -> Void)?
+    var onDisconnect: ((PostgresError) -> Void)?
+    /// Told of every statement as it is given.
+    var onExecute: ((String, [PostgresParameter]) -> Void)?
+
+    init(_ process: SimProcess, _ database: SimDatabase, boot: [UInt8]) {
+        self.process = process
+        self.database = database
+        self.boot = boot
+        world = process.world
+        process.whenDead { [weak self] in self?.session?.clientWent() }
+    }
+
+    var isConnected: Bool { phase == .ready }
+
+    /// The server's side, while there is one: for whoever breaks it.
+    var liveSession: SimSession? { phase == .ready ? session : nil }
+
+    func connect() {
+        guard phase == .idle else { return }
+        tryToConnect()
+    }
+
+    private func tryToConnect() {
+        phase = .connecting
+        process.output { [self] in
+            world.after(world.any(2_000...20_000)) { [self] in
+                guard process.state != .dead else { return }
+                if world.now < database.downUntil || world.now < database.stalledUntil {
+                    return process.input { [self] in
+                        guard phase == .connecting else { return }
+                        tryLater()
+                    }
+                }
+                let session = SimSession(database, process, self)
+                process.input { [self] in
+                    guard phase == .connecting else { return session.clientWent() }
+                    self.session = session
+                    phase = .ready
+                    failures = 0
+                    onConnect?(PostgresBackend(pid: session.pid, start: Int64(session.pid)))
+                }
+            }
+        }
+    }
+
+    private func tryLater() {
+        phase = .waiting
+        failures += 1
+        process.after(.milliseconds(world.any(100...min(3_000, 100 << Int64(min(failures, 5)))))) { [weak self] in
+            guard let self, self.phase == .waiting else { return }
+            self.tryToConnect()
+        }
+    }
+
+    func execute(
+        _ statement: PostgresStatement,
+        _ parameters: [PostgresParameter],
+        _ done: @escaping (Result<PostgresRows, PostgresError>) -> Void
+    ) {
+        guard phase == .ready, let session else {
+            process.after(.zero) {
+                done(.failure(PostgresError(code: .notConnected, message: "there is no connection to the database")))
+            }
+            return
+        }
+        precondition(statement.parameterTypes.count == parameters.count, "\(statement.name) takes other parameters")
+        let entry = SimStatement(statement.name, parameters, done)
+        inFlight.append(entry)
+        onExecute?(statement.name, parameters)
+        process.output { session.submit(entry) }
+    }
+
+    func completed(_ statement: SimStatement, _ answer: SimDatabase.Answer) {
+        guard let index = inFlight.firstIndex(where: { $0 === statement }) else { return }
+        precondition(index == 0, "answers come in order")
+        inFlight.removeFirst()
+        statement.done(answer)
+    }
+
+    func lost(_ pid: Int32, _ reason: String) {
+        guard phase == .ready, session?.pid == pid else { return }
+        fail(reason)
+        session = nil
+        tryLater()
+        onDisconnect?(PostgresError(code: .connectionLost, message: reason))
+    }
+
+    private func fail(_ reason: String) {
+        let failed = inFlight
+        inFlight = []
+        for statement in failed {
+            if statement.isExecuted { world.hit(.lostReply, "worker \(process.number): \(statement.name)") }
+            statement.done(
+                .failure(PostgresError(code: .connectionLost, message: reason, outcomeUnknown: true))
+            )
+        }
+    }
+
+    func drop(_ reason: String) {
+        guard phase == .ready, let session else { return }
+        process.output { session.clientWent() }
+        lost(session.pid, reason)
+    }
+
+    func close() {
+        guard phase != .closed else { return }
+        phase = .closed
+        if let session { process.output { session.clientWent() } }
+        session = nil
+        fail("the connection was closed")
+    }
+}

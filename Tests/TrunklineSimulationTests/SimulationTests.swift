@@ -1,0 +1,109 @@
+import Testing
+
+@testable import TrunklineEngine
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Workers as they are, in a world where everything that can go wrong does. All of it follows from a seed.
+@Suite(.serialized)
+struct SimulationTests {
+    /// How many seeds a run looks at; TRUNKLINE_SEEDS says otherwise, and TRUNKLINE_SEED runs one alone and tells all of it.
+    private static let usualCount: UInt64 = 5_000
+
+    init() { setenv(SimAPI.tokenName, "simulated-token", 1) }
+
+    @Test func everySeedKeepsThePromises() async throws {
+        if let seed = variable("TRUNKLINE_SEED") {
+            let report = Simulation.run(seed: seed, isVerbose: true)
+            for line in report.log { print(line) }
+            for violation in report.violations { print("VIOLATED \(violation)") }
+            #expect(report.violations.isEmpty)
+            return
+        }
+        let count = variable("TRUNKLINE_SEEDS") ?? Self.usualCount
+        let started = ContinuousClock.now
+        let summary = await Runs.run(seeds: 1...count)
+        let took = ContinuousClock.now - started
+        print("\(count) seeds in \(took), \(summary.events) events, \(summary.length / World.second) s of virtual time")
+        for (fault, hits) in zip(Fault.allCases, summary.hits) { print("\(hits)\t\(fault.rawValue)") }
+        for report in summary.failed.prefix(5) {
+            print("--- seed \(report.seed) ---")
+            for line in report.log.suffix(120) { print(line) }
+            print("again, with every step: TRUNKLINE_SEED=\(report.seed) swift test --traits Faults --filter SimulationTests")
+        }
+        #expect(summary.failed.isEmpty, "seeds \(summary.failed.map(\.seed).sorted().prefix(50)): \(summary.rules)")
+        if count >= Self.usualCount {
+            let never = zip(Fault.allCases, summary.hits).filter { $1 == 0 }.map(\.0.rawValue)
+            #expect(never.isEmpty, "a simulation that never meets a fault says nothing about it")
+        }
+    }
+
+    @Test func aSeedTellsTheSameStoryTwice() {
+        for seed in 1...40 as ClosedRange<UInt64> {
+            let first = Simulation.run(seed: seed)
+            let second = Simulation.run(seed: seed)
+            #expect(first.digest == second.digest, "seed \(seed)")
+            #expect(first.log == second.log, "seed \(seed)")
+        }
+    }
+}
+
+func variable(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+
+/// Many seeds, each world on one thread, two at a time.
+enum Runs {
+    struct Summary: Sendable {
+        var hits = [Int](repeating: 0, count: Fault.allCases.count)
+        var failed: [Simulation.Report] = []
+        var events = 0
+        var length: World.Time = 0
+
+        /// How often each rule was broken.
+        var rules: [String: Int] {
+            var counts: [String: Int] = [:]
+            for report in failed {
+                let rule = report.violations.first?.prefix { $0 != ":" } ?? ""
+                counts[String(rule), default: 0] += 1
+            }
+            return counts
+        }
+    }
+
+    static func run(
+        seeds: ClosedRange<UInt64>,
+        turnedOff: Set<Mechanism> = [],
+        isEnough: @Sendable @escaping (Simulation.Report) -> Bool = { _ in false }
+    ) async -> Summary {
+        await withTaskGroup(of: Summary.self) { group in
+            let threads: UInt64 = 2
+            for part in 0..<threads {
+                group.addTask {
+                    var summary = Summary()
+                    var seed = seeds.lowerBound + part
+                    while seed <= seeds.upperBound {
+                        let report = Simulation.run(seed: seed, turnedOff: turnedOff)
+                        for (index, hits) in report.hits.enumerated() { summary.hits[index] += hits }
+                        summary.events += report.events
+                        summary.length += report.length
+                        if !report.violations.isEmpty { summary.failed.append(report) }
+                        if isEnough(report) { break }
+                        seed += threads
+                        await Task.yield()
+                    }
+                    return summary
+                }
+            }
+            var whole = Summary()
+            for await part in group {
+                for (index, hits) in part.hits.enumerated() { whole.hits[index] += hits }
+                whole.failed += part.failed
+                whole.events += part.events
+                whole.length += part.length
+            }
+            whole.failed.sort { $0.seed < $1.seed }
+            return whole
+        }
+    }
+}

@@ -1,0 +1,218 @@
+import PostgresDriver
+import TrunklineCore
+
+@testable import TrunklineEngine
+
+/// What must hold whatever goes wrong. Looked at from outside: at what was given to the system, at what left it, and at
+/// what the other side accepted.
+final class Rules {
+    private struct Given {
+        let line: Int
+        let person: String
+        let isScheduled: Bool
+        var ways: [Scenario.Work.Way]
+        /// When the first of its accepts was answered (rows) or confirmed (queues).
+        var at: World.Time
+        /// Counts up over everything that was given.
+        let number: Int
+        let digest: [UInt8]
+    }
+
+    private let world: World
+    private let scenario: Scenario
+    private let database: SimDatabase
+    private let api: SimAPI
+    private var given: [String: Given] = [:]
+    private var otherBodies: Set<String> = []
+    private var moved: Set<String> = []
+    private var begunAt: [String: World.Time] = [:]
+    private var left: [SimCall] = []
+    private var wasParked: Set<String> = []
+
+    init(world: World, scenario: Scenario, database: SimDatabase, api: SimAPI) {
+        self.world = world
+        self.scenario = scenario
+        self.database = database
+        self.api = api
+        api.onAccept = { [unowned self] call, earlier in accepted(call, earlier) }
+    }
+
+    // MARK: What is given
+
+    func sending(_ work: Scenario.Work) {
+        let key = work.job.key.value
+        if var known = given[key] {
+            known.ways.append(work.way)
+            if known.digest != work.job.contentDigest { otherBodies.insert(key) }
+            given[key] = known
+            return
+        }
+        given[key] = Given(
+            line: work.line,
+            person: work.job.to.value,
+            isScheduled: work.job.notBefore != nil,
+            ways: [work.way],
+            at: world.now,
+            number: given.count,
+            digest: work.job.contentDigest
+        )
+    }
+
+    func answered(_ work: Scenario.Work) {}
+
+    func rescheduled(_ key: String) { moved.insert(key) }
+
+    // MARK: What leaves
+
+    /// A statement as the worker gives it: attempts begin here, as their owner sees it.
+    func given(_ name: String, _ parameters: [PostgresParameter]) {
+        if name == "claim" {
+            for id in parameters[5].int8s { if let key = database.row(id)?.key { begunAt[key] = world.now } }
+        } else if name == "take" {
+            for (key, isFast) in zip(parameters[8].texts, parameters[20].bools) where isFast { begunAt[key!] = world.now }
+        }
+    }
+
+    /// The bytes of a send leave.
+    func left(_ call: SimCall) {
+        let key = call.key!
+        call.begunAt = begunAt[key] ?? world.now
+        world.trace("\(key) leaves worker \(call.process.number)")
+        guard !call.leftAfterFreeze else { return }
+        guard let row = database.row(ofKey: key) else {
+            let end = database.finished.values.first { $0.row.key == key }
+            // An older attempt may have turned out to be sent while this one was being begun.
+            if end == nil || end!.state != "sent" || end!.at - World.wallStart < call.begunAt {
+                world.violated("nothing leaves for a job that has ended", "\(key) (\(end?.state ?? "no job"))")
+            }
+            return
+        }
+        call.attempt = row.attempt
+        call.lane = row.lane
+        call.person = row.person
+        if row.state != "sending" || row.claimedBy != call.process.boot {
+            world.violated("nothing leaves without a claim", "\(key) is \(row.state) of another")
+        } else if call.deadline > row.leaseUntil! - World.wallStart {
+            world.violated("no call outlives its lease", "\(key) by \(call.deadline - (row.leaseUntil! - World.wallStart)) µs")
+        }
+        checkLine(call)
+        checkOthers(call)
+        checkPace(call)
+        left.append(call)
+    }
+
+    private func checkLine(_ call: SimCall) {
+        if let since = api.lines[call.line]?.closedSince, world.now - since > 30_500_000 {
+            world.violated("no send into a line that is not sendable", "\(call.line), for \((world.now - since) / 1_000) ms")
+        }
+        guard let line = database.lines.first(where: { $0.id == call.line }), line.isHeld else { return }
+        let isTroubled =
+            world.now - database.lastTrouble < 12_000_000 || world.now - call.process.lastTrouble < 12_000_000
+            || scenario.errorRate > 0
+        // One look and what it takes; without a good look for longer than the acting limit nothing begins.
+        let limit: World.Time = isTroubled ? 7_500_000 : 1_600_000
+        if world.now - line.heldSince > limit {
+            world.violated("no send into a held line", "\(call.line), for \((world.now - line.heldSince) / 1_000) ms")
+        }
+    }
+
+    private func checkOthers(_ call: SimCall) {
+        for other in left where other.lane == call.lane && other.person == call.person && other !== call {
+            guard other.endedAt == nil, other.deadline + World.second > world.now else { continue }
+            world.violated("one call per person at a time", "\(call.key!) and \(other.key!)")
+        }
+    }
+
+    private func checkPace(_ call: SimCall) {
+        guard let line = database.line(ofLane: call.lane) else { return }
+        for other in left where other.lane == call.lane {
+            let apart = abs(other.begunAt - call.begunAt)
+            if apart + 1_000 < Int64(line.interval) * 1_000 {
+                world.violated("the pace", "\(call.key!) and \(other.key!) on \(call.line), \(apart / 1_000) ms apart")
+            }
+            if other.person == call.person, apart + 1_000 < Int64(line.gap) * 1_000 {
+                world.violated("the gap", "\(call.key!) and \(other.key!) to one person, \(apart / 1_000) ms apart")
+            }
+        }
+    }
+
+    // MARK: What is accepted
+
+    private func accepted(_ call: SimCall, _ earlier: [SimCall]) {
+        let key = call.key!
+        guard earlier.isEmpty else {
+            for other in earlier {
+                if call.leftAfterFreeze { continue }
+                if let known = other.knownAt, other.process.lastTrouble < known {
+                    world.violated("nothing is sent twice", "\(key), although worker \(other.process.number) knew")
+                }
+            }
+            return world.hit(.acceptedTwice, key)
+        }
+        guard let row = database.row(ofKey: key), row.place > 0, !call.leftAfterFreeze else { return }
+        for other in database.jobs
+        where other.lane == row.lane && other.person == row.person && other.place > 0 && other.place < row.place
+            && other.state != "parked" && other.notBefore == nil && api.accepted[other.key] == nil
+        {
+            world.violated("in order of place", "\(key) before \(other.key)")
+        }
+    }
+
+    // MARK: The end
+
+    func checkEnd(isDone: Bool, broker: SimBroker) {
+        if !isDone {
+            let rows = database.jobs.filter { $0.state != "parked" }
+                .map { "\($0.key) \($0.state) place \($0.place) due \(($0.dueAt - World.wallStart) / 1_000)" }
+            let queues = broker.queues.values.filter { !$0.ready.isEmpty }.map { "\($0.ready.count) in \($0.name)" }
+            let open = broker.channels.filter { !$0.unacknowledged.isEmpty }
+                .map { "\($0.unacknowledged.count) unacknowledged of \($0.queue ?? "?")" }
+            world.violated("everything ends", (rows + queues.sorted() + open.sorted()).joined(separator: "; "))
+        }
+        for (key, given) in given.sorted(by: { $0.value.number < $1.value.number }) {
+            checkEnd(of: key, given)
+        }
+        checkOrder()
+    }
+
+    private func checkEnd(of key: String, _ given: Given) {
+        guard let entry = database.ledger[key] else {
+            if !database.refusals.contains(where: { $0.key == key || $0.kind == "poison" }) {
+                world.violated("nothing is lost", "\(key) is nowhere")
+            }
+            return
+        }
+        let row = database.row(entry.job)
+        let end = database.finished[entry.job]
+        if (row == nil) == (end == nil) { return world.violated("one end for each job", key) }
+        let calls = api.accepted[key] ?? []
+        if let end {
+            if end.state == "sent", calls.isEmpty { world.violated("sent means accepted", key) }
+            if end.state != "sent", !calls.isEmpty { world.violated("what was accepted is sent", "\(key) is \(end.state)") }
+        }
+        let isKnown = calls.contains { call in call.knownAt.map { $0 > call.process.lastTrouble } ?? false }
+        if end?.state != "sent", isKnown {
+            world.violated("what is known to be accepted ends as sent", "\(key) is \(row?.state ?? end?.state ?? "")")
+        }
+    }
+
+    /// Messages of one queue, and rows of which one was answered before the other began, go out in that order.
+    private func checkOrder() {
+        let whole = given.filter { key, given in
+            given.ways.count == 1 && !given.isScheduled && !moved.contains(key) && !otherBodies.contains(key)
+                && database.row(ofKey: key) == nil && api.accepted[key] != nil
+                && !(api.accepted[key]!.contains(where: \.leftAfterFreeze))
+        }.sorted { $0.value.number < $1.value.number }
+        for (index, first) in whole.enumerated() {
+            for second in whole[(index + 1)...]
+            where first.value.line == second.value.line && first.value.person == second.value.person
+                && first.value.ways == second.value.ways && [.shard, .row].contains(first.value.ways[0])
+                && first.value.at < second.value.at
+            {
+                if api.accepted[first.key]![0].acceptedAt! > api.accepted[second.key]![0].acceptedAt! {
+                    world.violated("in order of arrival", "\(second.key) before \(first.key)")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+import Logging
+import TrunklineCore
+import TrunklineIntegrations
+
+@testable import TrunklineEngine
+
+/// One seed: workers as they are, in a world that goes wrong.
+final class Simulation {
+    struct Report: Sendable {
+        let seed: UInt64
+        let violations: [String]
+        let log: [String]
+        let hits: [Int]
+        let digest: UInt64
+        let events: Int
+        /// Virtual time at the end.
+        let length: World.Time
+    }
+
+    let world: World
+    let scenario: Scenario
+    let database: SimDatabase
+    let broker: SimBroker
+    let api: SimAPI
+    var processes: [SimProcess] = []
+    private var connections: [(process: SimProcess, connection: SimConnection)] = []
+    private let turnedOff: Set<Mechanism>
+    private let rules: Rules
+    private var workLeft: Int
+    private let logger: Logger
+
+    /// How long after the last fault everything must have ended.
+    private static let patience: World.Time = 1_500 * World.second
+
+    init(seed: UInt64, turnedOff: Set<Mechanism> = [], isVerbose: Bool = false) {
+        world = World(seed: seed)
+        world.isVerbose = isVerbose
+        self.turnedOff = turnedOff
+        scenario = Scenario(world)
+        database = SimDatabase(world: world, shardCount: scenario.shardCount)
+        broker = SimBroker(world: world, shardCount: scenario.shardCount)
+        api = SimAPI(world: world, remembersKeys: scenario.remembersKeys)
+        workLeft = scenario.work.count
+        database.lines = scenario.lines
+        database.lastRevision = Int64(scenario.lines.count)
+        for line in scenario.lines { database.laneStates[line.lane] = .init() }
+        for line in scenario.lines { api.lines[line.id] = .init() }
+        api.rates = scenario.api
+        database.errorRate = scenario.errorRate
+        rules = Rules(world: world, scenario: scenario, database: database, api: api)
+        let world = world
+        logger = Logger(label: "simulation") { _ -> any LogHandler in
+            isVerbose ? SimLog(world) : SwiftLogNoOpLogHandler()
+        }
+    }
+
+    static func run(seed: UInt64, turnedOff: Set<Mechanism> = [], isVerbose: Bool = false) -> Report {
+        let simulation = Simulation(seed: seed, turnedOff: turnedOff, isVerbose: isVerbose)
+        return simulation.run()
+    }
+
+    private func run() -> Report {
+        for _ in 0..<scenario.workers {
+            world.after(world.any(0...1_500_000)) { [self] in startWorker() }
+        }
+        planWork()
+        planTrouble()
+        world.at(scenario.quietFrom) { [self] in becomeQuiet() }
+        world.run(until: scenario.quietFrom + Self.patience) { world.now > scenario.quietFrom && isDone }
+        if world.violations.isEmpty { rules.checkEnd(isDone: isDone, broker: broker) }
+        let report = Report(
+            seed: world.seed,
+            violations: world.violations,
+            log: world.log,
+            hits: world.hits.all,
+            digest: world.digest,
+            events: world.eventCount,
+            length: world.now
+        )
+        for process in processes { process.die() }
+        world.end()
+        return report
+    }
+
+    private var isDone: Bool {
+        workLeft == 0 && database.jobs.allSatisfy { $0.state == "parked" } && broker.isEmpty
+    }
+
+    // MARK: Workers
+
+    private func startWorker() {
+        var random = world.newGenerator()
+        let boot = Worker.newBoot(using: &random)
+        let process = SimProcess(
+            world: world,
+            number: processes.count,
+            boot: boot,
+            wallSkew: world.any(-200_000...200_000)
+        )
+        processes.append(process)
+        let caller = SimCaller(process, api, maximumCalls: Int(world.any(of: [3, 16, 64])))
+        caller.onLeave = { [rules] call in rules.left(call) }
+        func connection() -> SimConnection {
+            let connection = SimConnection(process, database, boot: boot)
+            connection.onExecute = { [rules] name, parameters in rules.given(name, parameters) }
+            connections.append((process, connection))
+            return connection
+        }
+        var ports = WorkerPorts(
+            loop: process,
+            http: caller,
+            control: connection(),
+            intake: connection(),
+            settler: connection(),
+            broker: SimBrokerLink(process, broker),
+            publisher: SimPublisher(process, broker, lossRate: scenario.wakeLoss),
+            random: Chance(random)
+        )
+        ports.boot = boot
+        #if Faults
+            ports.turnedOff = turnedOff
+            var passed: [Step: Int] = [:]
+            let crashes = scenario.crashes.filter { $0.worker == process.number }
+            ports.onStep = { [self, weak process] step, times in
+                guard let process, process.isRunning else { return }
+                let before = passed[step, default: 0]
+                passed[step] = before + times
+                guard world.now < scenario.quietFrom,
+                    let crash = crashes.first(where: { $0.step == step && $0.count > before && $0.count <= before + times })
+                else { return }
+                reached(crash, process)
+            }
+        #endif
+        var configuration = WorkerConfiguration(
+            databaseURL: "",
+            amqpURL: "",
+            masterKey: nil,
+            host: "simulated",
+            version: "0"
+        )
+        configuration.timing = scenario.timing
+        world.write("worker \(process.number) starts")
+        let worker = Worker(configuration: configuration, ports: ports, logger: logger) { [weak process] result in
+            process?.world.write("worker \(process?.number ?? -1) ended: \(result)")
+            process?.die()
+        }
+        process.worker = worker
+        process.input { worker.start() }
+    }
+
+    private func reached(_ crash: Scenario.Crash, _ process: SimProcess) {
+        if crash.isFreeze {
+            // What a process that freezes after its last look does when it thaws is beyond any program: the key decides.
+            guard crash.step != .carried || api.remembersKeys else { return }
+            world.hit(.freezeAtStep, "worker \(process.number) at \(crash.step.rawValue), \(crash.freezeFor / 1_000_000) s")
+            freeze(process, for: crash.freezeFor)
+        } else {
+            let fault: Fault =
+                switch crash.step {
+                case .accepted: .crashAccepted
+                case .taken: .crashTaken
+                case .claimed: .crashClaimed
+                case .carried: .crashCarried
+                case .answered: .crashAnswered
+                case .settled: .crashSettled
+                case .acked: .crashAcked
+                }
+            world.hit(fault, "worker \(process.number)")
+            process.die()
+            if world.chance(0.7) { world.after(world.any(100_000...5_000_000)) { [self] in startWorker() } }
+        }
+    }
+
+    private func freeze(_ process: SimProcess, for span: World.Time) {
+        let keepsLocks = world.chance(0.5)
+        let mine = connections.filter { $0.process === process }.compactMap { $0.connection.liveSession }
+        process.onFreeze = { for session in mine { session.keepsLocks = keepsLocks } }
+        process.onThaw = { for session in mine { session.goOn() } }
+        process.freeze()
+        world.after(span) { process.thaw() }
+    }
+
+    private var someRunning: SimProcess? {
+        let running = processes.filter(\.isRunning)
+        return running.isEmpty ? nil : world.any(of: running)
+    }
+
+    // MARK: What happens
+
+    private func planWork() {
+        for work in scenario.work {
+            world.at(work.at) { [self] in
+                workLeft -= 1
+                rules.sending(work)
+                let shard = Int(scenario.lines[work.line].hash % Int64(scenario.shardCount))
+                switch work.way {
+                case .shard, .shardAgain: publish(work.job.encode(), Route.shard(shard), twice: work.way == .shardAgain)
+                case .intake: publish(work.job.encode(), Route.send, twice: false)
+                case .bulk: publish(work.job.encode(), Route.bulk, twice: false)
+                case .row: accept(work, shard)
+                }
+            }
+        }
+    }
+
+    /// The producer repeats until it has a confirm: the broker has it at least once.
+    private func publish(_ body: [UInt8], _ route: String, twice: Bool) {
+        if world.now < broker.downUntil {
+            workLeft += 1
+            return world.at(broker.downUntil + world.any(0...500_000)) { [self] in
+                workLeft -= 1
+                publish(body, route, twice: twice)
+            }
+        }
+        broker.publish(body, route: route)
+        if twice { broker.publish(body, route: route) }
+    }
+
+    /// A row first: the gateway's way.
+    private func accept(_ work: Scenario.Work, _ shard: Int) {
+        if world.now < database.downUntil {
+            workLeft += 1
+            return world.at(database.downUntil + world.any(0...500_000)) { [self] in
+                workLeft -= 1
+                accept(work, shard)
+            }
+        }
+        var batch = TakeBatch()
+        batch.append(work.job, requestBytes: EZWhatsApp.textRequestBody(work.job), fast: false)
+        _ = database.execute(
+            "take",
+            batch.parameters(
+                boot: nil,
+                shardCount: Int(scenario.shardCount),
+                shards: [],
+                fences: [],
+                leaseMilliseconds: 0,
+                jobClass: .single,
+                parked: nil,
+                paceLanes: [],
+                paceNextMilliseconds: []
+            )
+        )
+        rules.answered(work)
+        if world.chance(scenario.wakeLoss) || world.now < broker.downUntil {
+            world.hits[.wakeLost] += 1
+        } else {
+            broker.publish(WakeUp(job: JobID(1), attempt: AttemptNumber(0)).encode(), route: Route.shard(shard))
+        }
+    }
+
+    private func sometime(_ count: Int, _ body: @escaping () -> Void) {
+        for _ in 0..<count { world.at(world.any(1_000_000...scenario.quietFrom - World.second), body) }
+    }
+
+    private func planTrouble() {
+        sometime(scenario.kills) { [self] in
+            guard let process = someRunning else { return }
+            world.hit(.kill, "worker \(process.number)")
+            process.die()
+            if world.chance(0.7) { world.after(world.any(100_000...5_000_000)) { [self] in startWorker() } }
+        }
+        sometime(scenario.freezes) { [self] in
+            guard let process = someRunning else { return }
+            let span = world.any(of: [1, 4, 8, 20, 50]) * World.second
+            world.hit(.freeze, "worker \(process.number) for \(span / World.second) s")
+            freeze(process, for: span)
+        }
+        sometime(scenario.drains) { [self] in
+            guard let process = someRunning else { return }
+            world.hit(.drain, "worker \(process.number)")
+            process.drain()
+        }
+        sometime(scenario.joins) { [self] in
+            world.hits[.join] += 1
+            startWorker()
+        }
+        sometime(scenario.breaks) { [self] in
+            let open = connections.compactMap(\.connection.liveSession)
+            guard !open.isEmpty else { return }
+            world.any(of: open).end(executing: world.chance(0.6) ? .someOfIt : .nothing)
+        }
+        sometime(scenario.databaseCrashes) { [self] in
+            let span = world.any(200_000...4_000_000)
+            world.hit(.databaseCrash, "for \(span / 1_000) ms")
+            database.downUntil = world.now + span
+            for session in connections.compactMap(\.connection.liveSession) { session.end(executing: .nothing) }
+        }
+        sometime(scenario.stalls) { [self] in
+            let span = world.any(1_000_000...9_000_000)
+            world.hit(.databaseStall, "for \(span / 1_000) ms")
+            database.stalledUntil = world.now + span
+            database.lastTrouble = world.now + span
+        }
+        sometime(scenario.brokerCrashes) { [self] in broker.crash(for: world.any(200_000...4_000_000)) }
+        sometime(scenario.brokerBreaks) { [self] in
+            let links = broker.links.filter(\.isConnected)
+            guard !links.isEmpty else { return }
+            let link = world.any(of: links)
+            if world.chance(0.5), let channel = link.someChannel {
+                channel.breakAlone()
+            } else {
+                world.hit(.brokerBreak, "worker \(link.process.number)")
+                link.serverLost()
+            }
+        }
+        sometime(scenario.outages) { [self] in
+            let line = world.any(of: scenario.lines).id
+            api.set(line, world.any(of: [.transient, .human, .unclear]))
+            world.after(world.any(500_000...25_000_000)) { [self] in api.set(line, .sendable) }
+        }
+        sometime(scenario.holds) { [self] in
+            let index = Int(world.any(0...Int64(scenario.lines.count - 1)))
+            world.hit(.hold, scenario.lines[index].id)
+            database.changeLine(index) {
+                $0.isHeld = true
+                $0.heldSince = world.now
+            }
+            world.after(world.any(500_000...15_000_000)) { [self] in
+                world.write("\(scenario.lines[index].id) resumed")
+                database.changeLine(index) { $0.isHeld = false }
+            }
+        }
+        sometime(scenario.cancels) { [self] in database.cancel("job:\(world.any(0...15))") }
+        sometime(scenario.reschedules) { [self] in
+            let key = "job:\(world.any(0...15))"
+            rules.rescheduled(key)
+            database.reschedule(key, to: database.clock + world.any(-1_000_000...8_000_000))
+        }
+    }
+
+    /// From now on nothing goes wrong any more: what was accepted must end.
+    private func becomeQuiet() {
+        world.write("quiet from now on")
+        api.rates = SimAPI.Rates()
+        database.errorRate = 0
+        for line in scenario.lines where api.lines[line.id]?.health != .sendable { api.set(line.id, .sendable) }
+        for index in scenario.lines.indices where database.lines[index].isHeld {
+            database.changeLine(index) { $0.isHeld = false }
+        }
+        if !processes.contains(where: { $0.isRunning && !$0.isDraining }) { startWorker() }
+    }
+}
+
+/// The worker's own log as part of the seed's.
+private struct SimLog: LogHandler, @unchecked Sendable {
+    // Unchecked: a worker logs on the thread of its world.
+    let world: World
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+    init(_ world: World) { self.world = world }
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+    func log(event: LogEvent) {
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+        world.write("  log: \(event.message) \(all.map { "\($0)=\($1)" }.joined(separator: " "))")
+    }
+}
