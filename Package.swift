@@ -109,7 +109,8 @@ let package = Package(
         .target(
             name: "TrunklineTesting",
             dependencies: [
-                "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineCore", "TrunklineEngine", "TrunklineSimulator",
+                "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineChaos", "TrunklineCore", "TrunklineEngine",
+                "TrunklineSimulator",
             ]
         ),
         // The proof: drives the built program from outside, and knows nothing of the engine that it judges.

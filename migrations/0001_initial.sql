@@ -604,9 +604,9 @@ begin
         for no key update of j
     ), placed as (
         -- The number it got when it was accepted: what was answered before another began has the earlier place, whichever
-        -- of the two the owner saw first.
+        -- of the two the owner saw first. A scheduled one gets its place in the order of due times, also when it is late.
         update trunkline.jobs j
-        set state = 'waiting', place = case when j.due_at > now() then -1 else j.id end
+        set state = 'waiting', place = case when j.due_at > now() or j.not_before > j.accepted_at then -1 else j.id end
         from unseen u where j.id = u.id
         returning j.*
     )
@@ -646,13 +646,14 @@ $$;
 -- When each person of some shards was last written to, for the gap between two messages to one person.
 create function trunkline.last_sends(p_shard_count int, p_shards int[], p_within_ms int)
 returns table (lane int, person bigint, ago_ms bigint) language sql stable as $$
-    select s.lane, s.person, min((extract(epoch from now() - s.claimed_at) * 1000)::bigint)
+    select s.lane, s.person, min((extract(epoch from now() - s.at) * 1000)::bigint)
     from (
-        select f.lane, f.person, f.claimed_at from trunkline.finished f
+        -- The bytes left at some time between claim and end.
+        select f.lane, f.person, f.ended_at as at from trunkline.finished f
         where f.ended_on >= ((now() - make_interval(secs => p_within_ms / 1000.0)) at time zone 'UTC')::date
           and f.ended_at > now() - make_interval(secs => p_within_ms / 1000.0) and f.claimed_at is not null
         union all
-        select j.lane, j.person, j.claimed_at from trunkline.jobs j
+        select j.lane, j.person, j.claimed_at as at from trunkline.jobs j
         where j.claimed_at > now() - make_interval(secs => p_within_ms / 1000.0)
           and j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % p_shard_count)::int = any (p_shards)))
     ) s join trunkline.lanes n on n.number = s.lane

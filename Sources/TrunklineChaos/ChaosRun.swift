@@ -5,7 +5,9 @@ internal import PostgresDriver
 public enum ChaosRun {
     /// - Parameter say: called with one line of progress at a time, from any thread.
     /// - Throws: ``ChaosError`` when the run itself could not be done; what it found is in the report.
-    public static func run(_ options: ChaosOptions, say: @escaping @Sendable (String) -> Void) async throws -> ChaosReport {
+    public static func run(_ options: ChaosOptions, say: @escaping @Sendable (String) -> Void) async throws
+        -> ChaosReport
+    {
         let began = Moment.now
         let stage = try await Stage.setUp(options, say: say)
         do {
@@ -41,7 +43,8 @@ public enum ChaosRun {
             for worker in stage.workers {
                 group.addTask {
                     let status = await worker.stop(within: .seconds(45))
-                    return status == 0 ? nil : "worker \(worker.number) ended with \(status.map(String.init) ?? "nothing")"
+                    return status == 0
+                        ? nil : "worker \(worker.number) ended with \(status.map(String.init) ?? "nothing")"
                 }
             }
             for await sentence in group { if let sentence { evidence.misbehaviour.append(sentence) } }
@@ -50,14 +53,13 @@ public enum ChaosRun {
 
         say("judging")
         try await look(stage, &evidence)
+        try await keep(stage)
         await stage.simulator.stop()
-        try evidence.readJournal(path: stage.simulator.journal)
-        evidence.producer = try LineLog<ProducerRecord>.read(path: options.folder + "/producer.ndjson")
-        evidence.faults = try LineLog<FaultRecord>.read(path: options.folder + "/faults.ndjson")
         evidence.paced = stage.plan.lines.filter { $0.pace.interval > 0 }.map {
             .init(line: $0.id, interval: $0.pace.interval, concurrency: $0.pace.concurrency, gap: $0.pace.gap)
         }
-        var report = Checker.check(evidence)
+        try evidence.writeRest(folder: options.folder)
+        var report = Checker.check(try Evidence.read(folder: options.folder))
         report.seed = options.seed
         for (kind, times) in mayhem.counts { report.faults[kind.rawValue] = times }
         for (kind, hits) in mayhem.hits { report.hits[kind.rawValue] = hits }
@@ -81,7 +83,11 @@ public enum ChaosRun {
             group.addTask { await mayhem.run() }
             var nextWord = 10.0
             var isSwitched = stage.options.keyMemory != .both
-            while producer.elapsed < stage.options.loadSeconds, !Task.isCancelled {
+            // A slow machine gets half as long again to bring the faults about that the run needs.
+            while producer.elapsed < stage.options.loadSeconds
+                || !isEnough(stage.options.least, mayhem) && producer.elapsed < stage.options.loadSeconds * 1.5,
+                !Task.isCancelled
+            {
                 try? await Task.sleep(for: .milliseconds(250))
                 if !isSwitched, producer.elapsed > stage.options.loadSeconds / 2 {
                     isSwitched = (try? await remember(false, stage)) != nil
@@ -104,11 +110,18 @@ public enum ChaosRun {
         }
     }
 
+    private static func isEnough(_ least: ChaosOptions.Least, _ mayhem: Mayhem) -> Bool {
+        let counts = mayhem.counts
+        let (kills, freezes) = (counts[.workerKill] ?? 0, counts[.workerFreeze] ?? 0)
+        return kills >= least.kills && freezes >= least.freezes && kills + freezes >= least.killsAndFreezes
+    }
+
     private static func progress(_ stage: Stage, _ producer: Producer, _ mayhem: Mayhem) -> String {
         let counts = mayhem.counts
         func times(_ kinds: FaultRecord.Kind...) -> Int { kinds.reduce(0) { $0 + (counts[$1] ?? 0) } }
         let book = producer.book.counts
-        return "\(Int(producer.elapsed)) s: \(book.promised) promised, \(book.unknown) doubts, \(book.cancelled) cancelled; "
+        return
+            "\(Int(producer.elapsed)) s: \(book.promised) promised, \(book.unknown) doubts, \(book.cancelled) cancelled; "
             + "\(times(.workerKill)) kills, \(times(.workerFreeze)) freezes, "
             + "\(times(.brokerRestart, .brokerKill)) broker and \(times(.databaseCrash, .databaseRestart)) database ends, "
             + "\(counts.filter { $0.key.rawValue.hasPrefix("proxy") }.values.reduce(0, +)) on the wire, "
@@ -188,12 +201,48 @@ public enum ChaosRun {
         }
     }
 
+    /// Keeps what the database says, for whoever has to find out why: the servers are gone when the run is over.
+    private static func keep(_ stage: Stage) async throws {
+        let parts = [
+            ("jobs", "select * from trunkline.jobs"), ("attempts", "select * from trunkline.attempts"),
+            (
+                "finished",
+                "select id, key, state, reason, attempt, tries, claimed_at, claimed_by, accepted_at, ended_at from trunkline.finished"
+            ), ("workers", "select * from trunkline.workers"), ("lane_state", "select * from trunkline.lane_state"),
+            (
+                "refusals",
+                "select first_at, last_at, via, kind, field, reason, line, key, times from trunkline.refusals"
+            ),
+        ]
+        for (name, sql) in parts {
+            let rows: PostgresRows
+            do {
+                rows = try await stage.query("select row_to_json(t)::text from (\(sql)) t")
+            } catch {
+                // A column that is named otherwise by now is no reason to lose the run.
+                try "\(error)\n".write(
+                    toFile: stage.options.folder + "/\(name).error",
+                    atomically: true,
+                    encoding: .utf8
+                )
+                continue
+            }
+            var text = ""
+            for row in 0..<rows.count { text += (rows.text(row, 0) ?? "") + "\n" }
+            try text.write(toFile: stage.options.folder + "/\(name).ndjson", atomically: true, encoding: .utf8)
+        }
+    }
+
     private static func demand(_ least: ChaosOptions.Least, _ mayhem: Mayhem, _ report: inout ChaosReport) {
         let counts = mayhem.counts
         func demand(_ what: String, _ wanted: Int, _ kinds: FaultRecord.Kind...) {
             let times = kinds.reduce(0) { $0 + (counts[$1] ?? 0) }
             if times < wanted {
-                report.found(.misbehaviour, "-", "only \(times) \(what) hit something; \(wanted) are needed to prove anything")
+                report.found(
+                    .misbehaviour,
+                    "-",
+                    "only \(times) \(what) hit something; \(wanted) are needed to prove anything"
+                )
             }
         }
         demand("kills", least.kills, .workerKill)

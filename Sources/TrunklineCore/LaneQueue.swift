@@ -71,6 +71,8 @@ public struct LaneQueue: Sendable {
         /// A call of this person is in the air (ours or a former owner's).
         var isBusy = false
         var notBefore: ContinuousClock.Instant?
+        /// When its call in the air was counted.
+        var begunAt: ContinuousClock.Instant?
         /// Tells a current heap entry from a stale one; never used twice in a lane.
         var version: UInt64 = 0
         var jobClass: JobClass { singles > 0 ? .single : .bulk }
@@ -222,6 +224,13 @@ public struct LaneQueue: Sendable {
         return true
     }
 
+    /// The bytes of the person's call leave at `instant`, later than it was counted (connecting takes its time): pace and
+    /// gap count from here.
+    public mutating func left(person number: Int64, at instant: ContinuousClock.Instant) {
+        if !settings.isUnlimited { pace.sendLeft(at: instant) }
+        if settings.recipientGap > .zero { persons[number]?.notBefore = instant + settings.recipientGap }
+    }
+
     /// A call has ended, whatever came of it; the person's next job may go once the gap has passed.
     public mutating func ended(person number: Int64, at now: ContinuousClock.Instant) {
         inAir -= 1
@@ -231,7 +240,7 @@ public struct LaneQueue: Sendable {
     /// A call that was counted did not begin after all: pace and gap are as before.
     public mutating func takenBack(person number: Int64) {
         inAir -= 1
-        pace.sendTakenBack()
+        if let begunAt = persons[number]?.begunAt { pace.sendTakenBack(begunAt: begunAt) }
         persons[number]?.notBefore = nil
         release(person: number)
     }
@@ -312,6 +321,7 @@ public struct LaneQueue: Sendable {
         inAir += 1
         pace.sendBegan(at: now)
         person.isBusy = true
+        person.begunAt = now
         person.version = newVersion()
         person.notBefore = settings.recipientGap > .zero ? now + settings.recipientGap : nil
     }

@@ -110,8 +110,16 @@ public struct PaceState: Sendable, Hashable {
         lastSend = now
     }
 
-    /// The send that was counted last did not begin after all.
-    public mutating func sendTakenBack() { lastSend = sendBefore }
+    /// The bytes of a send leave at `instant`, later than it was counted: the next one waits from here.
+    public mutating func sendLeft(at instant: ContinuousClock.Instant) {
+        lastSend = max(lastSend ?? instant, instant)
+    }
+
+    /// The send that was counted at `instant` did not begin after all. One that another was counted behind stays: what is
+    /// forgotten would let a third go at once.
+    public mutating func sendTakenBack(begunAt instant: ContinuousClock.Instant) {
+        if lastSend == instant { lastSend = sendBefore }
+    }
 
     /// A former owner may send again at `instant` by the pace it had; never later than one interval from `now`.
     public mutating func resume(

@@ -13,7 +13,9 @@ extension Faults {
     }
 
     #if Faults
-        private static let silence = getenv("TRUNKLINE_SILENT_CONSUMERS").flatMap { Silence(rawValue: String(cString: $0)) }
+        private static let silence = getenv("TRUNKLINE_SILENT_CONSUMERS").flatMap {
+            Silence(rawValue: String(cString: $0))
+        }
         private static let hangAt = getenv("TRUNKLINE_HANG_AT").flatMap {
             Step(rawValue: String(cString: $0))
         }

@@ -3,6 +3,7 @@ private import Glibc
 public import PostgresDriver
 internal import RabbitDriver
 internal import Synchronization
+internal import TrunklineChaos
 public import TrunklineCore
 internal import TrunklineEngine
 public import TrunklineSimulator
@@ -56,13 +57,15 @@ public final class TestInstall: Sendable {
     ) async throws -> Result {
         await Places.installs.enter()
         let result: Swift.Result<Result, any Error>
+        var started: PrivateServers?
         do {
+            if ownServers || standby { started = try await PrivateServers.start(standby: standby) }
             let install = try await TestInstall(
                 shards: shards,
                 lines: lines,
                 pace: pace,
                 journal: journal,
-                servers: ownServers || standby ? try await PrivateServers.start(standby: standby) : nil
+                servers: started
             )
             do {
                 result = .success(try await body(install))
@@ -72,6 +75,8 @@ public final class TestInstall: Sendable {
             }
             await install.takeDown()
         } catch {
+            // An install that could not be made takes nothing down.
+            await started?.remove()
             result = .failure(error)
         }
         await Places.installs.leave()
@@ -110,7 +115,8 @@ public final class TestInstall: Sendable {
         amqpURL = String(broker[..<broker.lastIndex(of: "/")!]) + "/" + name
         rabbitControl = try servers?.rabbitControl ?? Self.environment("TRUNKLINE_TEST_RABBITMQCTL")
         _ = try await Self.run(rabbitControl, ["add_vhost", name]).requireSuccess()
-        _ = try await Self.run(rabbitControl, ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]).requireSuccess()
+        _ = try await Self.run(rabbitControl, ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"])
+            .requireSuccess()
 
         var options = SimulatorOptions()
         options.port = 0

@@ -3,14 +3,38 @@ internal import Dispatch
 internal import Foundation
 internal import TrunklineChaos
 
-/// Started by `./dev chaos`; not a product that is shipped.
+/// Started by `./dev chaos` and `./dev bench held`; not a product that is shipped.
 @main
 struct TrunklineChaosProgram: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trunkline-chaos",
-        abstract: "Harms a real install by a seeded schedule, and proves from outside that nothing was lost or doubled.",
+        abstract:
+            "Harms a real install by a seeded schedule, and proves from outside that nothing was lost or doubled.",
+        subcommands: [Run.self, Judge.self, Held.self]
+    )
+}
+
+/// Where things are: what `./dev` knows.
+struct Places: ParsableArguments {
+    @Option(help: ArgumentHelp("Where everything is kept; servers are made in it.", valueName: "folder"))
+    var folder: String
+
+    @Option(help: ArgumentHelp("The script that starts servers.", valueName: "file"))
+    var dev: String
+
+    @Option(help: ArgumentHelp("The built trunkline.", valueName: "file"))
+    var program: String
+
+    var options: ChaosOptions { ChaosOptions(folder: folder, dev: dev, program: program) }
+}
+
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "One run of chaos.",
         discussion: "Exit code 0: every count that must be 0 is 0. 1: it is not, or the run could not be done."
     )
+
+    @OptionGroup var places: Places
 
     @Option(help: "Distinct keys.")
     var jobs = 100_000
@@ -30,15 +54,6 @@ struct TrunklineChaosProgram: AsyncParsableCommand {
     @Option(help: "Whether the simulated API remembers keys: on, off, or both in turn.", transform: Self.keyMemory)
     var keyMemory = ChaosOptions.KeyMemory.both
 
-    @Option(help: ArgumentHelp("Where everything is kept; servers are made in it.", valueName: "folder"))
-    var folder: String
-
-    @Option(help: ArgumentHelp("The script that starts servers.", valueName: "file"))
-    var dev: String
-
-    @Option(help: ArgumentHelp("The built trunkline.", valueName: "file"))
-    var program: String
-
     func validate() throws {
         guard (100...10_000_000).contains(jobs) else { throw ValidationError("--jobs must be 100 to 10000000") }
         guard (4...1_000).contains(lines) else { throw ValidationError("--lines must be 4 to 1000") }
@@ -47,7 +62,7 @@ struct TrunklineChaosProgram: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var options = ChaosOptions(folder: folder, dev: dev, program: program)
+        var options = places.options
         options.jobs = jobs
         options.minutes = minutes
         options.seed = seed ?? UInt64.random(in: 1...999_999)
@@ -59,20 +74,16 @@ struct TrunklineChaosProgram: AsyncParsableCommand {
             options.least.brokerRestarts = 10
             options.least.databaseCrashes = 10
         }
-        let task = Task { [options] in try await ChaosRun.run(options) { Self.say($0) } }
-        let signals = Self.onSignals { task.cancel() }
-        defer { withExtendedLifetime(signals) {} }
-        let report: ChaosReport
-        do {
-            report = try await task.value
-        } catch {
-            Self.say("the run could not be done: \(error)")
-            throw ExitCode.failure
-        }
+        let report = try await Terminal.run { [options] in try await ChaosRun.run(options) { Terminal.say($0) } }
         print(report.table)
-        print("seed \(report.seed), \(Int(report.seconds)) s in all; everything is in \(folder)")
+        print("seed \(report.seed), \(Int(report.seconds)) s in all; everything is in \(places.folder)")
         guard report.isClean else {
-            print("NOT PROVEN. Again with the same schedule: ./dev chaos --jobs \(jobs) --lines \(lines) --workers \(workers) --seed \(report.seed)")
+            let minutes = minutes.map { " --minutes \($0)" } ?? ""
+            print("NOT PROVEN. The same load and schedule again:")
+            print(
+                "    ./dev chaos --jobs \(jobs)\(minutes) --lines \(lines) --workers \(workers) "
+                    + "--key-memory \(keyMemory.rawValue) --seed \(report.seed)"
+            )
             throw ExitCode.failure
         }
         print("All zero.")
@@ -84,16 +95,83 @@ struct TrunklineChaosProgram: AsyncParsableCommand {
         }
         return memory
     }
+}
 
-    private static func say(_ text: String) { FileHandle.standardError.write(Data("    \(text)\n".utf8)) }
+struct Judge: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Judges again what a run has left in its folder; starts nothing.",
+        discussion: "Faults are not counted again: their numbers are in report.json."
+    )
 
-    private static func onSignals(_ body: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
-        [SIGINT, SIGTERM, SIGHUP].map { number in
+    @Option(help: ArgumentHelp("What the run has left.", valueName: "folder"))
+    var folder: String
+
+    func run() throws {
+        let report = Checker.check(try Evidence.read(folder: folder))
+        print(report.table)
+        guard report.isClean else { throw ExitCode.failure }
+    }
+}
+
+struct Held: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Whether held lines cost the others throughput: five interleaved pairs.",
+        discussion: "Exit code 0: the median loses at most a tenth. 1: it loses more, or it could not be measured."
+    )
+
+    @OptionGroup var places: Places
+
+    @Option(help: "Jobs on the open half in each measurement, and waiting on the held half.")
+    var jobs = 10_000
+
+    @Option(help: "Lines, of which half are held.")
+    var lines = 20
+
+    @Option(help: "Worker processes.")
+    var workers = 1
+
+    func run() async throws {
+        var options = places.options
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        options.lines = lines
+        options.workers = workers
+        let jobs = jobs
+        let result = try await Terminal.run { [options] in
+            try await HeldBench.run(options, jobs: jobs) { Terminal.say($0) }
+        }
+        print("\nsends/s of \(lines / 2) lines     other \(lines / 2) idle   other \(lines / 2) held     ratio")
+        for (pair, (idle, held)) in zip(result.idle, result.held).enumerated() {
+            print(String(format: "pair %d %26.0f %15.0f %9.3f", pair + 1, idle, held, held / idle))
+        }
+        print(String(format: "median of the ratios %37.3f", result.ratio))
+        guard result.isUnchanged else {
+            print("Held lines cost the others more than a tenth.")
+            throw ExitCode.failure
+        }
+    }
+}
+
+/// Progress, errors and signals.
+enum Terminal {
+    static func say(_ text: String) { FileHandle.standardError.write(Data("    \(text)\n".utf8)) }
+
+    /// Runs `body`; a signal cancels it, and it takes down what it has set up.
+    static func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
+        let task = Task { try await body() }
+        let sources = [SIGINT, SIGTERM, SIGHUP].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler(handler: body)
+            source.setEventHandler { task.cancel() }
             source.resume()
             return source
+        }
+        defer { for source in sources { source.cancel() } }
+        do {
+            return try await task.value
+        } catch {
+            say("it could not be done: \(error)")
+            throw ExitCode.failure
         }
     }
 }

@@ -63,7 +63,9 @@ struct CancelCommand: AsyncParsableCommand {
             }
             let waiting = await Self.waiting(settings, url)
             try say.end(pattern, report, waiting)
-            if report.tooLate > 0 || pattern.key != nil && report.ended["sent"] != nil { throw CommandError.silent(.refused) }
+            if report.tooLate > 0 || pattern.key != nil && report.ended["sent"] != nil {
+                throw CommandError.silent(.refused)
+            }
             if pattern.key != nil, report.isEmpty {
                 throw json ? CommandError.silent(.failed) : CommandError(.failed, "no notice has the key \(pattern)")
             }
@@ -135,7 +137,9 @@ struct CancelCommand: AsyncParsableCommand {
                     ? "no notice in the database has such a key" : parts.joined(separator: "; ")
             )
             if !report.lookedAtAllEnded {
-                Output.line("not every notice that has ended was looked at: there are many; 'trunkline why KEY' knows each")
+                Output.line(
+                    "not every notice that has ended was looked at: there are many; 'trunkline why KEY' knows each"
+                )
             }
             switch waiting {
             case .messages(0): Output.line("nothing waits in the broker")

@@ -45,7 +45,8 @@ struct CheckCommand: AsyncParsableCommand {
         }
         func cells(_ lane: CheckReport.Lane) -> [String] {
             [
-                lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0), String(lane.finished["cancelled"] ?? 0),
+                lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0),
+                String(lane.finished["cancelled"] ?? 0),
                 String(lane.finished["superseded"] ?? 0), String(other(lane)), String(lane.tallied),
                 String(lane.unfinishedCount), String(lane.unfinished["unknown"] ?? 0),
                 String(lane.unfinished["parked"] ?? 0),
@@ -54,7 +55,8 @@ struct CheckCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "ACCEPTED", "SENT", "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED", "OF THEM UNKNOWN", "PARKED",
+                "LINE", "ACCEPTED", "SENT", "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED",
+                "OF THEM UNKNOWN", "PARKED",
                 "ATTEMPT ROWS",
                 "ADDS UP",
             ],

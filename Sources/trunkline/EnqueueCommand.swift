@@ -122,19 +122,17 @@ struct EnqueueCommand: AsyncParsableCommand {
     }
 }
 
-/// Says how far it came before SIGINT or SIGTERM ends the process, as they would have done anyway.
+/// Says how far it came when SIGINT or SIGTERM ends the process, with the exit code that a shell gives for them.
 private final class Interruption {
     private let sources: [any DispatchSourceSignal]
 
     init(_ say: @escaping @Sendable () -> Void) {
         let queue = DispatchQueue(label: "trunkline.interruption")
         sources = [SIGINT, SIGTERM].map { number in
-            signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
                 say()
-                signal(number, SIG_DFL)
-                kill(getpid(), number)
+                _exit(128 + number)
             }
             source.resume()
             return source
@@ -143,8 +141,6 @@ private final class Interruption {
 
     func end() {
         for source in sources { source.cancel() }
-        signal(SIGINT, SIG_DFL)
-        signal(SIGTERM, SIG_DFL)
     }
 }
 

@@ -393,7 +393,8 @@ struct LineCommand: AsyncParsableCommand {
                         lines.map { line in
                             [
                                 line.id.value, line.workspace.value, describeState(line), describe(line.pace),
-                                line.dailyCap == .unlimited ? "-" : "\(line.dailyCap) (\(line.timeZone))", describeToken(line), String(line.unfinished.values.reduce(0, +)),
+                                line.dailyCap == .unlimited ? "-" : "\(line.dailyCap) (\(line.timeZone))",
+                                describeToken(line), String(line.unfinished.values.reduce(0, +)),
                                 String(line.unfinished["parked"] ?? 0),
                             ]
                         }

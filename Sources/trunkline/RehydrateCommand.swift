@@ -50,9 +50,11 @@ struct RehydrateCommand: AsyncParsableCommand {
                 return
             }
             Output.line("exchanges and queues for \(report.shards) shards are in place")
-            let later = report.later.isEmpty
+            let later =
+                report.later.isEmpty
                 ? ""
-                : ", " + report.later.sorted { $0.key < $1.key }.map { "\($0.value) in \($0.key)" }.joined(separator: ", ")
+                : ", "
+                    + report.later.sorted { $0.key < $1.key }.map { "\($0.value) in \($0.key)" }.joined(separator: ", ")
             Output.line(
                 "\(report.jobs) unfinished jobs: \(report.now) woken now\(later), \(report.inAttempt) in an attempt, "
                     + "\(report.parked) parked, in " + String(format: "%.1f s", Double(milliseconds) / 1_000)
@@ -98,7 +100,8 @@ final class ProgressBar: Sendable {
             if isTerminal {
                 let full = Int(share * 24)
                 let bar = String(repeating: "#", count: full) + String(repeating: ".", count: 24 - full)
-                let text = "\r\u{1B}[K[\(bar)]" + String(format: " %3.0f %%  ", share * 100) + "\(done) of \(total) \(what)"
+                let text =
+                    "\r\u{1B}[K[\(bar)]" + String(format: " %3.0f %%  ", share * 100) + "\(done) of \(total) \(what)"
                 FileHandle.standardError.write(Data(text.utf8))
                 state.isShown = true
             } else {

@@ -7,7 +7,8 @@ struct RescheduleCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reschedule",
         abstract: "Give a notice that has not begun another time.",
-        discussion: "Exit code 3 when it is too late, or when the time is not before the notice's sendBefore; nothing changes then."
+        discussion:
+            "Exit code 3 when it is too late, or when the time is not before the notice's sendBefore; nothing changes then."
     )
 
     @OptionGroup var options: GlobalOptions
@@ -36,7 +37,10 @@ struct RescheduleCommand: AsyncParsableCommand {
             var time: Timestamp?
             if notBefore != "now" {
                 guard let given = Timestamp(rfc3339: notBefore) else {
-                    throw CommandError(.usage, "--not-before takes a time with its offset, like 2026-12-01T18:00:00Z, or now")
+                    throw CommandError(
+                        .usage,
+                        "--not-before takes a time with its offset, like 2026-12-01T18:00:00Z, or now"
+                    )
                 }
                 try SendJob.checkYear(ofNotBefore: given)
                 time = given

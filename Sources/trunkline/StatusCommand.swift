@@ -72,7 +72,8 @@ struct StatusCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED", "SENDING", "UNKNOWN",
+                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED",
+                "SENDING", "UNKNOWN",
                 "PARKED",
                 "SENT TODAY", "OLDEST",
             ],
@@ -83,7 +84,8 @@ struct StatusCommand: AsyncParsableCommand {
                     Self.pace(line.pace), String(line.unfinished),
                     String(count("accepted", "waiting") - line.scheduled - line.retrying), String(line.retrying),
                     String(line.scheduled), String(count("sending")), String(count("unknown")), String(count("parked")),
-                    String(line.sentToday) + (line.dailyCap == .unlimited ? "" : " (\(line.capUsed) of \(line.dailyCap))"),
+                    String(line.sentToday)
+                        + (line.dailyCap == .unlimited ? "" : " (\(line.capUsed) of \(line.dailyCap))"),
                     line.oldestWaiting.map(Self.span) ?? "-",
                 ]
             }
@@ -113,7 +115,8 @@ struct StatusCommand: AsyncParsableCommand {
             let lines = status.lines.count { $0.brokenOrigin == breaker.origin }
             let next =
                 breaker.isBeingAsked
-                ? "it is being asked" : "it is asked again at \(Output.time(microseconds: breaker.nextProbeAt?.microseconds))"
+                ? "it is being asked"
+                : "it is asked again at \(Output.time(microseconds: breaker.nextProbeAt?.microseconds))"
             Output.line(
                 "nothing is sent to \(breaker.origin) (\(lines) lines) since \(Output.time(microseconds: breaker.since.microseconds)): "
                     + "\(breaker.reason); \(next)"

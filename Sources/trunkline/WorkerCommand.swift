@@ -13,6 +13,8 @@ struct WorkerCommand: AsyncParsableCommand {
         discussion: """
             Runs until SIGTERM or SIGINT: then it takes nothing new, finishes the calls in the air, hands the rest to the \
             other workers and exits 0. A second signal ends it at once; the fleet finishes what it had.
+            A database that is away is waited for, at the start too. An asynchronous standby beside it is refused, unless \
+            --read-replicas names it.
             """
     )
 
@@ -65,7 +67,7 @@ struct WorkerCommand: AsyncParsableCommand {
         }
     }
 
-    /// Schema and queues must be as this program needs them. A database that is away is waited for. A broker that is away
+    /// Schema and queues must be as this program needs them; missing ones are declared. A database that is away is waited for. A broker that is away
     /// stops nothing: a worker sends what PostgreSQL has and connects when it is back.
     private static func checkGround(
         _ configuration: WorkerConfiguration,
@@ -81,7 +83,13 @@ struct WorkerCommand: AsyncParsableCommand {
         do {
             try await BrokerSession.withSession(url: configuration.amqpURL, connectionName: "trunkline worker check") {
                 broker in
-                try await broker.check(shards: shards)
+                do {
+                    try await broker.check(shards: shards)
+                } catch let error as TopologyError where error.isOnlyMissing {
+                    // Somebody deleted a queue, or the broker was wiped: as a running worker does.
+                    logger.warning("declaring exchanges and queues again", metadata: ["because": "\(error)"])
+                    _ = try await broker.apply(shards: shards)
+                }
             }
         } catch let error as RabbitError where error.isConnectionLost || error.code == .timedOut {
             logger.warning("the broker cannot be reached; its queues are not checked", metadata: ["error": "\(error)"])

@@ -4,10 +4,18 @@ import TrunklineChaos
 /// A checker that cannot fail proves nothing: for each count there is a small story that must trip exactly it, and one
 /// beside it that must not.
 @Suite struct CheckerTests {
-    private func expect(_ story: Story, trips expected: ChaosReport.Count..., sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expect(
+        _ story: Story,
+        trips expected: ChaosReport.Count...,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         let report = Checker.check(story.evidence)
         let tripped = ChaosReport.Count.allCases.filter { report[$0] > 0 }
-        #expect(tripped == ChaosReport.Count.allCases.filter(expected.contains), "\(report.findings)", sourceLocation: sourceLocation)
+        #expect(
+            tripped == ChaosReport.Count.allCases.filter(expected.contains),
+            "\(report.findings)",
+            sourceLocation: sourceLocation
+        )
     }
 
     @Test func aQuietRunIsClean() {
@@ -101,7 +109,9 @@ import TrunklineChaos
             var story = Story()
             story.give("job:1")
             story.send("job:1", port: 7)
-            story.fault(kind, seconds: 5) { $0.ports = [7]; $0.worker = 1 }
+            story.fault(kind, seconds: 5) {
+                $0.ports = [7]; $0.worker = 1
+            }
             story.pass(40)
             story.send("job:1", port: 8)
             expect(story)
@@ -114,7 +124,9 @@ import TrunklineChaos
         story.give("job:1")
         story.send("job:1", port: 7)
         story.pass(4)
-        story.fault(.workerKill) { $0.ports = [7]; $0.worker = 1 }
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
         story.pass(40)
         story.send("job:1", port: 8)
         expect(story, trips: .sentTwice, .calledAgain)
@@ -124,7 +136,10 @@ import TrunklineChaos
         var story = Story()
         story.give("job:1")
         story.send("job:1", port: 7)
-        story.fault(.workerKill) { $0.ports = [9]; $0.worker = 2 }
+        story.pass(1)
+        story.fault(.workerKill) {
+            $0.ports = [9]; $0.worker = 2
+        }
         story.pass(40)
         story.send("job:1", port: 8)
         expect(story, trips: .sentTwice, .calledAgain)
@@ -136,7 +151,9 @@ import TrunklineChaos
         story.fault(.databaseCrash, seconds: 1) { _ in }
         story.send("job:1", port: 7)
         story.pass(5)
-        story.fault(.workerKill) { $0.ports = [7]; $0.worker = 1 }
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
         story.pass(40)
         story.send("job:1", port: 8)
         expect(story)
@@ -146,11 +163,34 @@ import TrunklineChaos
         var story = Story()
         story.give("job:1")
         story.send("job:1", port: 7)
-        story.fault(.flow) { $0.ports = [7]; $0.word = "undelivered" }
+        story.fault(.flow) {
+            $0.ports = [7]; $0.word = "undelivered"
+        }
         story.pass(3)
         story.send("job:1", port: 8)
         expect(story)
         #expect(Checker.check(story.evidence)[.lostOnWire] == 1)
+    }
+
+    @Test func anAnswerThatWasHeldBackUntilItsWorkerDiedIsExcused() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.pass(-0.03)
+        story.fault(.flow) {
+            $0.ports = [7]; $0.word = "frozen"
+        }
+        story.pass(4.4)
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.fault(.flow) {
+            $0.ports = [7]; $0.word = "frozen"
+        }
+        story.pass(40)
+        story.send("job:1", port: 8)
+        expect(story)
+        #expect(Checker.check(story.evidence)[.lostWithWorker] == 1)
     }
 
     @Test func twoCallsAtOnceBetrayAStaleOwner() {
@@ -167,7 +207,9 @@ import TrunklineChaos
         story.give("job:1")
         story.send("job:1", lasting: 10, port: 7)
         story.pass(-5)
-        story.fault(.flow) { $0.ports = [7]; $0.word = "frozen" }
+        story.fault(.flow) {
+            $0.ports = [7]; $0.word = "frozen"
+        }
         story.send("job:1", makesMessage: false, port: 8)
         expect(story)
     }
@@ -234,8 +276,7 @@ import TrunklineChaos
         story.give("job:10", way: .row, to: "f", lasting: 0)
         story.send("job:10")
         story.send("job:9")
-        expect(story, trips: .outOfOrder)
-        #expect(Checker.check(story.evidence)[.outOfOrder] == 1)
+        expect(story)
     }
 
     @Test func scheduledJobsGoByTheirTimes() {
@@ -275,7 +316,9 @@ import TrunklineChaos
         expect(story)
     }
 
-    @Test(arguments: [(FaultRecord.Kind.lineHold, 1.5, false), (.lineHold, 4, true), (.lineState, 28, false), (.lineState, 35, true)])
+    @Test(arguments: [
+        (FaultRecord.Kind.lineHold, 1.5, false), (.lineHold, 4, true), (.lineState, 28, false), (.lineState, 35, true),
+    ])
     func nothingIsSentWhileALineIsHeld(kind: FaultRecord.Kind, after seconds: Double, isTooLate: Bool) {
         var story = Story()
         story.give("job:1")
@@ -296,8 +339,8 @@ import TrunklineChaos
     @Test func aPaceIsKept() {
         var story = Story()
         story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
-        for number in 1...6 { story.give("job:\(number)", to: "p\(number)") }
-        for number in 1...6 {
+        for number in 1...9 { story.give("job:\(number)", to: "p\(number)") }
+        for number in 1...9 {
             story.send("job:\(number)", lasting: 0.01)
             story.pass(0.5)
         }

@@ -1,2 +1,260 @@
+import EventLoop
+import Foundation
 import Testing
-import TrunklineChaos
+
+@testable import TrunklineChaos
+
+/// The proxy with real sockets, and what it understands of each protocol.
+@Suite struct ProxyTests {
+    /// A proxy in front of a server that sends back what it gets.
+    private func withProxy(_ body: (FaultProxy) async throws -> Void) async throws {
+        let loop = EventLoop(name: "proxy-test")
+        loop.start()
+        let echo = try Echo()
+        let proxy = try FaultProxy(to: echo.port, speech: .http, on: loop)
+        do {
+            try await body(proxy)
+        } catch {
+            Issue.record(error)
+        }
+        proxy.stop()
+        echo.stop()
+        loop.stop()
+        loop.join()
+    }
+
+    @Test func everythingPasses() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            let bytes = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+            async let got = client.read(bytes.count)
+            await client.write(bytes)
+            #expect(await got == bytes)
+            client.close()
+        }
+    }
+
+    @Test(arguments: FaultProxy.Cut.allCases)
+    func aCutEndsTheConnection(how: FaultProxy.Cut) async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            await client.write([1, 2, 3])
+            #expect(await client.read(3) == [1, 2, 3])
+            #expect(await proxy.cut(how) == 1)
+            #expect(await client.read(1) == [])
+            #expect(client.lastError == (how == .reset ? ECONNRESET : 0))
+            #expect(await proxy.openFlows().isEmpty)
+            client.close()
+        }
+    }
+
+    @Test func onlyTheNamedClientIsCut() async throws {
+        try await withProxy { proxy in
+            let (one, two) = (try Client(proxy.port), try Client(proxy.port))
+            for client in [one, two] {
+                await client.write([1])
+                #expect(await client.read(1) == [1])
+            }
+            #expect(await proxy.cut(.reset, clientPorts: [one.port]) == 1)
+            await two.write([2])
+            #expect(await two.read(1) == [2])
+            one.close()
+            two.close()
+        }
+    }
+
+    @Test func aFreezeHoldsEverythingAndLosesNothing() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            await client.write([1])
+            #expect(await client.read(1) == [1])
+            let begin = ContinuousClock.now
+            #expect(await proxy.freeze(for: .milliseconds(300)) == 1)
+            await client.write([2])
+            #expect(await client.read(1) == [2])
+            #expect(ContinuousClock.now - begin >= .milliseconds(300))
+            client.close()
+        }
+    }
+
+    @Test func slowBytesComeInTheirOrder() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            await client.write([0])
+            #expect(await client.read(1) == [0])
+            _ = await proxy.slow(by: .milliseconds(50), for: .seconds(60))
+            for byte in 1...20 as ClosedRange<UInt8> { await client.write([byte]) }
+            #expect(await client.read(20) == Array(1...20))
+            client.close()
+        }
+    }
+
+    @Test func exactlySoManyBytesPassBeforeTheCut() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            proxy.cut(after: 5, fromServer: true, .close)
+            await client.write([1, 2, 3, 4, 5, 6, 7, 8])
+            #expect(await client.read(8) == [1, 2, 3, 4, 5])
+            #expect(await proxy.strikes() == 1)
+            client.close()
+        }
+    }
+
+    @Test func anAnswerIsSwallowedAfterItsRequestPassed() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            proxy.swallowAnswer()
+            await client.write(Array("POST / HTTP/1.1\r\n\r\n".utf8))
+            #expect(await client.read(1) == [])
+            #expect(await proxy.strikes() == 1)
+            client.close()
+        }
+    }
+
+    // MARK: Protocols
+
+    @Test func aReplyOfPostgresIsSwallowedToItsEnd() {
+        var watch = WireWatch(.postgres)
+        let armed = FaultProxy.ArmedFault.reply(marker: [0] + Array("claim".utf8) + [0])
+        func saw(_ text: [UInt8], fromServer: Bool) -> WireWatch.Sight {
+            var bytes = text
+            return watch.saw(&bytes, fromServer: fromServer, armed)
+        }
+        #expect(saw(Array("B....\0other\0".utf8), fromServer: false) == .pass)
+        #expect(saw(Array("C.Z".utf8) + [0, 0, 0, 5, 73], fromServer: true) == .pass)
+        #expect(saw(Array("B....\0claim\0".utf8), fromServer: false) == .begins)
+        #expect(saw(Array("rows".utf8), fromServer: true) == .swallow)
+        // ReadyForQuery, in two pieces.
+        #expect(saw(Array("C.Z".utf8) + [0, 0], fromServer: true) == .swallow)
+        #expect(saw([0, 5, 73], fromServer: true) == .cut(isNew: false))
+    }
+
+    /// A frame: type, channel, payload.
+    private func frame(_ type: UInt8, _ payload: [UInt8]) -> [UInt8] {
+        [type, 0, 1, 0, 0, 0, UInt8(payload.count)] + payload + [0xCE]
+    }
+
+    @Test func aConfirmIsSwallowedAndWhatCameBeforeItPasses() {
+        var watch = WireWatch(.amqp)
+        let other = frame(1, [0, 60, 0, 60, 9, 9])
+        let confirm = frame(1, [0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 7, 0])
+        var bytes = other + confirm + other
+        #expect(watch.saw(&bytes, fromServer: true, .confirm) == .cut(isNew: true))
+        #expect(bytes == other)
+    }
+
+    @Test func framesInPiecesPassWhole() {
+        var watch = WireWatch(.amqp)
+        let whole = frame(1, [0, 60, 0, 60, 1, 2, 3]) + frame(3, Array(repeating: 7, count: 40))
+        var passed: [UInt8] = []
+        for byte in whole {
+            var bytes = [byte]
+            if watch.saw(&bytes, fromServer: true, nil) == .pass { passed += bytes }
+        }
+        #expect(passed == whole)
+    }
+
+    @Test func aFrameIsCutInItsMiddle() {
+        var watch = WireWatch(.amqp)
+        var bytes = frame(3, Array(repeating: 7, count: 40))
+        #expect(watch.saw(&bytes, fromServer: true, .halfFrame) == .cut(isNew: true))
+        #expect(bytes.count == 28)
+    }
+
+    @Test func aCallIsInTheAirUntilTheServerSpeaks() {
+        var watch = WireWatch(.http)
+        var bytes = Array("POST /api/v1/messages/text HTTP/1.1\r\n".utf8)
+        _ = watch.saw(&bytes, fromServer: false, nil)
+        #expect(watch.hasCallInTheAir)
+        bytes = Array("HTTP/1.1 202 Accepted\r\n".utf8)
+        _ = watch.saw(&bytes, fromServer: true, nil)
+        #expect(!watch.hasCallInTheAir)
+    }
+}
+
+/// Sends back whatever comes, on threads of its own.
+private final class Echo: Sendable {
+    let port: UInt16
+    private let listener: Int32
+
+    init() throws {
+        let (descriptor, port) = try #require(Socket.listen())
+        listener = descriptor
+        self.port = port
+        // Blocking from here on.
+        _ = fcntl(descriptor, F_SETFL, 0)
+        Thread.detachNewThread { [listener] in
+            while true {
+                let client = Glibc.accept(listener, nil, nil)
+                guard client >= 0 else { return }
+                Thread.detachNewThread {
+                    var buffer = [UInt8](repeating: 0, count: 65_536)
+                    while true {
+                        let count = Glibc.read(client, &buffer, buffer.count)
+                        guard count > 0, Glibc.send(client, buffer, count, Int32(MSG_NOSIGNAL)) == count else { break }
+                    }
+                    Glibc.close(client)
+                }
+            }
+        }
+    }
+
+    func stop() {
+        shutdown(listener, Int32(SHUT_RDWR))
+        close(listener)
+    }
+}
+
+/// A blocking client, whose calls run on threads of their own.
+private final class Client: @unchecked Sendable {
+    // Unchecked: `lastError` is written by a read that the test waits for.
+    let port: UInt16
+    private let descriptor: Int32
+    private(set) var lastError: Int32 = 0
+
+    init(_ target: UInt16) throws {
+        descriptor = try #require(Socket.connect(to: target))
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        poll(&waiting, 1, 5_000)
+        _ = fcntl(descriptor, F_SETFL, 0)
+        port = Socket.port(descriptor, ofPeer: false)
+    }
+
+    func write(_ bytes: [UInt8]) async {
+        await onThread { [descriptor] in
+            var sent = 0
+            while sent < bytes.count {
+                let count = bytes.withUnsafeBytes {
+                    Glibc.send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+                }
+                guard count > 0 else { return }
+                sent += count
+            }
+        }
+    }
+
+    /// That many bytes, or those that came before the end.
+    func read(_ count: Int) async -> [UInt8] {
+        await onThread { [self] in
+            var bytes: [UInt8] = []
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            while bytes.count < count {
+                let got = Glibc.read(descriptor, &buffer, min(buffer.count, count - bytes.count))
+                guard got > 0 else {
+                    lastError = got < 0 ? errno : 0
+                    break
+                }
+                bytes += buffer[..<got]
+            }
+            return bytes
+        }
+    }
+
+    func close() { Glibc.close(descriptor) }
+
+    private func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: body()) }
+        }
+    }
+}

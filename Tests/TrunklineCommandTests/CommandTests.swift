@@ -67,7 +67,7 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         for secret in ["PASSWORD-IN-URL", "SHORT-KEY"] { #expect(!(run.errors + run.output).contains(secret)) }
     }
 
-    @Test(arguments: [["migrate"], ["line", "list"], ["topology", "check"], ["topology", "apply"]])
+    @Test(arguments: [["migrate"], ["line", "list"], ["topology", "check"], ["topology", "apply"], ["rehydrate"]])
     func whatIsNotThereIsFour(_ arguments: [String]) async throws {
         let run = try await Program.run(
             arguments,
@@ -75,6 +75,23 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         )
         #expect(run.status == 4, "\(run.errors)")
         #expect(!run.errors.contains("PASSWORD-IN-URL"))
+    }
+
+    /// What is not there is its finding, not its failure: it goes on and looks at the rest.
+    @Test func doctorNamesWhatIsNotThere() async throws {
+        let environment = ["TRUNKLINE_DATABASE_URL": nowhere, "TRUNKLINE_AMQP_URL": brokerNowhere]
+        let run = try await Program.run(["doctor"], environment: environment)
+        #expect(run.status == 1, "\(run.errors)")
+        #expect(run.output.contains("FAILED  database: ") && run.output.contains("FAILED  broker: "))
+        #expect(run.output.contains("What to do: "))
+        let document = try await Program.run(["doctor", "--json"], environment: environment)
+        #expect(document.status == 1)
+        let json = try #require(
+            try JSONSerialization.jsonObject(with: Data(document.output.utf8)) as? [String: Any]
+        )
+        let checks = try #require(json["checks"] as? [[String: Any]])
+        #expect(json["failed"] as? Int == 2 && checks.count { $0["verdict"] as? String == "failed" } == 2)
+        #expect(!(run.output + document.output).contains("PASSWORD-IN-URL"))
     }
 
     @Test func aPasswordOnTheCommandLineIsRefused() async throws {
@@ -198,6 +215,129 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
             _ = try await run(["line", "remove", "il"], 0)
             _ = try await run(["line", "show", "nobody"], 3)
             #expect(!all.contains("SECRET") && !all.contains(masterKey))
+        }
+    }
+
+    @Test func aLineHasADailyCap() async throws {
+        try await Self.withInstall { environment in
+            func run(_ arguments: [String], _ status: Int32) async throws -> String {
+                let run = try await Program.run(arguments, environment: environment)
+                #expect(run.status == status, "\(arguments): \(run.errors)\(run.output)")
+                return run.output + run.errors
+            }
+            let add = Self.add + ["--token-env", "EZW_TOKEN", "--daily-cap", "500", "--time-zone"]
+            #expect(try await run(add + ["Asia/Nowhere"], 3).contains("no such time zone"))
+            #expect(try await run(add + ["Asia/Jerusalem"], 0).contains("500 a day of Asia/Jerusalem"))
+            #expect(try await run(["line", "list"], 0).contains("500 (Asia/Jerusalem)"))
+            #expect(try await run(["line", "show", "il"], 0).contains("500 a day of Asia/Jerusalem, 0 used today"))
+            #expect(try await run(["status"], 0).contains("0 (0 of 500)"))
+            let shown = try await run(["line", "show", "il", "--json"], 0)
+            let document = try #require(try JSONSerialization.jsonObject(with: Data(shown.utf8)) as? [String: Any])
+            #expect(document["dailyCap"] as? Int == 500 && document["timeZone"] as? String == "Asia/Jerusalem")
+            for cap in ["0", "1000001", "many"] {
+                #expect(try await run(["line", "set", "il", "--daily-cap", cap], 3).contains("1 to 1000000"))
+            }
+            #expect(try await !run(["line", "set", "il", "--daily-cap", "none"], 0).contains("a day"))
+            #expect(try await run(["line", "show", "il"], 0).contains("daily cap   none"))
+        }
+    }
+
+    @Test func noticesAreCancelledAndMoved() async throws {
+        try await Self.withInstall { environment in
+            func run(_ arguments: [String], _ status: Int32, input: String? = nil) async throws -> Program.Run {
+                let run = try await Program.run(arguments, environment: environment, input: input)
+                #expect(run.status == status, "\(arguments): \(run.errors)\(run.output)")
+                #expect(!(run.output + run.errors).contains("5012345"))
+                return run
+            }
+            _ = try await run(Self.add + ["--token-env", "EZW_TOKEN"], 0)
+            let rows = (1...4).map {
+                #"{"schema":"trunkline.send.v1","line":"il","key":"order:a.\#($0)","to":"+97250123450\#($0)","body":"x","purpose":"order"}"#
+            }
+            _ = try await run(["enqueue", "-"], 0, input: rows.joined(separator: "\n"))
+
+            // Everything needs a word; a look does not.
+            #expect(try await run(["cancel", "*"], 2).errors.contains("--yes"))
+            #expect(try await run(["cancel", "*", "--dry-run"], 0).output.contains("4 would be cancelled"))
+            #expect(try await run(["cancel", "order:%"], 3).errors.contains("a pattern is a key with *"))
+            #expect(
+                try await run(["cancel", "order:a.*", "--workspace", "nobody"], 3).errors.contains(
+                    "no workspace nobody"
+                )
+            )
+            #expect(
+                try await run(["cancel", "nobody:*"], 0).output.contains("no notice in the database has such a key")
+            )
+            #expect(try await run(["cancel", "nobody"], 1).errors.contains("no notice has the key nobody"))
+
+            let one = try await run(["cancel", "order:a.1"], 0)
+            #expect(one.output.contains("order:a.1 (job 1 on il): cancelled") && one.output.contains("1 cancelled"))
+            #expect(one.errors.contains("nobody can say what still waits in the broker (no broker is configured here)"))
+            #expect(try await run(["cancel", "order:a.1"], 0).output.contains("had ended before as cancelled"))
+            #expect(try await run(["why", "order:a.1"], 0).output.contains("because somebody cancelled it"))
+
+            var broken = environment
+            broken["TRUNKLINE_AMQP_URL"] = brokerNowhere
+            let json = try await Program.run(
+                ["cancel", "order:a.*", "--json", "--workspace", "acme"],
+                environment: broken
+            )
+            #expect(json.status == 0, "\(json.errors)")
+            let document = try #require(
+                try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]
+            )
+            let jobs = try #require(document["jobs"] as? [[String: Any]])
+            #expect(jobs.count == 4 && jobs.filter { $0["verdict"] as? String == "cancelled" }.count == 3)
+            #expect(jobs.last?["verdict"] as? String == "ended" && jobs.last?["state"] as? String == "cancelled")
+            let summary = try #require(document["summary"] as? [String: Any])
+            #expect(summary["cancelled"] as? Int == 3 && summary["workspace"] as? String == "acme")
+            #expect(summary["brokerUnknown"] is String && summary["waitingInBroker"] == nil)
+            #expect(!json.output.contains("PASSWORD-IN-URL"))
+            let empty = try await run(["cancel", "nobody:*", "--json"], 0)
+            _ = try #require(try JSONSerialization.jsonObject(with: Data(empty.output.utf8)) as? [String: Any])
+
+            let later = rows[0].replacing("order:a.1", with: "order:b.1")
+            _ = try await run(["enqueue", "-"], 0, input: later)
+            let moved = try await run(["reschedule", "order:b.1", "--not-before", "2099-12-01T18:00:00Z"], 0)
+            #expect(moved.output.contains("is scheduled for 2099-12-01T18:00:00Z"))
+            #expect(try await run(["why", "order:b.1"], 0).output.contains("It is scheduled for 2099-12-01T18:00:00Z"))
+            let now = try await run(["reschedule", "order:b.1", "--not-before", "now", "--json"], 0)
+            #expect(now.output.contains("\"scheduled\" : false"))
+            _ = try await run(["reschedule", "order:b.1", "--not-before", "2001-01-01T00:00:00Z"], 0)
+            _ = try await run(["reschedule", "order:b.1", "--not-before", "1970-01-01T00:00:00Z"], 3)
+            _ = try await run(["reschedule", "order:b.1", "--not-before", "tomorrow"], 2)
+            _ = try await run(["reschedule", "order:b.1"], 2)
+            _ = try await run(["reschedule", "nobody", "--not-before", "now"], 1)
+            let ended = try await run(["reschedule", "order:a.1", "--not-before", "now"], 3)
+            #expect(ended.errors.contains("too late: job 1 ended as cancelled"))
+            _ = try await run(["check"], 0)
+        }
+    }
+
+    @Test func anInterruptedEnqueueSaysHowFarItCame() async throws {
+        /// It has a handler of its own for SIGINT.
+        func catches(_ pid: Int32) -> Bool {
+            let status = FileManager.default.contents(atPath: "/proc/\(pid)/status") ?? Data()
+            let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+            let mask = UInt64(line?.dropFirst(7).trimmingCharacters(in: .whitespaces) ?? "", radix: 16) ?? 0
+            return mask & 2 != 0
+        }
+        try await Self.withInstall { environment in
+            _ = try await Program.run(Self.add + ["--token-env", "EZW_TOKEN"], environment: environment)
+            // Standard input stays open: the command waits for more when it is interrupted.
+            let run = try await Program.run(["enqueue", "-"], environment: environment) { pid in
+                let deadline = ContinuousClock.now + .seconds(60)
+                func isRunning() -> Bool {
+                    let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") ?? Data()
+                    return !stat.isEmpty && !String(decoding: stat, as: UTF8.self).contains(") Z ")
+                }
+                while isRunning(), ContinuousClock.now < deadline {
+                    if catches(pid) { kill(pid, SIGINT) }
+                    try await Task.sleep(for: .milliseconds(50))
+                }
+            }
+            #expect(run.status == 128 + SIGINT, "\(run.status) \(run.errors)")
+            #expect(run.errors.contains("the same file again is safe"), "\(run.errors)")
         }
     }
 

@@ -72,6 +72,20 @@ private func job(
         #expect(lane.begin(at: at(1))?.id == JobID(3))
     }
 
+    @Test func paceAndGapCountFromWhenTheBytesLeave() {
+        let lane = Box(settings: Pace(interval: .seconds(3), concurrency: 2, recipientGap: .seconds(10)))
+        for id in [1, 2] as [Int64] { lane.add(job(id, person: 7)) }
+        lane.add(job(3, person: 8))
+        #expect(lane.begin(at: at(0))?.id == JobID(1))
+        lane.left(person: 7, at: at(2))
+        lane.ended(person: 7, at: at(2.5))
+        #expect(lane.begin(at: at(4.9)) == nil)
+        #expect(lane.begin(at: at(5))?.id == JobID(3))
+        lane.ended(person: 8, at: at(5))
+        #expect(lane.begin(at: at(11.9)) == nil)
+        #expect(lane.begin(at: at(12))?.id == JobID(2))
+    }
+
     @Test func theGapIsPerPerson() {
         let lane = Box(settings: Pace(interval: .zero, concurrency: 16, recipientGap: .seconds(10)))
         lane.add(job(1, person: 7))
@@ -289,6 +303,7 @@ private final class Box {
     func beginNew(person: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
         queue.beginNew(person: person, jobClass: jobClass, at: now)
     }
+    func left(person: Int64, at instant: ContinuousClock.Instant) { queue.left(person: person, at: instant) }
     func ended(person: Int64, at now: ContinuousClock.Instant) { queue.ended(person: person, at: now) }
     func takenBack(person: Int64) { queue.takenBack(person: person) }
     @discardableResult func remove(_ id: JobID, person: Int64) -> Bool { queue.remove(id, person: person) }

@@ -295,8 +295,19 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         var state = PaceState()
         state.paused(until: at(30))
         state.sendBegan(at: at(0))
-        state.sendTakenBack()
+        state.sendTakenBack(begunAt: at(0))
         #expect(!state.allows(at: at(29), quick) && state.allows(at: at(30), quick))
+    }
+
+    @Test func takingBackASendForgetsNoLaterOne() {
+        var state = PaceState()
+        state.sendBegan(at: at(0))
+        state.sendBegan(at: at(20))
+        // The first one's reply was slow.
+        state.sendTakenBack(begunAt: at(0))
+        #expect(state.nextSend(quick) == at(21))
+        state.sendTakenBack(begunAt: at(20))
+        #expect(state.allows(at: at(1), quick))
     }
 
     @Test func aFormerOwnersNextSendIsKeptAndNeverLongerThanTheInterval() {

@@ -64,6 +64,10 @@ struct AdminDatabase {
             "update trunkline.jobs set due_at = now() where id = any ($1)",
             [.int8Array(jobs.map(\.value))]
         )
+        try await session.query(
+            "select * from trunkline.place_due($1, $2, $3, $4, $5)",
+            owner + [.int8Array(jobs.map(\.value))]
+        )
         let claimed = try await session.query(
             "select job, verdict, attempt from trunkline.claim($1, $2, $3, $4, 30000, $5, '{}', '{}')",
             owner + [.int8Array(jobs.map(\.value))]

@@ -103,7 +103,11 @@ import TrunklineCore
 @Suite struct QueueWatchTests {
     @Test func silenceIsAnsweredStepByStep() {
         var watch = QueueWatch()
-        #expect((1...7).map { _ in watch.looked(at: "q", messages: 3, isOurs: true) } == [nil, .subscribe, nil, .reconnect, nil, .end, nil])
+        #expect(
+            (1...7).map { _ in watch.looked(at: "q", messages: 3, isOurs: true) } == [
+                nil, .subscribe, nil, .reconnect, nil, .end, nil,
+            ]
+        )
         watch.heard(from: "q")
         // An empty queue is no silent one, and each counts for itself.
         let looks = [("q", 3), ("q", 0), ("q", 3), ("q", 9), ("other", 9)]
@@ -125,15 +129,21 @@ import TrunklineCore
 
     @Test func aLoopHangsWhenItsTurnsStandStillForTheLimit() {
         var count = LoopWatchdog.Count(limit: 3)
-        #expect([0, 0, 0, 1, 1, 2, 2, 2, 2].map { count.tick(turns: $0) } == [
-            false, false, false, false, false, false, false, false, true,
-        ])
+        #expect(
+            [0, 0, 0, 1, 1, 2, 2, 2, 2].map { count.tick(turns: $0) } == [
+                false, false, false, false, false, false, false, false, true,
+            ]
+        )
     }
 
     @Test func anAbsenceIsSaidOncePerState() {
         var absence = Absence()
-        func error(_ state: String?) -> PostgresError { PostgresError(code: .cannotConnect, sqlState: state, message: "") }
-        #expect([nil, nil, "53300", "53300", nil].map { absence.began(error($0)) } == [true, false, true, false, true])
+        func error(_ state: String?) -> PostgresError {
+            PostgresError(code: .cannotConnect, sqlState: state, message: "")
+        }
+        #expect(
+            [nil, nil, "53300", "53300", nil].map { absence.began(error($0)) } == [true, false, true, false, true]
+        )
         let ends = [absence.ended(), absence.ended()]
         #expect(ends == [true, false])
         let again = absence.began(error(nil))
@@ -165,10 +175,14 @@ import TrunklineCore
                 try await PostgresSession.withSession(url: database, applicationName: "tests") {
                     _ = try await Migrations.migrate($0, shards: 4)
                 }
-                try await BrokerSession.withSession(url: broker, connectionName: "tests") { _ = try await $0.apply(shards: 4) }
+                try await BrokerSession.withSession(url: broker, connectionName: "tests") {
+                    _ = try await $0.apply(shards: 4)
+                }
                 let findings = await examine(database, broker)
                 #expect(findings.values.filter { $0.verdict == .failed }.isEmpty)
-                #expect(findings.values.filter { $0.verdict == .warning }.map(\.check).sorted() == ["lines", "workers"])
+                #expect(
+                    findings.values.filter { $0.verdict == .warning }.map(\.check).sorted() == ["lines", "workers"]
+                )
                 #expect(findings["schema"]?.verdict == .ok && findings["queues"]?.verdict == .ok)
                 #expect(findings["clock"]?.verdict == .ok && findings["broker alarms"]?.verdict == .ok)
             }
@@ -189,7 +203,9 @@ import TrunklineCore
                 #expect(missing["queues"]?.advice?.contains("topology apply") == true)
 
                 // Another number of shards on the broker, a missing row, one of the settings.
-                try await BrokerSession.withSession(url: broker, connectionName: "tests") { _ = try await $0.apply(shards: 6) }
+                try await BrokerSession.withSession(url: broker, connectionName: "tests") {
+                    _ = try await $0.apply(shards: 6)
+                }
                 try await PostgresSession.withSession(url: database, applicationName: "tests") { session in
                     try await session.query("delete from trunkline.shards where shard = 2")
                     let name = try #require(try await session.query("select current_database()::text").text(0, 0))
@@ -215,7 +231,9 @@ import TrunklineCore
     /// Of every kind a line can be in trouble.
     @Test func eachLineIsAskedAndNamed() async throws {
         try await AdminDatabase.with { database in
-            try await database.session.query("update trunkline.lines set token_reference = 'env:PATH' where id = 'acme-2'")
+            try await database.session.query(
+                "update trunkline.lines set token_reference = 'env:PATH' where id = 'acme-2'"
+            )
             try await database.session.query(
                 "update trunkline.lines set hold_reason = 'repair', held_at = now(), token_reference = 'env:HOME' where id = 'other-1'"
             )

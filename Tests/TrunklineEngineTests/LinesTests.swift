@@ -209,6 +209,7 @@ import TrunklineIntegrations
                 LineChanges(pace: PaceChange(interval: .seconds(1))),
                 LineChanges(baseURL: try EZWhatsApp.BaseURL("http://127.0.0.1:3010/api/v1")),
                 LineChanges(token: .sealed(try EZWhatsApp.Token("ezw_line_rotated_9999"), try Self.key())),
+                LineChanges(dailyCap: .sends(10)), LineChanges(timeZone: "Europe/Madrid"),
             ] {
                 _ = try await session.changeLine(line.id, change)
                 let now = try await revision()
@@ -220,6 +221,39 @@ import TrunklineIntegrations
             #expect(changed.baseURL == "http://127.0.0.1:3010/api/v1" && changed.tokenHint == "…9999")
             #expect(changed.hold?.reason == "x")
             #expect(try await session.token(of: line.id, masterKey: Self.key()).value == "ezw_line_rotated_9999")
+        }
+    }
+
+    @Test func theDailyCapHasATimeZoneThatTheDatabaseKnows() async throws {
+        try await Self.withInstall { session in
+            let plain = try await Self.add("a", to: session)
+            #expect(plain.dailyCap == .unlimited && plain.timeZone == "UTC" && plain.capUsed == 0)
+            let capped = try await session.changeLine(
+                plain.id,
+                LineChanges(dailyCap: .sends(500), timeZone: "Asia/Jerusalem")
+            )
+            #expect(capped.dailyCap == .sends(500) && capped.timeZone == "Asia/Jerusalem")
+            // What is not named stays.
+            let paced = try await session.changeLine(plain.id, LineChanges(pace: PaceChange(interval: .seconds(1))))
+            #expect(paced.dailyCap == .sends(500) && paced.timeZone == "Asia/Jerusalem")
+            try await session.query(
+                "update trunkline.lane_state set sent_today = 7, sent_on = (now() at time zone 'Asia/Jerusalem')::date where lane = $1",
+                [.int4(plain.lane)]
+            )
+            #expect(try await session.line(plain.id).capUsed == 7)
+            // Yesterday's sends count no more.
+            try await session.query("update trunkline.lane_state set sent_on = sent_on - 1")
+            #expect(try await session.line(plain.id).capUsed == 0)
+            #expect(try await session.changeLine(plain.id, LineChanges(dailyCap: .unlimited)).dailyCap == .unlimited)
+            for zone in ["Asia/Nowhere", "", "IDT", "+02:00", "posix/Asia/Jerusalem"] {
+                await #expect(throws: LineError.unknownTimeZone, "\(zone)") {
+                    try await session.changeLine(plain.id, LineChanges(timeZone: zone))
+                }
+            }
+            for text in ["0", "-1", "1000001", "many", ""] {
+                #expect(throws: Refusal.self, "\(text)") { try DailyCap(parsing: text) }
+            }
+            #expect(try DailyCap(parsing: "none") == .unlimited && DailyCap(parsing: "1000000") == .sends(1_000_000))
         }
     }
 

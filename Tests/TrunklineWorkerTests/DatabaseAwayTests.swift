@@ -129,12 +129,14 @@ import TrunklineTesting
                 """
             try await install.database.query("select pg_terminate_backend(pid) from pg_stat_activity where \(others)")
             try await install.wait(for: "the sessions' end") {
-                try await install.number("select count(*) from pg_stat_activity where application_name = '\(boot)'") == 1
+                try await install.number("select count(*) from pg_stat_activity where application_name = '\(boot)'")
+                    == 1
             }
             let crowd = try await fill(install.databaseURL)
             first.thaw()
             try await install.wait(for: "the second worker to own every shard") {
-                try await install.number("select count(*) from trunkline.shards where owner is distinct from '\(boot)'") == 2
+                try await install.number("select count(*) from trunkline.shards where owner is distinct from '\(boot)'")
+                    == 2
             }
             try await install.publish([try TestInstall.job("meanwhile")])
             try await install.waitUntilSent(1)

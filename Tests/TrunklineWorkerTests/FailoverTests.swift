@@ -24,7 +24,10 @@ import TrunklineTesting
             try await install.publish(jobs)
             try await install.trunkline(["enqueue", "-"], input: text).requireSuccess()
             try await install.wait(for: "the first messages") { install.simulator.report().total.messages >= 100 }
-            try #require(install.simulator.report().total.messages < 900, "nothing is left for the failover to endanger")
+            try #require(
+                install.simulator.report().total.messages < 900,
+                "nothing is left for the failover to endanger"
+            )
 
             try await servers.database("crash")
             try await servers.promoteStandby()
@@ -92,7 +95,8 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1, standby: true) { install in
             let servers = try #require(install.servers)
             try await servers.makeStandbySynchronous()
-            let standby = try #require(servers.standbyURL).replacing("/postgres", with: "/\(install.vhost)")
+            let copy = try #require(servers.standbyURL)
+            let standby = copy[..<(try #require(copy.lastIndex(of: "/")))] + "/" + install.vhost
             let worker = try install.startWorker(["TRUNKLINE_DATABASE_URL": standby])
             try await install.wait(for: "the worker's word") { worker.logText.contains("is a standby (in recovery)") }
             let doctor = try await install.trunkline(["doctor"], environment: ["TRUNKLINE_DATABASE_URL": standby])

@@ -11,7 +11,9 @@ import TrunklineTesting
     /// when they are well again they ramp and send everything in order.
     @Test func heldLinesWaitAndTheOthersGoOn() async throws {
         try await TestInstall.with(lines: 6) { install in
-            for (line, state) in [("line-01", "qr_required"), ("line-02", "unknown_word"), ("line-03", "contradiction")] {
+            for (line, state) in [
+                ("line-01", "qr_required"), ("line-02", "unknown_word"), ("line-03", "contradiction"),
+            ] {
                 try install.simulator.control("PUT", "/__sim/lines/\(line)/state", #"{"state":"\#(state)"}"#)
             }
             _ = try install.startWorker()
@@ -19,7 +21,10 @@ import TrunklineTesting
             try await install.wait(for: "the jobs of the other lines") {
                 try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 60
             }
-            #expect(try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and attempt = 0") == 60)
+            #expect(
+                try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and attempt = 0")
+                    == 60
+            )
             #expect(try await install.number("select count(*) from trunkline.breakers") == 0)
             #expect(install.simulator.report().total.acceptedWhileNotSendable == 0)
             for line in ["line-01", "line-02", "line-03"] {
@@ -41,7 +46,9 @@ import TrunklineTesting
             let first = try install.startWorker()
             try await install.publish([try TestInstall.job("waits")])
             try await install.wait(for: "the hold") {
-                try await install.number("select count(*) from trunkline.lane_state where gate = 'held_human' and probes = 1") == 1
+                try await install.number(
+                    "select count(*) from trunkline.lane_state where gate = 'held_human' and probes = 1"
+                ) == 1
             }
             first.kill()
             let second = try install.startWorker()
@@ -78,7 +85,9 @@ import TrunklineTesting
                 try await install.number("select probes from trunkline.breakers") > 0
             }
             // While it is open only probes are made: as many as the row counts.
-            let requests = { let report = install.simulator.report(); return report.total.requests + report.healthNoAnswers }
+            let requests = {
+                let report = install.simulator.report(); return report.total.requests + report.healthNoAnswers
+            }
             try await install.wait(for: "calls in the air to end") {
                 try await install.number("select count(*) from trunkline.jobs where state = 'sending'") == 0
             }
@@ -91,7 +100,9 @@ import TrunklineTesting
             try install.simulator.control("DELETE", "/__sim/faults")
             try await install.waitUntilSent(264, within: .seconds(240))
             try await install.requireProof(sent: 264)
-            let alarms = workers.reduce(0) { $0 + $1.logText.components(separatedBy: "many lines fail at once").count - 1 }
+            let alarms = workers.reduce(0) {
+                $0 + $1.logText.components(separatedBy: "many lines fail at once").count - 1
+            }
             #expect(alarms == 1)
         }
     }
@@ -99,8 +110,10 @@ import TrunklineTesting
     /// The cap counts what was sent, over owners; what is over it waits for the line's next day.
     @Test func theDailyCapIsKeptAcrossOwners() async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in
-            try await install.trunkline(["line", "set", "line-01", "--daily-cap", "5", "--time-zone", "Pacific/Auckland"])
-                .requireSuccess()
+            try await install.trunkline([
+                "line", "set", "line-01", "--daily-cap", "5", "--time-zone", "Pacific/Auckland",
+            ])
+            .requireSuccess()
             let first = try install.startWorker()
             try await install.publish(try TestInstall.jobs(3, lines: ["line-01"], persons: 3))
             try await install.waitUntilSent(3)
@@ -111,7 +124,10 @@ import TrunklineTesting
             try await install.wait(for: "the cap") {
                 try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 5
             }
-            #expect(try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and tries = 0") == 7)
+            #expect(
+                try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and tries = 0")
+                    == 7
+            )
             // A higher cap works at once.
             try await install.trunkline(["line", "set", "line-01", "--daily-cap", "none"]).requireSuccess()
             try await install.waitUntilSent(12)
@@ -149,7 +165,10 @@ import TrunklineTesting
                     "select count(*) from trunkline.lane_state where paused_until > now() + interval '9 minutes'"
                 ) == 1
             }
-            #expect(try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and tries > 0") == 0)
+            #expect(
+                try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and tries > 0")
+                    == 0
+            )
             #expect(install.simulator.report().statuses[429] == 1)
         }
     }

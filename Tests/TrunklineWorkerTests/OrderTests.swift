@@ -37,7 +37,9 @@ import TrunklineTesting
             try await install.trunkline(["line", "resume", "line-01"]).requireSuccess()
             try await install.publish([try fact("packed", at: 9)])
             try await install.wait(for: "the late one's end") {
-                try await install.number("select count(*) from trunkline.finished where key = 'packed' and state = 'superseded'") == 1
+                try await install.number(
+                    "select count(*) from trunkline.finished where key = 'packed' and state = 'superseded'"
+                ) == 1
             }
             try await install.requireProof(sent: 1)
         }
@@ -59,7 +61,11 @@ import TrunklineTesting
     /// With both of them off nothing wakes a retry: the test above can fail.
     @Test func withoutAnyAlarmClockARetryWaitsForEver() async throws {
         try await TestInstall.with(shards: 2) { install in
-            try install.simulator.control("POST", "/__sim/faults", #"{"kind":"status","status":503,"line":"line-01","count":1}"#)
+            try install.simulator.control(
+                "POST",
+                "/__sim/faults",
+                #"{"kind":"status","status":503,"line":"line-01","count":1}"#
+            )
             _ = try install.startWorker(["TRUNKLINE_TURN_OFF": "retry_tiers,owner_timer"])
             try await install.publish([try TestInstall.job("waits")])
             try await install.wait(for: "the first answer") {
@@ -67,7 +73,9 @@ import TrunklineTesting
             }
             // Longer than the tier would have taken: a job of another line was retried meanwhile by hand.
             try await install.wait(for: "it to be overdue") {
-                try await install.number("select count(*) from trunkline.jobs where state = 'unknown' and due_at < now() - interval '8 seconds'") == 1
+                try await install.number(
+                    "select count(*) from trunkline.jobs where state = 'unknown' and due_at < now() - interval '8 seconds'"
+                ) == 1
             }
             #expect(install.simulator.report().total.messages == 0)
         }
@@ -80,7 +88,10 @@ import TrunklineTesting
             _ = try install.startWorker()
             try await install.publish([try TestInstall.job("refused"), try TestInstall.job("next")])
             try await install.wait(for: "the next one") { install.simulator.report().total.messages == 1 }
-            #expect(try await install.text("select state || ':' || reason from trunkline.jobs where key = 'refused'") == "parked:message_refused")
+            #expect(
+                try await install.text("select state || ':' || reason from trunkline.jobs where key = 'refused'")
+                    == "parked:message_refused"
+            )
             #expect(try await install.number("select count(*) from trunkline.jobs where evidence is not null") == 1)
         }
     }
@@ -93,7 +104,8 @@ import TrunklineTesting
         try await TestInstall.with(shards: 1, lines: 1) { install in
             let environment = ["TRUNKLINE_POISON": "job:deadly"]
             try await install.publish(
-                try [TestInstall.job("deadly", to: "+972501111111")] + TestInstall.jobs(20, lines: ["line-01"], persons: 20)
+                try [TestInstall.job("deadly", to: "+972501111111")]
+                    + TestInstall.jobs(20, lines: ["line-01"], persons: 20)
             )
             // A supervisor: starts again whatever dies.
             let supervisor = Task {
@@ -105,7 +117,9 @@ import TrunklineTesting
             }
             defer { supervisor.cancel() }
             try await install.wait(for: "the guilty job to be parked", within: .seconds(400)) {
-                try await install.number("select count(*) from trunkline.jobs where state = 'parked' and reason = 'poison'") == 1
+                try await install.number(
+                    "select count(*) from trunkline.jobs where state = 'parked' and reason = 'poison'"
+                ) == 1
             }
             try await install.wait(for: "the others", within: .seconds(120)) {
                 try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 20
@@ -132,7 +146,9 @@ import TrunklineTesting
             }
             defer { supervisor.cancel() }
             try await install.wait(for: "the refusal", within: .seconds(240)) {
-                try await install.number("select count(*) from trunkline.refusals where kind = 'poison' and length(raw) > 50") == 1
+                try await install.number(
+                    "select count(*) from trunkline.refusals where kind = 'poison' and length(raw) > 50"
+                ) == 1
             }
             try await install.waitUntilSent(20, within: .seconds(120))
             try await install.requireProof(sent: 20)

@@ -56,7 +56,11 @@ extension Checker {
             case .lostOnWire: report.add(.lostOnWire)
             }
         } else if isSecond {
-            report.found(.sentTwice, call.key, "request \(call.seq) made another message without a doubt about the first")
+            report.found(
+                .sentTwice,
+                call.key,
+                "request \(call.seq) made another message without a doubt about the first"
+            )
         }
     }
 

@@ -74,10 +74,11 @@ extension Checker {
         }
     }
 
-    /// Whether a scheduled job was promised well before it was due, by the wall clock of its first call.
+    /// Whether a scheduled job was a row well before it was due, by the wall clock of its first call. What only the broker
+    /// had may have been taken later than that.
     private func isEarlyKnown(_ job: Job) -> Bool {
         guard let due = job.notBefore, let call = job.calls.first,
-            let promised = job.tries.lazy.filter(\.isPromise).compactMap(\.end).min()
+            let promised = job.tries.lazy.filter({ $0.isPromise && $0.queue == "row" }).compactMap(\.end).min()
         else { return false }
         // Both clocks run at one speed; the call ties them together.
         let promisedWall = call.wall - (call.at - promised) / 1_000

@@ -49,11 +49,14 @@ extension Checker {
         }
     }
 
+    /// Between the claim, which keeps the pace, and the simulator a busy machine may lose that much.
+    private static let jitter = Moment.seconds(1)
+
     /// No more sends than the pace gives, in whatever span: a bucket of one that fills by the interval. A single early send
     /// may be the way's jitter; what runs ahead of the pace is not.
     private mutating func checkInterval(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
         let interval = Moment.seconds(line.interval)
-        let tolerance = interval / 2 + Moment.seconds(0.3)
+        let tolerance = interval / 2 + Self.jitter
         var due: Int64 = .min
         for call in calls {
             guard !excuses.isTroubled(call, upTo: call.at + Moment.seconds(1)) else {
@@ -103,7 +106,7 @@ extension Checker {
         var last: [String: Evidence.Call] = [:]
         for call in calls where call.effect != nil {
             guard let to = call.to else { continue }
-            if let before = last[to], before.key != call.key, call.at - before.at < gap - Moment.seconds(0.4),
+            if let before = last[to], before.key != call.key, call.at - before.at < gap - Self.jitter,
                 !excuses.isTroubled(call, upTo: call.at), !excuses.isTroubled(before, upTo: call.at)
             {
                 report.found(

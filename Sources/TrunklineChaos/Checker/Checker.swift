@@ -155,8 +155,8 @@ public struct Checker {
         case "poison": job.calls.count >= 3
         // Eight definite refusals.
         case "tries_spent": job.calls.count >= 8
-        // An older fact that may have been sent.
-        case "superseded", "stale_fact", "older_fact": isSuperseded(job, newest) && !job.calls.isEmpty
+        // An older fact that may have been sent. A worker that died between claim and call leaves no call behind.
+        case "superseded_unknown": isSuperseded(job, newest)
         default: false
         }
     }

@@ -56,7 +56,7 @@ public struct Evidence: Sendable {
     }
 
     /// Where a job that was not sent is in the end.
-    public struct Final: Sendable, Hashable {
+    public struct Final: Sendable, Hashable, Codable {
         public var state: String
         public var reason: String?
         public init(state: String, reason: String? = nil) {
@@ -66,7 +66,7 @@ public struct Evidence: Sendable {
     }
 
     /// A line that may not send as fast as it likes.
-    public struct PacedLine: Sendable, Hashable {
+    public struct PacedLine: Sendable, Hashable, Codable {
         public var line: String
         /// Seconds between two sends.
         public var interval: Double
@@ -94,6 +94,45 @@ public struct Evidence: Sendable {
     public var misbehaviour: [String] = []
 
     public init() {}
+
+    // MARK: Files
+
+    /// What is neither in the journal nor in a log.
+    private struct Rest: Codable {
+        let finals: [String: Final]
+        let paced: [PacedLine]
+        let checkAddsUp: Bool
+        let checkFindings: [String]
+        let misbehaviour: [String]
+    }
+
+    /// Keeps what nobody else wrote down, so that a run can be judged again.
+    func writeRest(folder: String) throws {
+        let rest = Rest(
+            finals: finals,
+            paced: paced,
+            checkAddsUp: checkAddsUp,
+            checkFindings: checkFindings,
+            misbehaviour: misbehaviour
+        )
+        try JSONEncoder().encode(rest).write(to: URL(fileURLWithPath: folder + "/evidence.json"))
+    }
+
+    /// Everything that a run left in its folder.
+    public static func read(folder: String) throws -> Evidence {
+        let data = try Data(contentsOf: URL(fileURLWithPath: folder + "/evidence.json"))
+        let rest = try JSONDecoder().decode(Rest.self, from: data)
+        var evidence = Evidence()
+        evidence.finals = rest.finals
+        evidence.paced = rest.paced
+        evidence.checkAddsUp = rest.checkAddsUp
+        evidence.checkFindings = rest.checkFindings
+        evidence.misbehaviour = rest.misbehaviour
+        try evidence.readJournal(path: folder + "/journal.ndjson")
+        evidence.producer = try LineLog<ProducerRecord>.read(path: folder + "/producer.ndjson")
+        evidence.faults = try LineLog<FaultRecord>.read(path: folder + "/faults.ndjson")
+        return evidence
+    }
 
     /// One line of the journal, as far as it matters here.
     private struct Line: Decodable {

@@ -94,12 +94,38 @@ struct Excuses {
 
     private func isLostWithWorker(_ call: Evidence.Call, _ end: Int64) -> Bool {
         let owner = worker(ofPort: call.port, at: call.at)
+        // What a proxy held back reached its worker at the end of the freeze.
+        let arrived = thawed(call.port, end)
         return losses.contains { loss in
             guard end <= loss.end + Moment.seconds(1) else { return false }
-            let isIts = owner != nil ? owner == loss.worker : call.port.map { loss.ports?.contains($0) ?? false } ?? false
+            // What the kernel said at the moment of the loss goes before a label, which may be of an earlier connection that
+            // had the same number. A connection that was made a moment before may be in neither.
+            let isListed = call.port.map { loss.ports?.contains($0) ?? false } ?? false
+            let isTooYoung = owner == nil && abs(loss.begin - call.at) < Moment.seconds(0.3)
+            let isIts = isListed || owner.map { $0 == loss.worker } ?? isTooYoung
             guard isIts else { return false }
-            return end >= lastPeace(before: loss.begin, of: loss.worker)
+            return arrived >= lastPeace(before: loss.begin, of: loss.worker)
         }
+    }
+
+    /// When bytes that came to the proxy at `moment` could pass it: at once, or at the end of a freeze or of a slow time.
+    private func thawed(_ port: UInt16?, _ moment: Int64) -> Int64 {
+        guard let port, let events = wire[port] else { return moment }
+        var moment = moment
+        var begin: Int64?
+        // Begin and end of each freeze are told in turn.
+        for event in events where event.word == "frozen" {
+            guard let since = begin else {
+                begin = event.at
+                continue
+            }
+            if since <= moment, event.at > moment { moment = event.at }
+            begin = nil
+        }
+        // A connection that was cut in its freeze was never told of an end.
+        if let begin, begin <= moment { return .max }
+        let isSlow = events.contains { $0.word == "slowed" && abs($0.at - moment) < Self.timeout }
+        return isSlow ? moment + Moment.seconds(0.5) : moment
     }
 
     /// The moment from which on a worker may not have recorded an answer before it was lost.

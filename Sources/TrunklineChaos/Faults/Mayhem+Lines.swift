@@ -2,7 +2,9 @@ internal import Foundation
 
 extension Mayhem {
     /// States in which a line takes no sends, by the simulator's words.
-    private static let states = ["qr_required", "temporarily_unavailable", "unknown_word", "disconnected", "reconnecting"]
+    private static let states = [
+        "qr_required", "temporarily_unavailable", "unknown_word", "disconnected", "reconnecting",
+    ]
 
     /// Sick lines, and holds by hand.
     func lineLane() async {
@@ -26,7 +28,8 @@ extension Mayhem {
         var record = FaultRecord(.lineState, hits: 1)
         record.line = line
         record.word = state
-        guard (try? await stage.simulator.control("PUT", "/lines/\(line)/state", #"{"state":"\#(state)"}"#)) != nil else {
+        guard (try? await stage.simulator.control("PUT", "/lines/\(line)/state", #"{"state":"\#(state)"}"#)) != nil
+        else {
             return miss("line.state: the simulator refused it")
         }
         record.begin = Moment.now

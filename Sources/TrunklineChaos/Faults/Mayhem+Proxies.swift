@@ -5,7 +5,9 @@ extension Mayhem {
         await withTaskGroup(of: Void.self) { group in
             while await pause(random.span(1...4)) {
                 let worker = random.pick(stage.workers)
-                let part = random.pick([.database, .database, .broker, .api, .api, .producer, .rows] as [FaultRecord.Part])
+                let part = random.pick(
+                    [.database, .database, .broker, .api, .api, .producer, .rows] as [FaultRecord.Part]
+                )
                 let proxy =
                     switch part {
                     case .database: worker.database
@@ -35,7 +37,10 @@ extension Mayhem {
     }
 
     /// Statements of the worker and of `enqueue` whose replies are worth losing.
-    private static let statements = ["take", "take", "claim", "claim", "settle", "settle", "settle", "adopt", "place_due", "expire", "beat", "release"]
+    private static let statements = [
+        "take", "take", "claim", "claim", "settle", "settle", "settle", "adopt", "place_due", "expire", "beat",
+        "release",
+    ]
 
     private func strike(_ proxy: FaultProxy, _ record: FaultRecord, _ dice: SeededGenerator) async {
         var (record, dice) = (record, dice)

@@ -66,21 +66,36 @@ extension Mayhem {
         }
     }
 
+    /// Names without `trunkline.`; none when the broker does not answer.
+    private func emptyShardQueues() async -> [String] {
+        let prefix = "trunkline."
+        guard let list = try? await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"]) else {
+            return []
+        }
+        var empty: [String] = []
+        for line in list.split(separator: "\n") {
+            let fields = line.split(separator: "\t")
+            if fields.count == 2, fields[0].hasPrefix(prefix + "shard."), fields[1] == "0" {
+                empty.append(String(fields[0].dropFirst(prefix.count)))
+            }
+        }
+        return empty
+    }
+
     /// Deletes the queue of one shard while it is empty and nobody publishes: nobody promises the messages of a deleted
     /// queue. From then on the shard's messages go another way, until the queue is there again.
     private func deleteQueue() async {
         producer.book.setPaused(true)
         defer { producer.book.setPaused(false) }
         var random = SeededGenerator(seed: stage.options.seed, part: "queue")
-        let shard = Int.random(in: 0..<Stage.shards, using: &random)
-        let name = shard < 10 ? "shard.0\(shard)" : "shard.\(shard)"
-        let isEmpty = await wait(.seconds(40)) {
-            guard producer.book.onTheWire == 0,
-                let list = try? await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"])
-            else { return false }
-            return list.split(separator: "\n").contains { $0.split(separator: "\t") == ["trunkline.\(name)", "0"] }
+        var empty: [String] = []
+        let isFound = await wait(.seconds(20)) {
+            guard producer.book.onTheWire == 0 else { return false }
+            empty = await emptyShardQueues()
+            return !empty.isEmpty
         }
-        guard isEmpty else { return miss("broker.queue_deleted: the queue does not get empty") }
+        guard isFound else { return miss("broker.queue_deleted: no queue gets empty") }
+        let name = random.pick(empty)
         var record = FaultRecord(.brokerQueueDeleted, hits: 1)
         record.queue = name
         do {

@@ -5,10 +5,13 @@ extension Mayhem {
     func workerLane() async {
         var random = SeededGenerator(seed: stage.options.seed, part: "workers")
         let isShort = seconds < 200
+        var round = 0
         // Freezes of several workers overlap with each other and with kills.
         await withTaskGroup(of: Void.self) { group in
-            while await pause(random.span(isShort ? 2.5...4.5 : 3.2...6.2)) {
-                let kills = random.chance(0.64)
+            while await pause(random.span(isShort ? 0.8...2.0 : 2.4...5.0)) {
+                // Two kills for each freeze.
+                round += 1
+                let kills = round % 3 != 2
                 let longest = isShort ? 6.0 : random.chance(0.15) ? 40.0 : 12.0
                 let (span, rest) = (random.span(1...longest), random.span(0...2))
                 let order = stage.workers.shuffled(using: &random)
@@ -20,7 +23,6 @@ extension Mayhem {
 
     /// A worker with calls in the air, taken. Waits for one.
     private func busyWorker(_ order: [Worker]) async -> Worker? {
-        // One stays whole, so that there is somebody to take over.
         var found: Worker?
         _ = await wait(.seconds(10)) {
             for worker in order where worker.pid != nil && worker.take() {
@@ -37,12 +39,10 @@ extension Mayhem {
 
     private func kill(_ worker: Worker, _ rest: Duration) async {
         defer { worker.giveBack() }
-        let calls = await stage.calls(of: worker)
-        guard calls.inTheAir > 0 else { return }
-        var record = FaultRecord(.workerKill, hits: calls.inTheAir)
-        record.worker = worker.number
+        guard var record = await stop(worker, .workerKill) else { return }
         worker.send(SIGKILL)
-        record.ports = calls.ports
+        // The connections are as they were when it stopped; what counts is when it ended.
+        record.begin = Moment.now
         count(record.ended())
         try? await Task.sleep(for: rest)
         _ = try? await worker.replace(within: .seconds(5))
@@ -50,21 +50,37 @@ extension Mayhem {
 
     private func freeze(_ worker: Worker, _ span: Duration) async {
         defer { worker.giveBack() }
-        let calls = await stage.calls(of: worker)
-        guard calls.inTheAir > 0 else { return }
-        var record = FaultRecord(.workerFreeze, hits: calls.inTheAir)
-        record.worker = worker.number
-        record.ports = calls.ports
-        worker.send(SIGSTOP)
+        guard let record = await stop(worker, .workerFreeze) else { return }
         _ = await pause(span)
         worker.send(SIGCONT)
         count(record.ended())
+    }
+
+    /// Stops a process, and only then looks at its connections: they cannot change any more. Nil, and it goes on, when no
+    /// call is in the air.
+    private func stop(_ worker: Worker, _ kind: FaultRecord.Kind) async -> FaultRecord? {
+        var record = FaultRecord(kind)
+        record.worker = worker.number
+        worker.send(SIGSTOP)
+        let calls = await stage.calls(of: worker)
+        guard calls.inTheAir > 0 else {
+            worker.send(SIGCONT)
+            return nil
+        }
+        record.ports = calls.ports
+        record.hits = calls.inTheAir
+        return record
     }
 
     /// SIGTERM to one after the other: what a deploy does. Each must end by itself and say 0.
     func deploy() async {
         for worker in stage.workers.shuffled() {
             guard await wait(.seconds(60), until: { worker.take() }) else { return }
+            // A process that has just begun dies of the signal, and has nothing to hand back.
+            guard await wait(.seconds(20), until: { await stage.calls(of: worker).ports.count > 0 }) else {
+                worker.giveBack()
+                continue
+            }
             var record = FaultRecord(.rollingDeploy)
             record.worker = worker.number
             record.hits = await stage.calls(of: worker).inTheAir

@@ -18,6 +18,8 @@ public struct ChaosOptions: Sendable {
     public var keyMemory = KeyMemory.both
     /// How much of the calls the API fails.
     public var apiFaults = 0.05
+    /// Whether there are proxies between the parts. Without them nothing can be harmed on the wire, and nothing is slowed.
+    public var hasProxies = true
     /// The drain may take that long before what is unfinished counts as lost.
     public var drainMinutes = 8.0
     /// Least numbers of faults, without which the run proves too little.

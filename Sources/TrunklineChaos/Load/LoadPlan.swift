@@ -21,7 +21,7 @@ struct LoadPlan: Sendable {
         static let unlimited = Pace(pace: "unlimited", interval: 0, concurrency: 0, gap: 0)
         static let limited = [
             Pace(pace: "5/s", interval: 0.2, concurrency: 2, gap: 0),
-            Pace(pace: "2/s", interval: 0.5, concurrency: 1, gap: 1),
+            Pace(pace: "2/s", interval: 0.5, concurrency: 1, gap: 2),
             Pace(pace: "4/s", interval: 0.25, concurrency: 1, gap: 0),
         ]
 
@@ -92,7 +92,8 @@ struct LoadPlan: Sendable {
             let home = homes[person]
             let line = random.chance(0.8) || supersede != nil ? home.lines[0] : home.lines[1]
             let scheduled = !isCancelled && supersede == nil && random.chance(0.056)
-            let wait = isCancelled && random.chance(0.6) ? 20.0 : scheduled ? Double.random(in: 2...60, using: &random) : nil
+            let wait =
+                isCancelled && random.chance(0.6) ? 20.0 : scheduled ? Double.random(in: 2...60, using: &random) : nil
             jobs.append(
                 Job(
                     number: number,
@@ -158,7 +159,8 @@ struct LoadPlan: Sendable {
     ) -> [(lines: [Int], way: ProducerRecord.Way)] {
         let perPerson = Double(jobs) / seconds / Double(persons)
         var room = lines.map { line in
-            line.pace.interval == 0 ? Int.max : max(1, Int(0.35 / max(line.pace.interval, line.pace.gap / 4) / perPerson))
+            line.pace.interval == 0
+                ? Int.max : max(1, Int(0.35 / max(line.pace.interval, line.pace.gap / 4) / perPerson))
         }
         let unlimited = lines.indices.filter { lines[$0].pace.interval == 0 }
         func take(_ random: inout SeededGenerator) -> Int {

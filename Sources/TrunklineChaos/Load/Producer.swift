@@ -185,7 +185,9 @@ final class Producer: Sendable {
                 record.line = give.job.line
                 record.to = give.job.to
                 record.way = give.way
-                record.queue = Routing.queue(give.way, line: give.job.line)
+                // The command takes the shards' queues, or the intake when the database does not tell it their number: which
+                // one is not known here, only that a whole file goes one way.
+                record.queue = give.way == .direct ? "file.\(producer)" : Routing.queue(give.way, line: give.job.line)
                 record.producer = producer
                 record.index = first + place
                 record.supersedeKey = give.job.supersedeKey
@@ -211,7 +213,14 @@ final class Producer: Sendable {
             switch answer.answer {
             case .promised, .again:
                 if isFirst, let again = give.job.again {
-                    post(Give(job: give.job, way: again.way, due: Moment.now + Moment.seconds(again.after), isRepeat: true))
+                    post(
+                        Give(
+                            job: give.job,
+                            way: again.way,
+                            due: Moment.now + Moment.seconds(again.after),
+                            isRepeat: true
+                        )
+                    )
                 }
             case .unknown, .notTaken:
                 guard !give.isRepeat else { continue }

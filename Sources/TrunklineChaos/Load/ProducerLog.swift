@@ -52,7 +52,7 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
     public var line: String?
     public var to: String?
     public var way: Way?
-    /// The routing key; `row` for rows.
+    /// The routing key; `row` for rows, and one name per file for `--direct`.
     public var queue: String?
     /// Whoever kept the order of its tries: one connection, or one file.
     public var producer: Int?
@@ -80,7 +80,8 @@ public final class LineLog<Record: Codable & Sendable>: Sendable {
 
     /// - Throws: ``ChaosError`` when the file cannot be made.
     public init(path: String) throws(ChaosError) {
-        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path)
+        guard FileManager.default.createFile(atPath: path, contents: nil),
+            let handle = FileHandle(forWritingAtPath: path)
         else { throw ChaosError("\(path) cannot be written") }
         self.handle = Mutex(handle)
     }

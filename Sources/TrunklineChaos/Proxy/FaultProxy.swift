@@ -221,9 +221,14 @@ public final class FaultProxy: @unchecked Sendable {
 
     /// An armed fault has struck.
     func struck() {
-        armed = nil
-        hits += 1
+        disarmed()
+        hit()
     }
+
+    /// An armed fault has found its connection, and strikes when the server has answered.
+    func disarmed() { armed = nil }
+
+    func hit() { hits += 1 }
 
     /// Ends a connection for a fault and says so.
     func strike(_ flow: ProxyFlow, _ how: Cut, undelivered: Bool = false) {

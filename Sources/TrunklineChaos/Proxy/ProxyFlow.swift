@@ -105,21 +105,19 @@ final class ProxyFlow {
     private func read(fromServer: Bool) {
         let source = fromServer ? server : client
         guard !pipe(fromServer).hasEnded, pipe(fromServer).size < Self.limit else { return }
-        let bytes = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
-            count = max(-1, Glibc.read(source, buffer.baseAddress!, buffer.count)) + 1
+        var count = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, filled in
+            count = Glibc.read(source, buffer.baseAddress!, buffer.count)
+            filled = max(0, count)
         }
-        // One too many, so that an error (0), the end (1) and bytes (2…) differ.
-        switch bytes.count {
-        case 0:
-            if errno == EAGAIN || errno == EINTR { return }
+        if count > 0 { return take(bytes, fromServer: fromServer) }
+        if count < 0 {
             // The source was reset: so is the other end. What the server said before it reaches nobody.
-            end(.reset)
-        case 1:
-            change(fromServer) { $0.hasEnded = true }
-            flush(fromServer: fromServer)
-        default:
-            take(Array(bytes.dropLast()), fromServer: fromServer)
+            if errno != EAGAIN, errno != EINTR { end(.reset) }
+            return
         }
+        change(fromServer) { $0.hasEnded = true }
+        flush(fromServer: fromServer)
     }
 
     /// Looks at what came, lets an armed fault strike, and passes the rest on.
@@ -142,12 +140,12 @@ final class ProxyFlow {
             push(bytes, fromServer: fromServer)
         case .begins:
             // The request goes on; what comes back is swallowed.
-            proxy.struck()
+            proxy.disarmed()
             push(bytes, fromServer: fromServer)
         case .swallow:
             break
         case .cut(let isNew):
-            if isNew { proxy.struck() }
+            isNew ? proxy.struck() : proxy.hit()
             push(bytes, fromServer: fromServer)
             proxy.strike(self, .reset, undelivered: fromServer)
         }

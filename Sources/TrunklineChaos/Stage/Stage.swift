@@ -60,8 +60,10 @@ final class Stage: Sendable {
             let database = try FaultProxy(to: servers.databasePort, speech: .postgres, on: rest)
             let broker = try FaultProxy(to: servers.brokerPort, speech: .amqp, on: rest)
             var environment = environment
-            environment["TRUNKLINE_DATABASE_URL"] = servers.databaseURL(port: database.port)
-            environment["TRUNKLINE_AMQP_URL"] = servers.brokerURL(port: broker.port)
+            if options.hasProxies {
+                environment["TRUNKLINE_DATABASE_URL"] = servers.databaseURL(port: database.port)
+                environment["TRUNKLINE_AMQP_URL"] = servers.brokerURL(port: broker.port)
+            }
             environment["TRUNKLINE_METRICS_LISTEN"] = "127.0.0.1:0"
             return Worker(
                 number: number,
@@ -119,11 +121,12 @@ final class Stage: Sendable {
         try await trunkline(["migrate", "--shards", "\(Self.shards)"]).requireSuccess("trunkline migrate")
         try await trunkline(["topology", "apply"]).requireSuccess("trunkline topology apply")
         say("adding \(plan.lines.count) lines")
+        let apiPort = options.hasProxies ? api.port : simulator.port
         for line in plan.lines {
             try await trunkline(
                 [
                     "line", "add", line.id, "--workspace", "chaos", "--token-env", "CHAOS_TOKEN", "--base-url",
-                    "http://127.0.0.1:\(api.port)/api/v1",
+                    "http://127.0.0.1:\(apiPort)/api/v1",
                 ] + line.pace.arguments,
                 environment: ["CHAOS_TOKEN": "ezw_line_\(line.id)"]
             ).requireSuccess("trunkline line add \(line.id)")

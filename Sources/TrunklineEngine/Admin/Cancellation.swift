@@ -19,7 +19,8 @@ public struct KeyPattern: Sendable, Hashable, CustomStringConvertible {
             throw Refusal(
                 kind: .invalid,
                 field: "key",
-                reason: "a pattern is a key with * for any run of characters: 1 to 128 letters, digits and . _ : - * (ASCII)"
+                reason:
+                    "a pattern is a key with * for any run of characters: 1 to 128 letters, digits and . _ : - * (ASCII)"
             )
         }
         self.text = text
@@ -89,7 +90,7 @@ public final class Cancellation {
     private let workspace: WorkspaceID?
     private let isDryRun: Bool
     private let database: PatientDatabase
-    private let tell: ([Item]) -> Void
+    private let tell: ([Item]) async throws -> Void
     private var told: Set<JobID> = []
     private var report = Report()
 
@@ -98,7 +99,7 @@ public final class Cancellation {
         _ workspace: WorkspaceID?,
         isDryRun: Bool,
         _ database: PatientDatabase,
-        _ tell: @escaping ([Item]) -> Void
+        _ tell: @escaping ([Item]) async throws -> Void
     ) {
         self.pattern = pattern
         self.workspace = workspace
@@ -119,7 +120,7 @@ public final class Cancellation {
         _ pattern: KeyPattern,
         workspace: WorkspaceID? = nil,
         isDryRun: Bool = false,
-        tell: @escaping ([Item]) -> Void
+        tell: @escaping ([Item]) async throws -> Void
     ) async throws -> Report {
         let database = PatientDatabase(url: databaseURL, applicationName: "trunkline cancel")
         do {
@@ -193,7 +194,7 @@ public final class Cancellation {
                 items.append(Item(job: JobID(id), key: key, line: line, verdict: verdict))
             }
             found = found || !items.isEmpty
-            if !items.isEmpty { tell(items) }
+            if !items.isEmpty { try await tell(items) }
         }
     }
 
@@ -212,7 +213,7 @@ public final class Cancellation {
                     [.bytes(key.digest), .text(key.value), scope.map { .int4($0) } ?? .null]
                 )
             }
-            add(rows)
+            try await add(rows)
             return
         }
         let end = ContinuousClock.now + Self.timeForEnded
@@ -234,7 +235,7 @@ public final class Cancellation {
                 return
             }
             do {
-                add(try await ended(in: part, scope, atMost: room, within: left))
+                try await add(ended(in: part, scope, atMost: room, within: left))
             } catch let error as PostgresError where error.sqlState == "57014" {
                 // It takes too long: the finished rows have no index on keys, which nothing but this would use.
                 report.lookedAtAllEnded = false
@@ -264,7 +265,7 @@ public final class Cancellation {
         }
     }
 
-    private func add(_ rows: PostgresRows) {
+    private func add(_ rows: PostgresRows) async throws {
         var items: [Item] = []
         for row in 0..<rows.count {
             guard let id = rows.int8(row, 0), let key = rows.text(row, 1), let line = rows.text(row, 2),
@@ -273,7 +274,7 @@ public final class Cancellation {
             report.ended[state, default: 0] += 1
             items.append(Item(job: JobID(id), key: key, line: line, verdict: .ended(state)))
         }
-        if !items.isEmpty { tell(items) }
+        if !items.isEmpty { try await tell(items) }
     }
 }
 
@@ -377,7 +378,8 @@ final class PatientDatabase {
                 let session = try await session()
                 wasConnected = true
                 return try await body(session)
-            } catch let error as PostgresError where error.isRetriable && (wasConnected || error.code != .cannotConnect) {
+            } catch let error as PostgresError where error.isRetriable && (wasConnected || error.code != .cannotConnect)
+            {
                 if error.isConnectionLost { await close() }
                 let limit = deadline ?? clock.now + Self.patience
                 deadline = limit

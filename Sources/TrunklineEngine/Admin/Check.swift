@@ -116,7 +116,8 @@ public enum Check {
         }
 
         static let all = [
-            doubledRows, doubledKeys, ledgerAgainstRows, droppedDays, attempts, lonelyAttempts, impossible, twoAtOnce, facts,
+            doubledRows, doubledKeys, ledgerAgainstRows, droppedDays, attempts, lonelyAttempts, impossible, twoAtOnce,
+            facts,
         ]
 
         private static let rows = """

@@ -73,7 +73,9 @@ public enum Doctor {
             do {
                 shards = try await examineDatabase(session, configuration, now, report)
             } catch {
-                report(.failed("database", "a look at it failed: \(words(error))", "see the words of the error"))
+                report(
+                    .failed("database questions", "one was not answered: \(words(error))", "see the words of the error")
+                )
             }
         }
         await examineBroker(configuration.amqpURL, shards: shards, report)
@@ -184,10 +186,18 @@ public enum Doctor {
             )
         }
         if let refusal = server.refusal(readReplicas: []), case .readOnly = refusal {
-            return .failed("database role", refusal.description, "alter role or database … reset default_transaction_read_only")
+            return .failed(
+                "database role",
+                refusal.description,
+                "alter role or database … reset default_transaction_read_only"
+            )
         }
         if let refusal = server.refusal(readReplicas: []), case .isolation = refusal {
-            return .failed("database role", refusal.description, "alter role or database … reset default_transaction_isolation")
+            return .failed(
+                "database role",
+                refusal.description,
+                "alter role or database … reset default_transaction_isolation"
+            )
         }
         return .ok("database role", "a primary that can be written to")
     }
@@ -305,7 +315,8 @@ public enum Doctor {
         let words =
             "this host is \(abs(milliseconds)) ms \(milliseconds < 0 ? "behind" : "ahead of") the database, to within "
             + "\((best?.uncertainty ?? 0) / 1_000 + 1) ms"
-        let advice = "keep both in step (NTP): deadlines are the database's, and a worker compares them once more with its own"
+        let advice =
+            "keep both in step (NTP): deadlines are the database's, and a worker compares them once more with its own"
         switch abs(milliseconds) {
         case ..<1_000: return .ok("clock", words)
         case ..<30_000: return .warning("clock", words, advice)
@@ -354,11 +365,25 @@ public enum Doctor {
             if let shards {
                 try await topology(session, shards, report)
             } else {
-                report(.warning("queues", "not looked at: the number of shards is not known", "see the database's checks"))
+                report(
+                    .warning("queues", "not looked at: the number of shards is not known", "see the database's checks")
+                )
             }
+        } catch {
+            report(
+                .failed("broker questions", "one was not answered: \(words(error))", "see the words of the error")
+            )
+        }
+        do {
             report(try await alarms(session))
         } catch {
-            report(.failed("broker", "a look at it failed: \(words(error))", "see the words of the error"))
+            report(
+                .failed(
+                    "broker alarms",
+                    "no message could be published to see: \(words(error))",
+                    "mend the queues first; the user needs the rights to configure, write and read '^trunkline\\.'"
+                )
+            )
         }
         await session.close()
     }
@@ -473,7 +498,9 @@ public enum Doctor {
         for line in lines {
             do {
                 let base = try EZWhatsApp.BaseURL(line.baseURL)
-                tokens.append(.success((base, try await session.token(of: line.id, masterKey: configuration.masterKey))))
+                tokens.append(
+                    .success((base, try await session.token(of: line.id, masterKey: configuration.masterKey)))
+                )
             } catch {
                 tokens.append(.failure(error))
             }

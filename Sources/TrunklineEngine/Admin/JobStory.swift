@@ -192,9 +192,11 @@ public struct JobStory: Sendable, Hashable {
     /// Why nothing of the line is sent, as far as workers decide it; nil when something is.
     private var closedWords: String? {
         if let breaker = lane.breaker {
-            return "nothing is sent to \(breaker.origin) since \(time(breaker.since)) (\(breaker.reason)): the provider or the "
+            return
+                "nothing is sent to \(breaker.origin) since \(time(breaker.since)) (\(breaker.reason)): the provider or the "
                 + "network is suspected; "
-                + (breaker.isBeingAsked ? "it is being asked at this moment" : "it is asked again at \(time(breaker.nextProbeAt))")
+                + (breaker.isBeingAsked
+                    ? "it is being asked at this moment" : "it is asked again at \(time(breaker.nextProbeAt))")
                 + ", and all its lines go on when it answers"
         }
         var next = "its health is asked again by itself"
@@ -204,9 +206,11 @@ public struct JobStory: Sendable, Hashable {
             return "the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
                 + "somebody must mend the line; \(next)"
         case "held_transient":
-            return "the line \(lane.name) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
+            return
+                "the line \(lane.name) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
         case "probing":
-            return "the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))); its health is "
+            return
+                "the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))); its health is "
                 + "being asked at this moment"
         default: break
         }
@@ -237,7 +241,8 @@ public struct JobStory: Sendable, Hashable {
         } else {
             release = "as soon as the line is free"
         }
-        return "It may have been sent since \(time(maybeSentSince)) (\(words(reason))\(cancelWords)); it is asked again with the same "
+        return
+            "It may have been sent since \(time(maybeSentSince)) (\(words(reason))\(cancelWords)); it is asked again with the same "
             + "key and bytes \(release); if that does not tell by \(time(maybeSentSince.map { $0 + Retry.unknownHorizon })) (12 h after "
             + "the first such attempt), it is parked."
     }
@@ -245,7 +250,8 @@ public struct JobStory: Sendable, Hashable {
     private var sendingWords: String {
         let who = claimedBy ?? "a worker that is gone"
         let cancel =
-            isCancelWanted ? "; it was cancelled, too late for this attempt, and ends as cancelled if that comes back unsent" : ""
+            isCancelWanted
+            ? "; it was cancelled, too late for this attempt, and ends as cancelled if that comes back unsent" : ""
         guard let leaseUntil, leaseUntil <= readAt else {
             return "Attempt \(attempt) runs since \(time(claimedAt)) on \(who)\(cancel)."
         }

@@ -54,7 +54,9 @@ extension PostgresSession {
             "select job, final_state from trunkline.ledger where scope = $1 and key_digest = $2",
             [scope.map { .int4($0.number) } ?? .null, .bytes(key.digest)]
         )
-        guard found.count == 1, let job = found.int8(0, 0).map(JobID.init) else { throw RescheduleError.unknownKey(key) }
+        guard found.count == 1, let job = found.int8(0, 0).map(JobID.init) else {
+            throw RescheduleError.unknownKey(key)
+        }
         let rows = try await query(
             "select verdict, state, attempt, due_at, send_before, due_at > now() from trunkline.reschedule($1, $2)",
             [.int8(job.value), time.map { .timestamp(microseconds: $0.microseconds) } ?? .null]

@@ -418,6 +418,12 @@ public enum TopologyError: ExplainedError, Hashable {
 
     public var isRefusal: Bool { true }
 
+    /// Whether declaring everything again puts it right.
+    public var isOnlyMissing: Bool {
+        if case .differs(let problems) = self { return problems.allSatisfy { $0.kind == .missing } }
+        return false
+    }
+
     public var description: String {
         switch self {
         case .differs(let problems):

@@ -76,6 +76,8 @@ public enum Migrations {
         migrations: [Migration] = all
     ) async throws -> Report {
         if let shards { try Install.check(shards: shards) }
+        // A database that cuts long statements short means those of a service, not a wait for another migration.
+        try await session.query("set statement_timeout = 0")
         // Of the session, not of a transaction: it spans them all. It goes with the connection, whatever happens here.
         try await session.query("select pg_advisory_lock(hashtextextended('trunkline.migrate', 0))")
         do {

@@ -180,7 +180,8 @@ extension RabbitPublisher: WakePublisher {
 extension Statements {
     /// Heartbeat, look and fences. Short ones only: a worker that cannot renew may not act.
     static let ofControl = [
-        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines, makePartitions, shardCount,
+        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines,
+        makePartitions, shardCount,
     ]
     /// Whatever reads or begins jobs.
     static let ofIntake = [

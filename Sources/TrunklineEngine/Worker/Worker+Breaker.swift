@@ -17,7 +17,9 @@ extension Worker {
         } else {
             lane.record.answered(at: now)
             suspectLanes.remove(lane.number)
-            if let origin = line.base?.origin { budgets[origin, default: RetryBudget()].answered(wasRepeated: wasRepeated) }
+            if let origin = line.base?.origin {
+                budgets[origin, default: RetryBudget()].answered(wasRepeated: wasRepeated)
+            }
         }
     }
 

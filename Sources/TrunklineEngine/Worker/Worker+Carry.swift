@@ -49,6 +49,7 @@ extension Worker {
         // A lane that was given up since the claim has no gate here; its attempt is within its lease all the same.
         if let lane = lanes[call.lane], !lane.gate.isOpen(at: now) { return false }
         if let sendBefore = call.sendBefore, sendBefore <= loop.wallTime.microseconds { return false }
+        lanes[call.lane]?.queue.left(person: call.person, at: now)
         reached(.carried)
         return true
     }

@@ -19,7 +19,8 @@ extension Worker {
         intake.execute(
             Statements.suspect,
             [
-                .uuid(boot), .bytes(digest), .text(arrival.queue.kind.via), .bytes(Array(arrival.body.prefix(RefusalRow.rawLimit))),
+                .uuid(boot), .bytes(digest), .text(arrival.queue.kind.via),
+                .bytes(Array(arrival.body.prefix(RefusalRow.rawLimit))),
                 .int8(Int64(clamping: arrival.bodySize)),
             ]
         ) { [weak self] result in

@@ -125,13 +125,19 @@ extension Worker {
         guard let division = fleet.division(ofShards: Int(shardCount), owners: owners, at: now) else { return }
         var wanted: [(shard: Int32, fence: Int64)] = []
         var silent: Set<[UInt8]> = []
+        var unknown: [Int32] = []
         for number in 0..<shardCount {
             let rightful = division[Int(number)]
             if let shard = shards[number] {
                 if rightful != me, shard.phase == .owned { leave(shard) }
                 continue
             }
-            guard rightful == me, let seen = ownersSeen[number] else { continue }
+            guard let seen = ownersSeen[number] else { continue }
+            guard rightful == me else {
+                // Ours, and not known here: the reply of an acquire was lost. Nobody takes it while we live.
+                if seen.owner == boot, !acquiring { unknown.append(number) }
+                continue
+            }
             if let owner = seen.owner, owner != boot {
                 guard fleet.isDead(BootID(bytes: owner), at: now) || isUnknown(owner, now) else { continue }
                 silent.insert(owner)
@@ -139,6 +145,8 @@ extension Worker {
             wanted.append((number, seen.fence))
         }
         if !wanted.isEmpty { acquire(wanted, from: silent) }
+        // Once more with the next look when it fails.
+        if !unknown.isEmpty { control.execute(Statements.release, [.uuid(boot), .int4Array(unknown)]) { _ in } }
     }
 
     /// An owner without a heartbeat row cannot renew it: it is gone as soon as that has been seen for the silence limit.
@@ -229,13 +237,23 @@ extension Worker {
         let gap = lines.values.map(\.pace.recipientGap).max() ?? .zero
         var kept: [KeptLane] = []
         var lastSends: [(Int32, Int64, Instant)] = []
+        // Without pace, pause and gap of the former owner nothing may begin: what one of the three statements could not
+        // read is as bad as what the last one could not.
+        var failed: PostgresError?
         intake.execute(Statements.laneStates, scope) { [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
+            guard let self else { return }
+            guard case .success(let rows) = result else {
+                if case .failure(let error) = result { failed = error }
+                return
+            }
             let now = self.loop.present
             kept = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
         }
         intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) { [loop] result in
-            guard case .success(let rows) = result else { return }
+            guard case .success(let rows) = result else {
+                if case .failure(let error) = result { failed = failed ?? error }
+                return
+            }
             let now = loop.present
             for row in 0..<rows.count {
                 if let lane = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2) {
@@ -246,7 +264,7 @@ extension Worker {
         intake.execute(Statements.load, scope) { [weak self] result in
             guard let self, let shard = self.shards[number], shard.generation == generation, shard.phase == .loading
             else { return }
-            switch result {
+            switch failed.map({ .failure($0) }) ?? result {
             case .success(let rows):
                 self.loaded(shard, SeenJob.all(rows), kept: kept, lastSends: lastSends)
             case .failure(let error):
@@ -296,7 +314,9 @@ extension Worker {
         for attempt in foreign.values { busy.insert(attempt.lane) }
         let owned = shards.values.filter { $0.phase == .owned }.map(\.number).sorted()
         guard !owned.isEmpty else { return }
-        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) { [weak self] result in
+        forgetEndedRetries()
+        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) {
+            [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             for row in 0..<rows.count {
                 guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
@@ -307,6 +327,21 @@ extension Worker {
                     metadata: ["shard": "\(number)"]
                 )
                 self.load(shard)
+            }
+        }
+    }
+
+    /// A job that waits for its next try may have been cancelled or superseded meanwhile: what stands behind it must not
+    /// wait for a try that never comes.
+    private func forgetEndedRetries() {
+        let asked = Array(retryWaits.keys.sorted().prefix(2_000))
+        guard !asked.isEmpty else { return }
+        intake.execute(Statements.watch, [.int8Array(asked)]) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            let there = Set(SeenJob.all(rows).map(\.id))
+            for id in asked where !there.contains(id) && calls[id] == nil {
+                guard let wait = retryWaits.removeValue(forKey: id), let lane = lanes[wait.lane] else { continue }
+                if lane.queue.remove(JobID(id), person: wait.person) { dueLanes.insert(wait.lane) }
             }
         }
     }
@@ -531,7 +566,11 @@ extension Worker {
                 guard let job = seen[id], job.state == "sending", job.attempt == attempt.attempt else {
                     self.foreign[id] = nil
                     if let job = seen[id] { self.know(job, now) }
-                    if self.foreign[id] == nil { self.lanes[attempt.lane]?.queue.release(person: attempt.person) }
+                    if self.foreign[id] == nil, let lane = self.lanes[attempt.lane] {
+                        // Its bytes may have left as late as this.
+                        lane.queue.wroteTo(person: attempt.person, at: now)
+                        lane.queue.release(person: attempt.person)
+                    }
                     self.dueLanes.insert(attempt.lane)
                     continue
                 }

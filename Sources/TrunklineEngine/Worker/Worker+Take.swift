@@ -199,7 +199,8 @@ extension Worker {
         guard let line = lines[job.line.value], !line.isRemoved, line.fault == nil else { return nil }
         let person = LanePerson(lane: line.lane, person: job.person)
         if !waiting.contains(person), owned.contains(line.shard), shards[line.shard]?.phase == .owned,
-            !line.isOnHold(at: now), job.notBefore == nil, job.supersedeKey == nil, line.dailyCap == nil, !isBroken(line),
+            !line.isOnHold(at: now), job.notBefore == nil, job.supersedeKey == nil, line.dailyCap == nil,
+            !isBroken(line),
             hasFreeSlot, let lane = lane(line.lane),
             lane.gate.isOpen(at: now), !lane.gate.isRamping(at: now), !lane.record.isSuspect,
             lane.queue.beginNew(person: job.person, jobClass: .single, at: now)

@@ -59,6 +59,8 @@ extension Worker {
     /// A queue is not there: somebody deleted it, or the broker was wiped. Everything is declared again, which changes
     /// nothing that is right; then `done`, whatever came of it.
     func declareAgain(because queue: String, then done: @escaping () -> Void) {
+        // Without a database nobody knows how many shards there must be.
+        guard shardCount > 0 else { return loop.after(.seconds(2), done) }
         watch.waiting.append(done)
         guard !watch.isDeclaring else { return }
         watch.isDeclaring = true

@@ -20,6 +20,7 @@ extension SimDatabase {
         var answers: [[PostgresParameter]] = []
         for (id, row, verdict) in verdicts {
             var begun: JobRow?
+            world.trace("\(row?.key ?? "job \(id)"): \(verdict)")
             if let row {
                 switch verdict {
                 case "claimed":
@@ -63,8 +64,9 @@ extension SimDatabase {
         if row.dueAt > clock + 50_000 { return "early" }
         if let before = row.sendBefore, before <= clock { return "expired" }
         if let key = row.supersedeKey, let fact = facts[key], fact.at > row.factAt! { return "superseded" }
-        if line(ofLane: row.lane)!.isHeld { return "held" }
+        if line(ofLane: row.lane)!.isHeld, weakness != .hold { return "held" }
         if let stamp = row.stamp, stamp < clock - 12 * 3_600_000_000 { return "horizon" }
+        if weakness == .order { return "claimed" }
         let others = jobs.filter { $0.lane == row.lane && $0.person == row.person && $0.id != row.id }
         if row.state != "unknown",
             others.contains(where: {
@@ -137,6 +139,7 @@ extension SimDatabase {
         var answers: [[PostgresParameter]] = []
         for (index, id) in ids.enumerated() {
             let (row, verdict) = looked[index]
+            world.trace("\(row?.key ?? "job \(id)") attempt \(attempts[index]): \(outcomes[index]), \(verdict)")
             var answer = verdict
             switch verdict {
             case "sent", "late_sent":
@@ -156,7 +159,7 @@ extension SimDatabase {
                 } else {
                     row.isSuspect = false
                 }
-                if left[index] { row.stamp = row.stamp ?? row.claimedAt }
+                if left[index], weakness != .stamp { row.stamp = row.stamp ?? row.claimedAt }
                 if verdict == "unknown" { world.hits[.unknown] += 1 }
                 if row.state == "parked" {
                     world.hits[.parked] += 1
@@ -192,7 +195,7 @@ extension SimDatabase {
         if !isCurrent { return "stale" }
         if outcome == "park" { return "parked" }
         if row.cancelWanted, row.stamp == nil, !mayHaveLeft { return "cancelled" }
-        if row.stamp != nil || mayHaveLeft {
+        if row.stamp != nil || mayHaveLeft && weakness != .stamp {
             return (row.stamp ?? row.claimedAt!) < clock - 12 * 3_600_000_000 ? "parked_unknown" : "unknown"
         }
         return "waiting"

@@ -50,22 +50,23 @@ extension SimDatabase {
         let before = jobs
         var entered: Set<Int64> = []
         for item in items {
-            guard let line = item.line, !item.isLost, ledger[item.key] == nil else { continue }
+            guard let line = item.line, !item.isLost, ledger[item.key] == nil || weakness == .ledger else { continue }
             ledger[item.key] = Entry(digest: item.digest, job: item.id, lane: line.lane)
             entered.insert(item.id)
         }
         for item in items where entered.contains(item.id) {
             guard let line = item.line else { continue }
             let person = persons[item.number]
-            let notBefore = p[15].timestamps[item.number]
-            let sendBefore = p[16].timestamps[item.number]
+            let notBefore = p[16].timestamps[item.number]
+            let sendBefore = p[17].timestamps[item.number]
             let begins =
                 item.isMine && fast[item.number] && !line.isHeld && parked == nil && item.supersedeKey == nil
                 && notBefore ?? clock <= clock && sendBefore ?? .max > clock
-                && !before.contains {
-                    $0.lane == line.lane && $0.person == person && $0.state != "parked"
-                        && !($0.place <= 0 && $0.dueAt > clock)
-                }
+                && (weakness == .head
+                    || !before.contains {
+                        $0.lane == line.lane && $0.person == person && $0.state != "parked"
+                            && !($0.place <= 0 && $0.dueAt > clock)
+                    })
             let isScheduled = notBefore.map { $0 > clock } ?? false
             let row = JobRow(
                 id: item.id,
@@ -93,10 +94,12 @@ extension SimDatabase {
                 row.leaseUntil = clock + lease
             }
             jobs.append(row)
+            world.trace("\(row.key) is \(row.state), place \(row.place)")
             if begins { onClaim?(row, boot!) }
             answers.append([
                 .int4(Int32(item.number + 1)), .text("new"), .int8(row.id), .int4(row.lane), .text(row.state),
-                .int8(row.place), .int8(Self.milliseconds(row.dueAt - clock)), .int4(row.attempt), .null, .text(line.id),
+                .int8(row.place), .int8(Self.milliseconds(row.dueAt - clock)), .int4(row.attempt), .null,
+                .text(line.id),
             ])
             if let key = item.supersedeKey, let at = item.factAt, facts[key].map({ at > $0.at }) ?? true {
                 facts[key] = Fact(at: at, job: row.id)
@@ -140,6 +143,7 @@ extension SimDatabase {
     }
 
     func keepPace(_ lanes: [Int32], _ next: [Int32]) {
+        guard weakness != .pace else { return }
         for (lane, wait) in zip(lanes, next) { laneStates[lane]?.nextSend = clock + Int64(wait) * 1_000 }
     }
 
@@ -172,7 +176,7 @@ extension SimDatabase {
         for row in unseen {
             world.hits[.adopted] += 1
             row.state = "waiting"
-            row.place = row.dueAt > clock ? -1 : row.id
+            row.place = row.dueAt > clock || row.notBefore.map { $0 > row.acceptedAt } ?? false ? -1 : row.id
         }
         return seen(Array(unseen))
     }
@@ -221,7 +225,7 @@ extension SimDatabase {
         let since = clock - Int64(p[2].int4) * 1_000
         var last: [String: (Int32, Int64, Int64)] = [:]
         func note(_ row: JobRow) {
-            guard let at = row.claimedAt, asked.contains(shard(ofLane: row.lane)) else { return }
+            guard weakness != .gap, let at = row.claimedAt, asked.contains(shard(ofLane: row.lane)) else { return }
             let name = "\(row.lane) \(row.person)"
             if let known = last[name], known.2 >= at { return }
             last[name] = (row.lane, row.person, at)

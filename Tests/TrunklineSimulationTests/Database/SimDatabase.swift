@@ -31,8 +31,20 @@ final class JobRow {
     var crashes: Int32 = 0
 
     init(
-        id: Int64, lane: Int32, key: String, person: Int64, request: [UInt8], notBefore: Int64?, sendBefore: Int64?,
-        supersedeKey: String?, factAt: Int64?, jobClass: Int32, state: String, reason: String?, place: Int64, dueAt: Int64,
+        id: Int64,
+        lane: Int32,
+        key: String,
+        person: Int64,
+        request: [UInt8],
+        notBefore: Int64?,
+        sendBefore: Int64?,
+        supersedeKey: String?,
+        factAt: Int64?,
+        jobClass: Int32,
+        state: String,
+        reason: String?,
+        place: Int64,
+        dueAt: Int64,
         acceptedAt: Int64
     ) {
         self.id = id
@@ -56,6 +68,26 @@ final class JobRow {
 /// The database as the statements of `migrations/0001_initial.sql` see it. One statement is one transaction, and
 /// transactions run one after the other: what locks do beyond that is the business of tests with a real PostgreSQL.
 final class SimDatabase {
+    /// What the statements can be made to forget, to show that somebody would notice.
+    enum Weakness: String, CaseIterable {
+        /// `held_shards` believes whoever asks.
+        case fence
+        /// A claim does not look at what of the person comes before.
+        case order
+        /// The fast path does not look at what of the person comes before.
+        case head
+        /// The next send of a lane is not kept for the next owner.
+        case pace
+        /// Nobody tells a new owner whom the former one wrote to.
+        case gap
+        /// A claim does not look at the operator's hold, and lines do not show it.
+        case hold
+        /// The first attempt that may have sent leaves no stamp.
+        case stamp
+        /// A key is not remembered.
+        case ledger
+    }
+
     struct Line {
         let id: String
         let lane: Int32
@@ -148,9 +180,14 @@ final class SimDatabase {
     /// Until when nothing moves.
     var stalledUntil: World.Time = 0
     /// The last time at which something was wrong with it or with a connection to it.
+    var weakness: Weakness?
     var lastTrouble: World.Time = -World.second * 100
     /// How many statements fail for a reason of the moment.
     var errorRate = 0.0
+    /// How many are committed, and the session ends before the answer is written.
+    var replyLossRate = 0.0
+    /// How far its clock is ahead.
+    var clockOffset: Int64 = 0
     /// Told of every claim that a commit begins.
     var onClaim: ((JobRow, _ boot: [UInt8]) -> Void)?
     var onSettledSent: ((JobRow) -> Void)?
@@ -161,7 +198,7 @@ final class SimDatabase {
         shards = Array(repeating: Shard(), count: Int(shardCount))
     }
 
-    var clock: Int64 { world.wall }
+    var clock: Int64 { world.wall + clockOffset }
 
     func row(_ id: Int64) -> JobRow? { jobs.first { $0.id == id } }
 
@@ -189,7 +226,7 @@ final class SimDatabase {
         var held: Set<Int32> = []
         for (number, fence) in zip(numbers, fences) {
             let shard = shards[Int(number)]
-            if let boot, shard.owner == boot, shard.fence == fence { held.insert(number) }
+            if let boot, weakness == .fence || shard.owner == boot && shard.fence == fence { held.insert(number) }
         }
         return held
     }

@@ -35,7 +35,7 @@ final class SimSession {
     /// Not executed yet, in order.
     private var queue: [SimStatement] = []
     /// A transaction that its frozen client keeps open.
-    private var stuck: SimStatement?
+    private var isStuck = false
 
     init(_ database: SimDatabase, _ process: SimProcess, _ connection: SimConnection) {
         self.database = database
@@ -61,32 +61,28 @@ final class SimSession {
     private func latency() -> World.Time { world.chance(0.02) ? world.any(5_000...120_000) : world.any(100...2_000) }
 
     private func executeNext() {
-        guard isOpen, stuck == nil, let statement = queue.first else { return }
+        guard isOpen, !isStuck, let statement = queue.first else { return }
         if database.stalledUntil > world.now {
             return world.at(database.stalledUntil + world.any(0...50_000)) { [self] in executeNext() }
-        }
-        if process.state == .frozen, keepsLocks, !isOrphan {
-            // libpq does not read, the server cannot write, and the transaction stays open with its locks.
-            let shards = Set(database.shards.indices.map { Int32($0) }.filter {
-                database.shards[Int($0)].owner == connection?.boot
-            })
-            if !shards.isEmpty, ["take", "claim", "adopt", "expire"].contains(statement.name) {
-                world.hit(.frozenLocks, "worker \(process.number): \(statement.name)")
-                stuck = statement
-                database.locked.append((shards, self))
-                return
-            }
         }
         queue.removeFirst()
         execute(statement)
     }
 
-    var keepsLocks = false
+    /// libpq does not read any more, the server cannot write, and a transaction stays open with the fence rows that it
+    /// locked.
+    func stick() {
+        let owned = database.shards.indices.filter { database.shards[$0].owner == connection?.boot }.map { Int32($0) }
+        guard isOpen, !isOrphan, !owned.isEmpty else { return }
+        world.hit(.frozenLocks, "worker \(process.number)")
+        isStuck = true
+        database.locked.append((Set(owned), self))
+    }
 
     /// The client reads again.
     func goOn() {
-        guard isOpen, stuck != nil else { return }
-        stuck = nil
+        guard isOpen, isStuck else { return }
+        isStuck = false
         database.locked.removeAll { $0.session === self }
         // The queue still holds it, with all that came behind it.
         for _ in queue { world.after(world.any(100...2_000)) { [self] in executeNext() } }
@@ -108,6 +104,10 @@ final class SimSession {
             world.hit(.lateEffect, "worker \(process.number): \(statement.name)")
             return
         }
+        if world.chance(database.replyLossRate) {
+            end(executing: .nothing)
+            return
+        }
         lastReply = max(lastReply, world.now + latency())
         world.at(lastReply) { [self, weak connection] in
             guard isOpen, !isOrphan else { return }
@@ -124,7 +124,7 @@ final class SimSession {
         guard isOpen, !isOrphan else { return }
         world.hits[.breakBefore] += queue.isEmpty ? 0 : 1
         database.locked.removeAll { $0.session === self }
-        stuck = nil
+        isStuck = false
         database.lastTrouble = world.now
         if remains == .someOfIt, !queue.isEmpty {
             isOrphan = true
@@ -144,7 +144,7 @@ final class SimSession {
     func clientWent() {
         guard isOpen, !isOrphan else { return }
         database.locked.removeAll { $0.session === self }
-        stuck = nil
+        isStuck = false
         guard !queue.isEmpty, world.chance(0.5) else { return forget() }
         isOrphan = true
         for _ in queue { world.after(world.any(0...5_000)) { [self] in executeNext() } }

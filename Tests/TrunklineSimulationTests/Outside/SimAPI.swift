@@ -10,7 +10,8 @@ final class SimCall {
     let line: String
     /// The key of a send; nil for a preflight.
     let key: String?
-    let startedAt: World.Time
+    /// When the driver was really asked: after the thaw of a process that froze right before.
+    var startedAt: World.Time
     let mayLeave: () -> Bool
     let done: (Result<HTTPResponse, HTTPFailure>) -> Void
     /// When the statement that began its attempt was given.
@@ -72,11 +73,14 @@ final class SimAPI {
         var reset = 0.0
         var unclearHealth = 0.0
         var slow = 0.0
+        var slowConnect = 0.02
     }
 
     let world: World
     let remembersKeys: Bool
     var rates = Rates()
+    /// Nobody can reach it.
+    var isAway = false
     var lines: [String: LineState] = [:]
     /// Every call that was accepted, by key, in order.
     private(set) var accepted: [String: [SimCall]] = [:]
@@ -196,7 +200,7 @@ final class SimAPI {
         retryAfter: String? = nil,
         body: String = "{\"id\":\"m1\"}"
     ) {
-        let delay = world.chance(rates.slow) ? world.any(500_000...14_000_000) : world.any(500...60_000)
+        let delay = world.chance(rates.slow) ? world.any(500_000...4_500_000) : world.any(500...60_000)
         world.after(delay) { answer(HTTPResponse(status: status, body: Array(body.utf8), retryAfter: retryAfter)) }
     }
 
@@ -252,20 +256,24 @@ final class SimCaller: HTTPCaller {
         )
         open.append(call)
         process.output { [self] in
+            call.startedAt = world.now
             world.at(call.deadline) { [self] in
                 process.input { [self] in
                     guard call.endedAt == nil else { return }
                     fail(call, .timeout, "no whole answer within the total time")
                 }
             }
-            if world.chance(api.rates.noConnection) {
+            if api.isAway || world.chance(api.rates.noConnection) {
                 world.hits[.connectFailed] += 1
                 world.after(world.any(500...3_000_000)) { [self] in
                     process.input { [self] in fail(call, .connect, "no connection") }
                 }
                 return
             }
-            world.after(world.chance(0.05) ? world.any(50_000...4_900_000) : world.any(200...20_000)) { [self] in
+            world.after(
+                world.chance(api.rates.slowConnect)
+                    ? world.any(50_000...call.request.connectTimeout.microseconds) : world.any(200...20_000)
+            ) { [self] in
                 process.input { [self] in connected(call) }
             }
         }

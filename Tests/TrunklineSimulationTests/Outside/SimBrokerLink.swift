@@ -13,6 +13,8 @@ final class SimBrokerLink: BrokerLink {
     private var phase = Phase.idle
     /// Tells this connection from the one before it.
     private var life = 0
+    /// The broker has ended it, and the client does not know yet.
+    private var isBroken = false
     private var channels: [SimChannel] = []
     var onConnect: (() -> Void)?
     var onDisconnect: ((RabbitError) -> Void)?
@@ -47,6 +49,7 @@ final class SimBrokerLink: BrokerLink {
                         return
                     }
                     phase = .connected
+                    isBroken = false
                     life += 1
                     onConnect?()
                 }
@@ -72,6 +75,8 @@ final class SimBrokerLink: BrokerLink {
         let life = life
         process.output { [self] in
             world.after(world.any(500...3_000)) { [self] in
+                // An end that is on its way answers what is open.
+                guard !isBroken else { return }
                 process.input { [self] in
                     guard phase == .connected, self.life == life else {
                         return done(.failure(RabbitError(.connectionLost, "the connection was lost")))
@@ -87,11 +92,13 @@ final class SimBrokerLink: BrokerLink {
     /// The socket breaks, or the broker goes: at the broker's side at once, here when it is noticed.
     func serverLost() {
         let life = life
+        isBroken = true
         for channel in channels { channel.serverClosed() }
         world.after(world.any(0...200_000)) { [self] in
             process.input { [self] in
                 guard phase == .connected, self.life == life else { return }
                 let lost = channels
+                for channel in lost { channel.serverClosed() }
                 channels = []
                 later()
                 let error = RabbitError(.connectionLost, "the connection was lost")

@@ -10,7 +10,9 @@ extension PostgresParameter {
     var int4: Int32 { if case .int4(let value) = self { value } else { preconditionFailure("no int4") } }
     var int8: Int64 { if case .int8(let value) = self { value } else { preconditionFailure("no int8") } }
     var int4s: [Int32] { maybeInt4s.map { $0! } }
-    var maybeInt4s: [Int32?] { if case .int4Array(let value) = self { value } else { preconditionFailure("no int4[]") } }
+    var maybeInt4s: [Int32?] {
+        if case .int4Array(let value) = self { value } else { preconditionFailure("no int4[]") }
+    }
     var int8s: [Int64] {
         if case .int8Array(let value) = self { value.map { $0! } } else { preconditionFailure("no int8[]") }
     }

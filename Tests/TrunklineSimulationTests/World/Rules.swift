@@ -11,10 +11,9 @@ final class Rules {
         let person: String
         let isScheduled: Bool
         var ways: [Scenario.Work.Way]
-        /// When the first of its accepts was answered (rows) or confirmed (queues).
-        var at: World.Time
-        /// Counts up over everything that was given.
-        let number: Int
+        /// When it was answered (rows) or confirmed (queues), and its number among all that were.
+        var at: World.Time = 0
+        var number = 0
         let digest: [UInt8]
     }
 
@@ -27,7 +26,7 @@ final class Rules {
     private var moved: Set<String> = []
     private var begunAt: [String: World.Time] = [:]
     private var left: [SimCall] = []
-    private var wasParked: Set<String> = []
+    private var lastNumber = 0
 
     init(world: World, scenario: Scenario, database: SimDatabase, api: SimAPI) {
         self.world = world
@@ -41,6 +40,7 @@ final class Rules {
 
     func sending(_ work: Scenario.Work) {
         let key = work.job.key.value
+        world.trace("given \(key) to person \(work.job.to.value.suffix(1)) on line-\(work.line) as \(work.way)")
         if var known = given[key] {
             known.ways.append(work.way)
             if known.digest != work.job.contentDigest { otherBodies.insert(key) }
@@ -52,31 +52,39 @@ final class Rules {
             person: work.job.to.value,
             isScheduled: work.job.notBefore != nil,
             ways: [work.way],
-            at: world.now,
-            number: given.count,
             digest: work.job.contentDigest
         )
     }
 
-    func answered(_ work: Scenario.Work) {}
+    /// The job was accepted into the database, or the broker has it for certain.
+    func answered(_ work: Scenario.Work) {
+        lastNumber += 1
+        given[work.job.key.value]?.at = world.now
+        given[work.job.key.value]?.number = lastNumber
+    }
 
     func rescheduled(_ key: String) { moved.insert(key) }
 
     // MARK: What leaves
 
     /// A statement as the worker gives it: attempts begin here, as their owner sees it.
-    func given(_ name: String, _ parameters: [PostgresParameter]) {
+    func given(_ name: String, _ parameters: [PostgresParameter], by process: SimProcess) {
         if name == "claim" {
-            for id in parameters[5].int8s { if let key = database.row(id)?.key { begunAt[key] = world.now } }
+            world.trace("claim of \(parameters[5].int8s)")
+            for id in parameters[5].int8s {
+                if let key = database.row(id)?.key { begunAt["\(process.number) \(key)"] = world.now }
+            }
         } else if name == "take" {
-            for (key, isFast) in zip(parameters[8].texts, parameters[20].bools) where isFast { begunAt[key!] = world.now }
+            for (key, isFast) in zip(parameters[8].texts, parameters[20].bools) where isFast {
+                begunAt["\(process.number) \(key!)"] = world.now
+            }
         }
     }
 
     /// The bytes of a send leave.
     func left(_ call: SimCall) {
         let key = call.key!
-        call.begunAt = begunAt[key] ?? world.now
+        call.begunAt = begunAt["\(call.process.number) \(key)"] ?? world.now
         world.trace("\(key) leaves worker \(call.process.number)")
         guard !call.leftAfterFreeze else { return }
         guard let row = database.row(ofKey: key) else {
@@ -92,8 +100,11 @@ final class Rules {
         call.person = row.person
         if row.state != "sending" || row.claimedBy != call.process.boot {
             world.violated("nothing leaves without a claim", "\(key) is \(row.state) of another")
-        } else if call.deadline > row.leaseUntil! - World.wallStart {
-            world.violated("no call outlives its lease", "\(key) by \(call.deadline - (row.leaseUntil! - World.wallStart)) µs")
+        } else if scenario.clockJumps == 0, call.deadline > row.leaseUntil! - World.wallStart {
+            world.violated(
+                "no call outlives its lease",
+                "\(key) by \(call.deadline - (row.leaseUntil! - World.wallStart)) µs"
+            )
         }
         checkLine(call)
         checkOthers(call)
@@ -103,14 +114,17 @@ final class Rules {
 
     private func checkLine(_ call: SimCall) {
         if let since = api.lines[call.line]?.closedSince, world.now - since > 30_500_000 {
-            world.violated("no send into a line that is not sendable", "\(call.line), for \((world.now - since) / 1_000) ms")
+            world.violated(
+                "no send into a line that is not sendable",
+                "\(call.line), for \((world.now - since) / 1_000) ms"
+            )
         }
         guard let line = database.lines.first(where: { $0.id == call.line }), line.isHeld else { return }
         let isTroubled =
             world.now - database.lastTrouble < 12_000_000 || world.now - call.process.lastTrouble < 12_000_000
-            || scenario.errorRate > 0
+            || scenario.errorRate > 0 || scenario.replyLossRate > 0
         // One look and what it takes; without a good look for longer than the acting limit nothing begins.
-        let limit: World.Time = isTroubled ? 7_500_000 : 1_600_000
+        let limit = isTroubled ? scenario.timing.actingLimit.microseconds + 2_500_000 : 1_600_000
         if world.now - line.heldSince > limit {
             world.violated("no send into a held line", "\(call.line), for \((world.now - line.heldSince) / 1_000) ms")
         }
@@ -124,7 +138,8 @@ final class Rules {
     }
 
     private func checkPace(_ call: SimCall) {
-        guard let line = database.line(ofLane: call.lane) else { return }
+        // What the next owner is told is in the database's time.
+        guard scenario.clockJumps == 0, let line = database.line(ofLane: call.lane) else { return }
         for other in left where other.lane == call.lane {
             let apart = abs(other.begunAt - call.begunAt)
             if apart + 1_000 < Int64(line.interval) * 1_000 {
@@ -149,7 +164,9 @@ final class Rules {
             }
             return world.hit(.acceptedTwice, key)
         }
-        guard let row = database.row(ofKey: key), row.place > 0, !call.leftAfterFreeze else { return }
+        guard scenario.clockJumps == 0, let row = database.row(ofKey: key), row.place > 0, !call.leftAfterFreeze else {
+            return
+        }
         for other in database.jobs
         where other.lane == row.lane && other.person == row.person && other.place > 0 && other.place < row.place
             && other.state != "parked" && other.notBefore == nil && api.accepted[other.key] == nil
@@ -188,7 +205,9 @@ final class Rules {
         let calls = api.accepted[key] ?? []
         if let end {
             if end.state == "sent", calls.isEmpty { world.violated("sent means accepted", key) }
-            if end.state != "sent", !calls.isEmpty { world.violated("what was accepted is sent", "\(key) is \(end.state)") }
+            if end.state != "sent", !calls.isEmpty {
+                world.violated("what was accepted is sent", "\(key) is \(end.state)")
+            }
         }
         let isKnown = calls.contains { call in call.knownAt.map { $0 > call.process.lastTrouble } ?? false }
         if end?.state != "sent", isKnown {
@@ -198,6 +217,8 @@ final class Rules {
 
     /// Messages of one queue, and rows of which one was answered before the other began, go out in that order.
     private func checkOrder() {
+        // What the database's clock, set back, says is not due yet holds nobody up.
+        guard scenario.clockJumps == 0 else { return }
         let whole = given.filter { key, given in
             given.ways.count == 1 && !given.isScheduled && !moved.contains(key) && !otherBodies.contains(key)
                 && database.row(ofKey: key) == nil && api.accepted[key] != nil

@@ -42,10 +42,13 @@ struct Scenario {
     let brokerCrashes: Int
     let brokerBreaks: Int
     let outages: Int
+    let providerOutages: Int
     let holds: Int
     let cancels: Int
     let reschedules: Int
     let errorRate: Double
+    let replyLossRate: Double
+    let clockJumps: Int
     let api: SimAPI.Rates
     let timing: WorkerConfiguration.Timing
 
@@ -68,10 +71,13 @@ struct Scenario {
         brokerCrashes = some(1, 0.2)
         brokerBreaks = some(4, 0.4)
         outages = some(2, 0.4)
+        providerOutages = some(1, 0.12)
         holds = some(2, 0.3)
         cancels = some(3, 0.3)
         reschedules = some(2, 0.3)
         errorRate = world.any(of: [0, 0, 0, 0.005, 0.03])
+        replyLossRate = world.any(of: [0, 0, 0, 0.003, 0.02])
+        clockJumps = some(1, 0.1)
         func rate(_ probability: Double) -> Double { world.chance(probability) ? world.any(of: [0.03, 0.1, 0.3]) : 0 }
         var api = SimAPI.Rates()
         api.noConnection = rate(0.25)
@@ -83,11 +89,26 @@ struct Scenario {
         api.silence = rate(0.2)
         api.reset = rate(0.25)
         api.unclearHealth = rate(0.2)
-        api.slow = rate(0.2)
+        api.slow = rate(0.3)
+        api.slowConnect = world.any(of: [0.02, 0.02, 0.3])
+        // Calls that take long are what a jump, or an owner that comes back, meets.
+        if clockJumps > 0 || world.chance(0.1) { api.slow = 0.5 }
         self.api = api
         var timing = WorkerConfiguration.Timing()
         timing.look = .seconds(1)
         timing.sweep = .seconds(2)
+        if world.chance(0.5) {
+            // The same proportions, quicker: more of what happens between two owners happens while something else does.
+            timing.heartbeat = .seconds(1)
+            timing.actingLimit = .milliseconds(2_500)
+            timing.silenceLimit = .seconds(4)
+            timing.lease = .seconds(12)
+            timing.connectTimeout = .seconds(2)
+            timing.callTimeout = .seconds(5)
+            timing.leaseMargin = .seconds(1)
+            timing.foreignPatience = .seconds(3)
+        }
+        precondition(timing.isSound)
         self.timing = timing
         let quietFrom = quietFrom
         let workers = workers
@@ -97,10 +118,10 @@ struct Scenario {
                 worker: Int(world.any(0...Int64(workers - 1))),
                 count: Int(world.any(1...6)),
                 isFreeze: world.chance(0.3),
-                freezeFor: world.any(of: [2, 6, 12, 50]) * World.second
+                freezeFor: world.any(1...60) * World.second
             )
         }
-        lines = (0..<Int(world.any(1...3))).map { number in
+        lines = (0..<Int(world.chance(0.15) ? 5 : world.any(1...3))).map { number in
             let interval: Int32 = world.any(of: [0, 100, 500, 1_000, 2_000])
             return SimDatabase.Line(
                 id: "line-\(number)",
@@ -154,7 +175,12 @@ struct Scenario {
             work.append(Work(at: at, way: way, job: first, line: line))
             if world.chance(0.12) {
                 work.append(
-                    Work(at: at + world.any(0...8_000_000), way: world.any(of: Work.Way.allCases), job: first, line: line)
+                    Work(
+                        at: at + world.any(0...8_000_000),
+                        way: world.any(of: Work.Way.allCases),
+                        job: first,
+                        line: line
+                    )
                 )
             }
             if world.chance(0.05) {

@@ -32,7 +32,7 @@ final class Simulation {
     /// How long after the last fault everything must have ended.
     private static let patience: World.Time = 1_500 * World.second
 
-    init(seed: UInt64, turnedOff: Set<Mechanism> = [], isVerbose: Bool = false) {
+    init(seed: UInt64, turnedOff: Set<Mechanism>, weakness: SimDatabase.Weakness?, isVerbose: Bool) {
         world = World(seed: seed)
         world.isVerbose = isVerbose
         self.turnedOff = turnedOff
@@ -41,12 +41,14 @@ final class Simulation {
         broker = SimBroker(world: world, shardCount: scenario.shardCount)
         api = SimAPI(world: world, remembersKeys: scenario.remembersKeys)
         workLeft = scenario.work.count
+        database.weakness = weakness
         database.lines = scenario.lines
         database.lastRevision = Int64(scenario.lines.count)
         for line in scenario.lines { database.laneStates[line.lane] = .init() }
         for line in scenario.lines { api.lines[line.id] = .init() }
         api.rates = scenario.api
         database.errorRate = scenario.errorRate
+        database.replyLossRate = scenario.replyLossRate
         rules = Rules(world: world, scenario: scenario, database: database, api: api)
         let world = world
         logger = Logger(label: "simulation") { _ -> any LogHandler in
@@ -54,14 +56,24 @@ final class Simulation {
         }
     }
 
-    static func run(seed: UInt64, turnedOff: Set<Mechanism> = [], isVerbose: Bool = false) -> Report {
-        let simulation = Simulation(seed: seed, turnedOff: turnedOff, isVerbose: isVerbose)
+    static func run(
+        seed: UInt64,
+        turnedOff: Set<Mechanism> = [],
+        weakness: SimDatabase.Weakness? = nil,
+        isVerbose: Bool = false
+    ) -> Report {
+        let simulation = Simulation(seed: seed, turnedOff: turnedOff, weakness: weakness, isVerbose: isVerbose)
         return simulation.run()
     }
 
     private func run() -> Report {
         for _ in 0..<scenario.workers {
             world.after(world.any(0...1_500_000)) { [self] in startWorker() }
+        }
+        for line in scenario.lines {
+            world.trace(
+                "\(line.id): shard \(line.hash % Int64(scenario.shardCount)), \(line.interval) ms, \(line.concurrency) at once, gap \(line.gap) ms"
+            )
         }
         planWork()
         planTrouble()
@@ -102,7 +114,9 @@ final class Simulation {
         caller.onLeave = { [rules] call in rules.left(call) }
         func connection() -> SimConnection {
             let connection = SimConnection(process, database, boot: boot)
-            connection.onExecute = { [rules] name, parameters in rules.given(name, parameters) }
+            connection.onExecute = { [rules, unowned process] name, parameters in
+                rules.given(name, parameters, by: process)
+            }
             connections.append((process, connection))
             return connection
         }
@@ -126,7 +140,9 @@ final class Simulation {
                 let before = passed[step, default: 0]
                 passed[step] = before + times
                 guard world.now < scenario.quietFrom,
-                    let crash = crashes.first(where: { $0.step == step && $0.count > before && $0.count <= before + times })
+                    let crash = crashes.first(where: {
+                        $0.step == step && $0.count > before && $0.count <= before + times
+                    })
                 else { return }
                 reached(crash, process)
             }
@@ -152,7 +168,10 @@ final class Simulation {
         if crash.isFreeze {
             // What a process that freezes after its last look does when it thaws is beyond any program: the key decides.
             guard crash.step != .carried || api.remembersKeys else { return }
-            world.hit(.freezeAtStep, "worker \(process.number) at \(crash.step.rawValue), \(crash.freezeFor / 1_000_000) s")
+            world.hit(
+                .freezeAtStep,
+                "worker \(process.number) at \(crash.step.rawValue), \(crash.freezeFor / 1_000_000) s"
+            )
             freeze(process, for: crash.freezeFor)
         } else {
             let fault: Fault =
@@ -171,13 +190,27 @@ final class Simulation {
         }
     }
 
-    private func freeze(_ process: SimProcess, for span: World.Time) {
+    private func freeze(_ process: SimProcess, for span: World.Time?) {
         let keepsLocks = world.chance(0.5)
-        let mine = connections.filter { $0.process === process }.compactMap { $0.connection.liveSession }
-        process.onFreeze = { for session in mine { session.keepsLocks = keepsLocks } }
-        process.onThaw = { for session in mine { session.goOn() } }
+        // The second of three is the one that takes and claims.
+        let mine = connections.filter { $0.process === process }
+        let intake = mine.count > 1 ? mine[1].connection.liveSession : nil
+        process.onFreeze = { if keepsLocks { intake?.stick() } }
+        process.onThaw = { intake?.goOn() }
         process.freeze()
-        world.after(span) { process.thaw() }
+        if let span { world.after(span) { process.thaw() } }
+        // The broker hears nothing any more and gives its messages to others.
+        world.after(15 * World.second) { [broker] in
+            guard process.state == .frozen else { return }
+            for link in broker.links where link.process === process { link.serverLost() }
+        }
+    }
+
+    /// A job of now, rather one that is in the air.
+    private var someKey: String? {
+        let near = database.jobs.filter { $0.state == "sending" }
+        let rows = near.isEmpty || world.chance(0.5) ? database.jobs : near
+        return rows.isEmpty ? nil : world.any(of: rows).key
     }
 
     private var someRunning: SimProcess? {
@@ -194,9 +227,9 @@ final class Simulation {
                 rules.sending(work)
                 let shard = Int(scenario.lines[work.line].hash % Int64(scenario.shardCount))
                 switch work.way {
-                case .shard, .shardAgain: publish(work.job.encode(), Route.shard(shard), twice: work.way == .shardAgain)
-                case .intake: publish(work.job.encode(), Route.send, twice: false)
-                case .bulk: publish(work.job.encode(), Route.bulk, twice: false)
+                case .shard, .shardAgain: publish(work, Route.shard(shard))
+                case .intake: publish(work, Route.send)
+                case .bulk: publish(work, Route.bulk)
                 case .row: accept(work, shard)
                 }
             }
@@ -204,16 +237,18 @@ final class Simulation {
     }
 
     /// The producer repeats until it has a confirm: the broker has it at least once.
-    private func publish(_ body: [UInt8], _ route: String, twice: Bool) {
+    private func publish(_ work: Scenario.Work, _ route: String) {
         if world.now < broker.downUntil {
             workLeft += 1
             return world.at(broker.downUntil + world.any(0...500_000)) { [self] in
                 workLeft -= 1
-                publish(body, route, twice: twice)
+                publish(work, route)
             }
         }
+        rules.answered(work)
+        let body = work.job.encode()
         broker.publish(body, route: route)
-        if twice { broker.publish(body, route: route) }
+        if work.way == .shardAgain { broker.publish(body, route: route) }
     }
 
     /// A row first: the gateway's way.
@@ -262,9 +297,9 @@ final class Simulation {
         }
         sometime(scenario.freezes) { [self] in
             guard let process = someRunning else { return }
-            let span = world.any(of: [1, 4, 8, 20, 50]) * World.second
-            world.hit(.freeze, "worker \(process.number) for \(span / World.second) s")
-            freeze(process, for: span)
+            let seconds: World.Time? = world.any(of: [1, 4, 8, 16, 24, 55, nil])
+            world.hit(.freeze, "worker \(process.number) for \(seconds.map(String.init) ?? "ever") s")
+            freeze(process, for: seconds.map { $0 * World.second })
         }
         sometime(scenario.drains) { [self] in
             guard let process = someRunning else { return }
@@ -292,6 +327,17 @@ final class Simulation {
             database.stalledUntil = world.now + span
             database.lastTrouble = world.now + span
         }
+        for _ in 0..<scenario.clockJumps {
+            // Most of all while attempts of one owner are watched by the next.
+            let at = world.any(5_000_000...scenario.quietFrom - 2 * World.second)
+            world.at(at) { [self] in someRunning?.drain() }
+            world.at(at + world.any(0...4_000_000)) { jumpClock() }
+        }
+        func jumpClock() {
+            let jump: Int64 = world.any(of: [-20_000_000, 8_000_000, 20_000_000])
+            world.hit(.clockJump, "by \(jump / 1_000_000) s")
+            database.clockOffset += jump
+        }
         sometime(scenario.brokerCrashes) { [self] in broker.crash(for: world.any(200_000...4_000_000)) }
         sometime(scenario.brokerBreaks) { [self] in
             let links = broker.links.filter(\.isConnected)
@@ -309,6 +355,11 @@ final class Simulation {
             api.set(line, world.any(of: [.transient, .human, .unclear]))
             world.after(world.any(500_000...25_000_000)) { [self] in api.set(line, .sendable) }
         }
+        sometime(scenario.providerOutages) { [self] in
+            world.hit(.providerOutage)
+            api.isAway = true
+            world.after(world.any(8_000_000...20_000_000)) { [self] in api.isAway = false }
+        }
         sometime(scenario.holds) { [self] in
             let index = Int(world.any(0...Int64(scenario.lines.count - 1)))
             world.hit(.hold, scenario.lines[index].id)
@@ -321,9 +372,9 @@ final class Simulation {
                 database.changeLine(index) { $0.isHeld = false }
             }
         }
-        sometime(scenario.cancels) { [self] in database.cancel("job:\(world.any(0...15))") }
+        sometime(scenario.cancels) { [self] in if let key = someKey { database.cancel(key) } }
         sometime(scenario.reschedules) { [self] in
-            let key = "job:\(world.any(0...15))"
+            guard let key = someKey else { return }
             rules.rescheduled(key)
             database.reschedule(key, to: database.clock + world.any(-1_000_000...8_000_000))
         }
@@ -333,7 +384,9 @@ final class Simulation {
     private func becomeQuiet() {
         world.write("quiet from now on")
         api.rates = SimAPI.Rates()
+        api.isAway = false
         database.errorRate = 0
+        database.replyLossRate = 0
         for line in scenario.lines where api.lines[line.id]?.health != .sendable { api.set(line.id, .sendable) }
         for index in scenario.lines.indices where database.lines[index].isHeld {
             database.changeLine(index) { $0.isHeld = false }

@@ -27,6 +27,9 @@ final class World {
     /// The wall clock's reading at the beginning: 2026-06-01, a minute before midnight UTC.
     static let wallStart: Int64 = 1_780_271_940_000_000
 
+    /// No run needs nearly as many.
+    private static let mostEvents = 1_000_000
+
     let seed: UInt64
     private var random: Generator
     private(set) var now: Time = 0
@@ -51,7 +54,11 @@ final class World {
 
     var instant: ContinuousClock.Instant { Self.start + .microseconds(now) }
 
-    func time(of instant: ContinuousClock.Instant) -> Time { (instant - Self.start).microseconds }
+    /// Rounded up: a timer never fires before its time, else who looks at the clock sets it again for the same moment.
+    func time(of instant: ContinuousClock.Instant) -> Time {
+        let (seconds, attoseconds) = (instant - Self.start).components
+        return seconds * 1_000_000 + (attoseconds + 999_999_999_999) / 1_000_000_000_000
+    }
 
     var wall: Int64 { Self.wallStart + now }
 
@@ -68,6 +75,7 @@ final class World {
         while let event = events.popFirst(notAfter: limit) {
             now = event.time
             eventCount += 1
+            if eventCount > Self.mostEvents { return violated("no storm", "\(eventCount) events") }
             note(UInt64(bitPattern: now))
             note(event.number)
             event.body()
