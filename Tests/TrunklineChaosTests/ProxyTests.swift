@@ -113,6 +113,11 @@ import Testing
 
     // MARK: Protocols
 
+    /// A message of PostgreSQL; without a type it is one of the start.
+    private func message(_ type: Character?, _ payload: [UInt8]) -> [UInt8] {
+        (type.map { [$0.asciiValue!] } ?? []) + [0, 0, 0, UInt8(payload.count + 4)] + payload
+    }
+
     @Test func aReplyOfPostgresIsSwallowedToItsEnd() {
         var watch = WireWatch(.postgres)
         let armed = FaultProxy.ArmedFault.reply(marker: [0] + Array("claim".utf8) + [0])
@@ -120,13 +125,17 @@ import Testing
             var bytes = text
             return watch.saw(&bytes, fromServer: fromServer, armed)
         }
-        #expect(saw(Array("B....\0other\0".utf8), fromServer: false) == .pass)
-        #expect(saw(Array("C.Z".utf8) + [0, 0, 0, 5, 73], fromServer: true) == .pass)
-        #expect(saw(Array("B....\0claim\0".utf8), fromServer: false) == .begins)
-        #expect(saw(Array("rows".utf8), fromServer: true) == .swallow)
-        // ReadyForQuery, in two pieces.
-        #expect(saw(Array("C.Z".utf8) + [0, 0], fromServer: true) == .swallow)
-        #expect(saw([0, 5, 73], fromServer: true) == .cut(isNew: false))
+        let (sync, ready) = (message("S", []), message("Z", [73]))
+        // The question for TLS and its answer of one byte, then the start.
+        #expect(saw(message(nil, [4, 210, 22, 47]), fromServer: false) == .pass)
+        #expect(saw(Array("N".utf8), fromServer: true) == .pass)
+        #expect(saw(message(nil, Array("user\0x\0\0\0\0".utf8)), fromServer: false) == .pass)
+        #expect(saw(message("R", [0, 0, 0, 0]) + ready, fromServer: true) == .pass)
+        // One request before it in the pipeline: its reply is swallowed too, and is not the end.
+        #expect(saw(message("B", Array("\0other\0".utf8)) + sync, fromServer: false) == .pass)
+        #expect(saw(message("B", Array("\0claim\0".utf8)) + sync, fromServer: false) == .begins)
+        #expect(saw(message("C", [1]) + ready, fromServer: true) == .swallow)
+        #expect(saw(message("D", [2]) + ready.dropLast(), fromServer: true) == .cut(isNew: false))
     }
 
     /// A frame: type, channel, payload.

@@ -146,7 +146,8 @@ final class ProxyFlow {
             break
         case .cut(let isNew):
             isNew ? proxy.struck() : proxy.hit()
-            push(bytes, fromServer: fromServer)
+            // What is swallowed to its end reaches nobody.
+            if isNew { push(bytes, fromServer: fromServer) }
             proxy.strike(self, .reset, undelivered: fromServer)
         }
     }

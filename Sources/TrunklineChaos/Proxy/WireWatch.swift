@@ -12,8 +12,9 @@ struct WireWatch {
     }
 
     private let speech: FaultProxy.Speech
-    private var isSwallowing = false
-    private var lastBytes: [UInt8] = []
+    private var frames = PostgresFrames()
+    /// PostgreSQL: how many replies are swallowed before the cut.
+    private var swallowedUntil: Int?
     /// AMQP: bytes of the broker that do not make a whole frame yet.
     private var partial: [UInt8] = []
     private(set) var hasCallInTheAir = false
@@ -32,15 +33,17 @@ struct WireWatch {
 
     private mutating func postgres(_ bytes: [UInt8], _ fromServer: Bool, _ armed: FaultProxy.ArmedFault?) -> Sight {
         guard fromServer else {
-            guard !isSwallowing, case .reply(let marker) = armed, Self.contains(bytes, marker) else { return .pass }
-            isSwallowing = true
+            frames.clientSaid(bytes)
+            guard swallowedUntil == nil, case .reply(let marker) = armed, Self.contains(bytes, marker) else {
+                return .pass
+            }
+            swallowedUntil = frames.target
             return .begins
         }
-        guard isSwallowing else { return .pass }
+        frames.serverSaid(bytes)
+        guard let swallowedUntil else { return .pass }
         // ReadyForQuery ends the reply: the transaction is over, and nobody hears of it.
-        lastBytes = Array((lastBytes + bytes).suffix(6))
-        return lastBytes.count == 6 && lastBytes[0] == UInt8(ascii: "Z") && lastBytes[1...4] == [0, 0, 0, 5]
-            ? .cut(isNew: false) : .swallow
+        return frames.answered >= swallowedUntil ? .cut(isNew: false) : .swallow
     }
 
     private static func contains(_ bytes: [UInt8], _ marker: [UInt8]) -> Bool {
