@@ -1022,7 +1022,9 @@ create function trunkline.suspect(p_boot uuid, p_digest bytea, p_via text, p_raw
 language sql as $$
     insert into trunkline.suspects as s (digest, via, raw, raw_length, reader) values (p_digest, p_via, p_raw, p_raw_length, p_boot)
     on conflict on constraint suspects_digest_key do update
-    set readers = s.readers + (s.reader <> p_boot)::int, reader = p_boot, last_at = now()
+    -- The same bytes an hour later are another message.
+    set readers = case when s.last_at < now() - interval '1 hour' then 1 else s.readers + (s.reader <> p_boot)::int end,
+        reader = p_boot, last_at = now()
     returning readers;
 $$;
 

@@ -188,20 +188,21 @@ public struct LaneQueue: Sendable {
     }
 
     /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
-    public mutating func begin(at now: ContinuousClock.Instant) -> QueuedJob? {
+    ///
+    /// - Parameter onlyStamped: only one that may have been sent before: what a line may send today is spent, and such a
+    ///   one is counted already.
+    public mutating func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return nil }
-        promote(at: now)
-        while let entry = ready.popMin() {
-            guard var person = persons[entry.person], person.version == entry.version else { continue }
-            let job = person.jobs.removeFirst()
-            known.remove(job.id)
-            if job.jobClass == .single { person.singles -= 1 }
-            count -= 1
-            started(&person, at: now)
-            persons[entry.person] = person
-            return job
+        guard let number = firstReady(at: now, onlyStamped: onlyStamped), var person = persons[number] else {
+            return nil
         }
-        return nil
+        let job = person.jobs.removeFirst()
+        known.remove(job.id)
+        if job.jobClass == .single { person.singles -= 1 }
+        count -= 1
+        started(&person, at: now)
+        persons[number] = person
+        return job
     }
 
     /// Whether a job that just arrived may begin at once, past the queue; if so its call counts as in the air.
@@ -211,13 +212,8 @@ public struct LaneQueue: Sendable {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return false }
         var person = persons[number] ?? Person()
         guard person.jobs.isEmpty, !person.isBusy, person.notBefore.map({ $0 <= now }) ?? true else { return false }
-        promote(at: now)
-        while let first = ready.min {
-            if persons[first.person]?.version == first.version {
-                if first.jobClass <= jobClass { return false }
-                break
-            }
-            ready.removeMin()
+        if firstReady(at: now, onlyStamped: false) != nil, let first = ready.min, first.jobClass <= jobClass {
+            return false
         }
         started(&person, at: now)
         persons[number] = person
@@ -287,14 +283,12 @@ public struct LaneQueue: Sendable {
     public mutating func paused(until instant: ContinuousClock.Instant) { pace.paused(until: instant) }
 
     /// Whether a job could begin now but for the gate: what a preflight is worth asking for.
-    public mutating func hasReadyWork(at now: ContinuousClock.Instant) -> Bool {
-        promote(at: now)
-        while let first = ready.min {
-            if persons[first.person]?.version == first.version { return true }
-            ready.removeMin()
-        }
-        return false
+    public mutating func hasReadyWork(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
+        firstReady(at: now, onlyStamped: onlyStamped) != nil
     }
+
+    /// When the next scheduled job is due; nil when there is none. It needs its place then, whatever the gate says.
+    public var nextScheduled: ContinuousClock.Instant? { scheduled.min?.due }
 
     /// When to look again if nothing else happens; nil: only an event can change anything.
     public mutating func nextLook(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
@@ -311,6 +305,17 @@ public struct LaneQueue: Sendable {
     }
 
     // MARK: Private
+
+    /// The person whose head comes next.
+    private mutating func firstReady(at now: ContinuousClock.Instant, onlyStamped: Bool) -> Int64? {
+        promote(at: now)
+        while let first = ready.min, persons[first.person]?.version != first.version { ready.removeMin() }
+        guard onlyStamped else { return ready.min?.person }
+        return ready.unordered.filter { entry in
+            guard let person = persons[entry.person], person.version == entry.version else { return false }
+            return person.jobs.first?.isStamped ?? false
+        }.min()?.person
+    }
 
     private mutating func newVersion() -> UInt64 {
         lastVersion += 1

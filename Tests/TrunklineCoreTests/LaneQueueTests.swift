@@ -86,6 +86,18 @@ private func job(
         #expect(lane.begin(at: at(12))?.id == JobID(2))
     }
 
+    @Test func aSpentDayLetsOnlyWhatMayHaveBeenSentGo() {
+        let lane = Box(settings: unlimited)
+        for id in [1, 2, 4] as [Int64] { lane.add(job(id, person: id)) }
+        var stamped = job(3, person: 3)
+        stamped.isStamped = true
+        lane.add(stamped)
+        #expect(lane.hasReadyWork(at: at(0), onlyStamped: true))
+        #expect(lane.begin(at: at(0), onlyStamped: true)?.id == JobID(3))
+        #expect(lane.begin(at: at(0), onlyStamped: true) == nil && !lane.hasReadyWork(at: at(0), onlyStamped: true))
+        #expect(lane.begin(at: at(0))?.id == JobID(1))
+    }
+
     @Test func theGapIsPerPerson() {
         let lane = Box(settings: Pace(interval: .zero, concurrency: 16, recipientGap: .seconds(10)))
         lane.add(job(1, person: 7))
@@ -299,7 +311,12 @@ private final class Box {
     func hold(person: Int64) { queue.hold(person: person) }
     func release(person: Int64) { queue.release(person: person) }
     func wroteTo(person: Int64, at instant: ContinuousClock.Instant) { queue.wroteTo(person: person, at: instant) }
-    func begin(at now: ContinuousClock.Instant) -> QueuedJob? { queue.begin(at: now) }
+    func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
+        queue.begin(at: now, onlyStamped: onlyStamped)
+    }
+    func hasReadyWork(at now: ContinuousClock.Instant, onlyStamped: Bool) -> Bool {
+        queue.hasReadyWork(at: now, onlyStamped: onlyStamped)
+    }
     func beginNew(person: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
         queue.beginNew(person: person, jobClass: jobClass, at: now)
     }

@@ -135,6 +135,49 @@ import TrunklineTesting
         }
     }
 
+    /// What may have been sent is counted already: its next try does not wait for the line's next day.
+    @Test func theCapDoesNotHoldUpWhatMayHaveBeenSent() async throws {
+        try await TestInstall.with(shards: 1, lines: 1) { install in
+            try await install.trunkline(["line", "set", "line-01", "--daily-cap", "1"]).requireSuccess()
+            try install.simulator.control("POST", "/__sim/faults", #"{"kind":"status","status":503,"count":1}"#)
+            _ = try install.startWorker()
+            try await install.publish(try TestInstall.jobs(2, lines: ["line-01"], persons: 2))
+            try await install.wait(for: "the repeated call's message") {
+                install.simulator.report().total.messages == 1
+            }
+            try await install.wait(for: "its end, and one job that waits for another day") {
+                let sent = try await install.number("select count(*) from trunkline.finished where state = 'sent'")
+                let waiting = try await install.number("select count(*) from trunkline.jobs where state = 'waiting'")
+                return sent == 1 && waiting == 1
+            }
+        }
+    }
+
+    /// A breaker is probed only when a call may begin: here the worker's only one hangs.
+    @Test func aProbeWaitsForAFreeSlot() async throws {
+        try await TestInstall.with(shards: 1, lines: 2) { install in
+            let worker = try install.startWorker(arguments: ["--maximum-calls", "1"])
+            try await install.publish(try TestInstall.jobs(2, prefix: "warm", persons: 2))
+            try await install.waitUntilSent(2)
+            try install.simulator.control("POST", "/__sim/answers/hold")
+            try await install.publish(try TestInstall.jobs(6, persons: 6))
+            try await install.wait(for: "the call that hangs") {
+                try await install.number("select count(*) from trunkline.jobs where state = 'sending'") == 1
+            }
+            try await install.database.script(
+                """
+                insert into trunkline.breakers (origin, opened_at, reason, next_probe_at)
+                values ('\(install.simulator.baseURL)', now(), 'test', now())
+                """
+            )
+            try await install.wait(for: "the worker to know") { worker.logText.contains("breaker open") }
+            try install.simulator.control("POST", "/__sim/answers/release")
+            try await install.waitUntilSent(8)
+            #expect(worker.isRunning)
+            try await install.requireProof(sent: 8)
+        }
+    }
+
     /// The pace is the line's, whoever owns it: no two sends are closer than the interval although the owner changed.
     @Test func aChangedPaceWorksAtOnce() async throws {
         try await TestInstall.with(shards: 1, lines: 1, pace: "1/1h") { install in

@@ -45,6 +45,40 @@ import TrunklineTesting
         }
     }
 
+    /// A scheduled notice gets its place when its time has come, also on a held line: what comes later stays behind it.
+    @Test func aScheduledNoticeKeepsItsPlaceOnAHeldLine() async throws {
+        try await TestInstall.with(lines: 1, journal: true) { install in
+            _ = try install.startWorker()
+            try await install.publish([try TestInstall.job("warm", to: "+972501111111")])
+            try await install.waitUntilSent(1)
+            try await install.trunkline(["line", "hold", "line-01", "--reason", "test"]).requireSuccess()
+            let scheduled = try SendJob(
+                line: LineID("line-01"),
+                key: IdempotencyKey("scheduled"),
+                to: PhoneNumber("+972501234567"),
+                body: "Notice for scheduled.",
+                purpose: .order,
+                notBefore: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1e6) + 3_000_000)
+            )
+            try await install.publish([scheduled])
+            try await install.wait(for: "its place, with the line held") {
+                try await install.number("select count(*) from trunkline.jobs where key = 'scheduled' and place > 0")
+                    == 1
+            }
+            try await install.publish([try TestInstall.job("later")])
+            try await install.wait(for: "the later one") {
+                try await install.number("select count(*) from trunkline.jobs where key = 'later'") == 1
+            }
+            try await install.trunkline(["line", "resume", "line-01"]).requireSuccess()
+            try await install.waitUntilSent(3)
+            try await install.requireProof(sent: 3)
+            #expect(
+                try await install.text("select string_agg(key, ' ' order by claimed_at) from trunkline.finished")
+                    == "warm scheduled later"
+            )
+        }
+    }
+
     /// Each of the two alarm clocks of a retry is enough: the owner's timers, and the tiers in the broker.
     @Test(arguments: ["retry_tiers", "owner_timer"])
     func retriesPassWithEitherAlarmClockOff(mechanism: String) async throws {
@@ -99,22 +133,25 @@ import TrunklineTesting
 
 /// A job or a message that kills its worker.
 @Suite struct PoisonTests {
+    /// Starts a worker, and again whenever it has died, until it is cancelled.
+    private func supervise(_ install: TestInstall, _ environment: [String: String]) -> Task<Void, any Error> {
+        Task {
+            var worker = try install.startWorker(environment)
+            while !Task.isCancelled {
+                if !worker.isRunning { worker = try install.startWorker(environment) }
+                try await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
     /// Three workers die while it is the only suspect: it is parked, and the jobs beside it are sent.
     @Test func aJobThatKillsItsWorkersIsParked() async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in
-            let environment = ["TRUNKLINE_POISON": "job:deadly"]
             try await install.publish(
                 try [TestInstall.job("deadly", to: "+972501111111")]
                     + TestInstall.jobs(20, lines: ["line-01"], persons: 20)
             )
-            // A supervisor: starts again whatever dies.
-            let supervisor = Task {
-                var worker = try install.startWorker(environment)
-                while !Task.isCancelled {
-                    if !worker.isRunning { worker = try install.startWorker(environment) }
-                    try await Task.sleep(for: .milliseconds(200))
-                }
-            }
+            let supervisor = supervise(install, ["TRUNKLINE_POISON": "job:deadly"])
             defer { supervisor.cancel() }
             try await install.wait(for: "the guilty job to be parked", within: .seconds(400)) {
                 try await install.number(
@@ -132,18 +169,11 @@ import TrunklineTesting
     /// Three workers die while they read it: it is a refusal with its bytes, and its neighbours are sent.
     @Test func aMessageThatKillsItsReadersIsPutAside() async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in
-            let environment = ["TRUNKLINE_POISON": "message:deadly"]
             let jobs = try TestInstall.jobs(20, lines: ["line-01"], persons: 20)
             try await install.publish(Array(jobs[..<10]))
             try await install.publish([try TestInstall.job("deadly", to: "+972501111111")])
             try await install.publish(Array(jobs[10...]))
-            let supervisor = Task {
-                var worker = try install.startWorker(environment)
-                while !Task.isCancelled {
-                    if !worker.isRunning { worker = try install.startWorker(environment) }
-                    try await Task.sleep(for: .milliseconds(200))
-                }
-            }
+            let supervisor = supervise(install, ["TRUNKLINE_POISON": "message:deadly"])
             defer { supervisor.cancel() }
             try await install.wait(for: "the refusal", within: .seconds(240)) {
                 try await install.number(

@@ -129,7 +129,7 @@ extension Worker {
 
     /// Asks the health of one line with work, if this worker is the one in the fleet that may.
     private func probe(_ origin: String, _ now: Instant) {
-        guard mayAct(at: now), !isDraining, !probing.contains(origin) else { return }
+        guard mayAct(at: now), !isDraining, !probing.contains(origin), hasFreeSlot else { return }
         let candidates = lanes.values.filter { $0.queue.count > 0 && shards[$0.shard]?.phase == .owned }
             .sorted { $0.number < $1.number }
             .compactMap { lineOfLane[$0.number].flatMap { lines[$0] } }
@@ -142,19 +142,21 @@ extension Worker {
                 self.probing.remove(origin)
                 return
             }
+            // Calls that still hang may have taken the slot meanwhile.
+            guard self.hasFreeSlot else { return self.probed(origin, probes, isAnswered: false) }
             self.askHealth(of: line) { [weak self] verdict in
-                guard let self else { return }
-                self.probing.remove(origin)
-                let wait = Breaker.wait(afterProbes: Int(probes), jitter: .random(in: 0...1, using: &self.random))
-                self.control.execute(
-                    Statements.endProbe,
-                    [
-                        .uuid(self.boot), .text(origin), .bool(!verdict.isProviderFailure),
-                        .int4(Int32(clamping: wait.wholeMilliseconds)),
-                    ]
-                ) { _ in }
+                self?.probed(origin, probes, isAnswered: !verdict.isProviderFailure)
             }
         }
+    }
+
+    private func probed(_ origin: String, _ probes: Int32, isAnswered: Bool) {
+        probing.remove(origin)
+        let wait = Breaker.wait(afterProbes: Int(probes), jitter: .random(in: 0...1, using: &random))
+        control.execute(
+            Statements.endProbe,
+            [.uuid(boot), .text(origin), .bool(isAnswered), .int4(Int32(clamping: wait.wholeMilliseconds))]
+        ) { _ in }
     }
 }
 

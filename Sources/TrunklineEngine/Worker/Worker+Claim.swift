@@ -6,6 +6,8 @@ internal import TrunklineCore
 /// Beginning attempts of waiting jobs: committed before anything leaves.
 extension Worker {
     private static let batchLimit = 256
+    /// Between two looks at a line that has sent what it may today: is a job due that may have been sent before?
+    private static let cappedLook: Duration = .seconds(5)
 
     /// Whether another call could begin, what is promised to claims under way counted in.
     var hasFreeSlot: Bool { http.freeSlots - slotsPromised > 0 }
@@ -19,6 +21,7 @@ extension Worker {
             guard let lane = lanes[number], let line = lineOfLane[number].flatMap({ lines[$0] }) else { continue }
             guard shards[lane.shard]?.phase == .owned else { continue }
             if line.isOnHold(at: now) {
+                wakeForScheduled(lane, now)
                 if let ends = line.holdEnds { wakeLane(lane, at: ends, now) }
                 continue
             }
@@ -27,17 +30,19 @@ extension Worker {
                 gateWrites.insert(number)
                 // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
                 readTokenAgain(line.id)
+                wakeForScheduled(lane, now)
                 wakeLane(lane, at: now + .seconds(15), now)
                 continue
             }
             // Its end makes every lane of the origin due again.
-            if isBroken(line) { continue }
-            if let until = lane.cappedUntil, until > now {
-                wakeLane(lane, at: until, now)
+            if isBroken(line) {
+                wakeForScheduled(lane, now)
                 continue
             }
             applyPace(lane, line, now)
-            guard lane.queue.hasReadyWork(at: now) else {
+            let isCapped = lane.cappedUntil.map { $0 > now } ?? false
+            if isCapped { wakeLane(lane, at: now + Self.cappedLook, now) }
+            guard lane.queue.hasReadyWork(at: now, onlyStamped: isCapped) else {
                 wakeLane(lane, now)
                 continue
             }
@@ -52,7 +57,7 @@ extension Worker {
                     later.insert(number)
                     break
                 }
-                guard let job = lane.queue.begin(at: now) else { break }
+                guard let job = lane.queue.begin(at: now, onlyStamped: isCapped) else { break }
                 if let wait = wait(for: job, line, chosen, now) {
                     putBack(job, lane, until: now + wait)
                     continue
@@ -86,6 +91,7 @@ extension Worker {
 
     /// Arms the lane's timer for the moment at which time alone changes something.
     func wakeLane(_ lane: Lane, _ now: Instant) {
+        wakeForScheduled(lane, now)
         guard var next = lane.queue.nextLook(after: now) else { return }
         // Ready work behind a closed gate waits for the gate, not for the clock.
         if next <= now, !lane.gate.isOpen(at: now) {
@@ -95,6 +101,11 @@ extension Worker {
         // Ready, open and in pace, but not begun: a slot or a reply is missing, and those come as events.
         if next <= now { return }
         wakeLane(lane, at: next, now)
+    }
+
+    /// A scheduled job gets its place when its time has come, also on a line that may not send.
+    private func wakeForScheduled(_ lane: Lane, _ now: Instant) {
+        if let due = lane.queue.nextScheduled, due > now { wakeLane(lane, at: due, now) }
     }
 
     func wakeLane(_ lane: Lane, at next: Instant, _ now: Instant) {
