@@ -106,6 +106,8 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
+        // What tests of every module need: below the drivers, knows nothing of the product.
+        .target(name: "TestKit"),
         .target(
             name: "TrunklineTesting",
             dependencies: [
@@ -136,9 +138,9 @@ let package = Package(
             ]
         ),
         .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
-        .testTarget(name: "RabbitDriverTests", dependencies: ["RabbitDriver", "EventLoop"]),
-        .testTarget(name: "PostgresDriverTests", dependencies: ["PostgresDriver", "EventLoop"]),
-        .testTarget(name: "CurlDriverTests", dependencies: ["CurlDriver", "EventLoop"]),
+        .testTarget(name: "RabbitDriverTests", dependencies: ["RabbitDriver", "EventLoop", "TestKit"]),
+        .testTarget(name: "PostgresDriverTests", dependencies: ["PostgresDriver", "EventLoop", "TestKit"]),
+        .testTarget(name: "CurlDriverTests", dependencies: ["CurlDriver", "EventLoop", "CPlatform", "TestKit"]),
         .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore"]),
         .testTarget(
             name: "TrunklineIntegrationsTests",
@@ -148,14 +150,14 @@ let package = Package(
             name: "TrunklineEngineTests",
             dependencies: [
                 "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
-                "EventLoop",
+                "EventLoop", "TestKit",
             ]
         ),
         // The tests start the built program.
-        .testTarget(name: "TrunklineCommandTests", dependencies: ["PostgresDriver", "trunkline"]),
+        .testTarget(name: "TrunklineCommandTests", dependencies: ["PostgresDriver", "TestKit", "trunkline"]),
         .testTarget(
             name: "TrunklineClientTests",
-            dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver", "EventLoop"]
+            dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver", "EventLoop", "TestKit"]
         ),
         .testTarget(
             name: "TrunklineWorkerTests",

@@ -113,13 +113,6 @@ final class RawServer: Sendable {
         return (descriptor, UInt16(bigEndian: address.sin_port))
     }
 
-    /// A port on which nobody listens.
-    static func closedPort() -> UInt16 {
-        let (descriptor, port) = listen()
-        close(descriptor)
-        return port
-    }
-
     /// One connection, used by its script's thread only.
     final class Connection {
         let ordinal: Int

@@ -1,4 +1,5 @@
 import Glibc
+import TestKit
 import Testing
 
 @testable import PostgresDriver
@@ -18,12 +19,10 @@ struct ConnectTests {
 
     @Test("a closed port")
     func closedPort() async throws {
-        // Bound and never listening any more: nobody else gets the number within the test's few milliseconds.
-        let port = try { try Listener().port }()
-        let error = try await Self.failure(change(try serverURL(), port: port))
+        let error = try await Self.failure(change(try serverURL(), port: refusingPort))
         #expect(error.code == .cannotConnect)
         #expect(error.isRetriable)
-        #expect(error.message.contains("refused") && error.message.contains("\(port)"))
+        #expect(error.message.contains("refused") && error.message.contains("\(refusingPort)"))
     }
 
     @Test("a database that does not exist")
@@ -121,8 +120,7 @@ struct ConnectTests {
         #expect(unknown.code == .cannotConnect)
         #expect(unknown.message.contains("address") || unknown.message.contains("within"))
         // The first server is down, the second is there.
-        let closed = try { try Listener().port }()
-        let list = "host=127.0.0.1,localhost port=\(closed),\(try port(of: url)) user=postgres dbname=postgres"
+        let list = "host=127.0.0.1,localhost port=\(refusingPort),\(try port(of: url)) user=postgres dbname=postgres"
         try await PostgresSession.withSession(url: list, applicationName: "tests") { session in
             let rows = try await session.query("SELECT 1")
             #expect(rows.int4(0, 0) == 1)
@@ -230,10 +228,9 @@ struct ConnectTests {
     @Test("close() while connecting, looking up a name, waiting to try again: silence")
     func closeWhileConnecting() async throws {
         let listener = try Listener()
-        let closed = try { try Listener().port }()
         let urls = [
             try change(try serverURL(), port: listener.port), "postgresql://u@no-such-host.invalid/db",
-            try change(try serverURL(), port: closed),
+            try change(try serverURL(), port: refusingPort),
         ]
         for url in urls {
             try await withClient(PostgresConnection.Configuration(url: url, applicationName: "tests")) { client in

@@ -1,4 +1,5 @@
 import RabbitDriver
+import TestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ChannelTests {
@@ -258,7 +259,7 @@ import Testing
 
     @Test func aClosedPortAndAnUnknownHostAreClearErrors() async throws {
         let refused = await #expect(throws: RabbitError.self) {
-            _ = try await Client.open("amqp://127.0.0.1:1/") { $0.reconnects = false }
+            _ = try await Client.open("amqp://127.0.0.1:\(refusingPort)/") { $0.reconnects = false }
         }
         #expect(refused?.code == .cannotConnect)
         let unknown = await #expect(throws: RabbitError.self) {

@@ -1,5 +1,6 @@
 import Foundation
 import RabbitDriver
+import TestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct PublisherTests {
@@ -174,7 +175,7 @@ import Testing
         var limits = RabbitPublisher.Limits()
         limits.deadline = .milliseconds(300)
         let publisher = RabbitPublisher(
-            configuration: try RabbitConfiguration(url: "amqp://127.0.0.1:1/", connectionName: "test"),
+            configuration: try RabbitConfiguration(url: "amqp://127.0.0.1:\(refusingPort)/", connectionName: "test"),
             limits: limits
         )
         let outcomes = await publisher.publish([message("a"), message("b")])
@@ -184,7 +185,7 @@ import Testing
                 continue
             }
             #expect(error.code == .timedOut)
-            #expect(error.message.contains("127.0.0.1:1"))
+            #expect(error.message.contains("127.0.0.1:\(refusingPort)"))
         }
         await publisher.shutdown()
     }
@@ -211,7 +212,7 @@ import Testing
         let outcomes = Recorder<[PublishOutcome]>()
         do {
             let publisher = RabbitPublisher(
-                configuration: try RabbitConfiguration(url: "amqp://127.0.0.1:1/", connectionName: "test")
+                configuration: try RabbitConfiguration(url: "amqp://127.0.0.1:\(refusingPort)/", connectionName: "test")
             )
             publisher.publish([message("a")]) { outcomes.add($0) }
         }

@@ -2,6 +2,7 @@ import EventLoop
 import Foundation
 import RabbitDriver
 import Synchronization
+import TestKit
 import Testing
 import TrunklineClient
 
@@ -295,13 +296,16 @@ extension Result where Success == Accepted, Failure == SendError {
     @Test func withoutABrokerTheAnswerComesByTheDeadline() async throws {
         var options = TrunklineProducer.Options()
         options.deadline = .milliseconds(200)
-        let producer = try TrunklineProducer(amqpURL: "amqp://guest:hunter2@127.0.0.1:1/", options: options)
+        let producer = try TrunklineProducer(
+            amqpURL: "amqp://guest:hunter2@127.0.0.1:\(refusingPort)/",
+            options: options
+        )
         let error = await #expect(throws: SendError.self) { try await producer.send(try makeJob(1)) }
         guard case .notSent(let reason) = error else {
             Issue.record("\(String(describing: error))")
             return
         }
-        #expect(reason.contains("127.0.0.1:1"))
+        #expect(reason.contains("127.0.0.1:\(refusingPort)"))
         #expect(!"\(reason)".contains("hunter2"))
         #expect(error?.isRetriable == true)
         await producer.shutdown()
@@ -316,7 +320,7 @@ extension Result where Success == Accepted, Failure == SendError {
     }
 
     @Test func anEmptySequenceHasNoResults() async throws {
-        let producer = try TrunklineProducer(amqpURL: "amqp://127.0.0.1:1/")
+        let producer = try TrunklineProducer(amqpURL: "amqp://127.0.0.1:\(refusingPort)/")
         #expect(await producer.send([]).isEmpty)
         await producer.shutdown()
     }

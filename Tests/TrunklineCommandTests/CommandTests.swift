@@ -1,10 +1,11 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 
 /// A database that nobody listens for: what needs none must not care, what needs one must say that it cannot reach it.
-private let nowhere = "postgresql://someone:PASSWORD-IN-URL@127.0.0.1:1/nothing"
-private let brokerNowhere = "amqp://someone:PASSWORD-IN-URL@127.0.0.1:1/nothing"
+private let nowhere = "postgresql://someone:PASSWORD-IN-URL@127.0.0.1:\(refusingPort)/nothing"
+private let brokerNowhere = "amqp://someone:PASSWORD-IN-URL@127.0.0.1:\(refusingPort)/nothing"
 private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
 
 @Suite struct ExitCodeTests {
@@ -108,14 +109,14 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         arguments: [
             (
                 ["line", "list"], "PostgreSQL is named by a flag",
-                ["--database-url", "postgresql://someone@127.0.0.1:1/x"]
+                ["--database-url", "postgresql://someone@127.0.0.1:\(refusingPort)/x"]
             ),
             (["line", "list"], "PostgreSQL is named by the file", []),
         ] as [([String], String, [String])]
     )
     func flagsCountBeforeEnvironmentBeforeFile(_ arguments: [String], _ what: String, _ flags: [String]) async throws {
         try await Program.withFolder { folder in
-            try Data("databaseURL: postgresql://someone@127.0.0.1:1/x\nlogLevel: debug\n".utf8)
+            try Data("databaseURL: postgresql://someone@127.0.0.1:\(refusingPort)/x\nlogLevel: debug\n".utf8)
                 .write(to: folder.appending(path: "trunkline.yaml"))
             // With the environment's value this would be a usage error.
             let environment = flags.isEmpty ? [:] : ["TRUNKLINE_DATABASE_URL_FILE": "/does/not/exist"]

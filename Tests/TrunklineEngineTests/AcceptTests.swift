@@ -1,6 +1,7 @@
 import PostgresDriver
 import RabbitDriver
 import Synchronization
+import TestKit
 import Testing
 import TrunklineCore
 
@@ -175,7 +176,7 @@ struct AcceptTests {
     @Test("a database that stays away is an error within the patience, not a hang")
     func away() async throws {
         var configuration = Acceptor.Configuration(
-            databaseURL: "postgresql://nobody@127.0.0.1:9/none",
+            databaseURL: "postgresql://nobody@127.0.0.1:\(refusingPort)/none",
             applicationName: "tests"
         )
         configuration.patience = .milliseconds(200)

@@ -2,6 +2,7 @@ import Foundation
 import PostgresDriver
 import RabbitDriver
 import Synchronization
+import TestKit
 import Testing
 import TrunklineCore
 
@@ -222,7 +223,10 @@ import TrunklineCore
     }
 
     @Test func serversThatAreAwayAreNamed() async throws {
-        let findings = await examine("postgresql://x@127.0.0.1:1/x", "amqp://x@127.0.0.1:1/x")
+        let findings = await examine(
+            "postgresql://x@127.0.0.1:\(refusingPort)/x",
+            "amqp://x@127.0.0.1:\(refusingPort)/x"
+        )
         #expect(findings["database"]?.verdict == .failed && findings["broker"]?.verdict == .failed)
         let unreadable = await examine("postgresql://x@127.0.0.1:none/x", nil)
         #expect(unreadable["database"]?.advice == "correct TRUNKLINE_DATABASE_URL")

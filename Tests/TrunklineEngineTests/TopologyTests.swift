@@ -1,5 +1,6 @@
 import EventLoop
 import RabbitDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineEngine
@@ -224,7 +225,10 @@ import TrunklineEngine
 
     @Test func aBrokerThatIsAwayIsAnError() async throws {
         let error = await #expect(throws: RabbitError.self) {
-            _ = try await BrokerSession.open(url: "amqp://guest:secret@127.0.0.1:1/x", connectionName: "tests")
+            _ = try await BrokerSession.open(
+                url: "amqp://guest:secret@127.0.0.1:\(refusingPort)/x",
+                connectionName: "tests"
+            )
         }
         #expect(error?.isConnectionLost == true && error?.message.contains("secret") == false)
     }
