@@ -253,10 +253,11 @@ public final class CurlDriver {
     private func harvest() {
         var left: Int32 = 0
         while let message = curl_multi_info_read(multi, &left) {
-            guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle else { continue }
+            guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle,
+                let transfer = Transfer.of(easy)
+            else { continue }
             // The message dies with the removal of its handle.
             let code = tl_curl_message_result(message)
-            let transfer = Transfer.of(easy)
             finish(transfer, transfer.outcome(code))
         }
     }
@@ -295,7 +296,8 @@ public final class CurlDriver {
 
     // MARK: Called by libcurl
 
-    private func want(_ descriptor: Int32, _ what: Int32, easy: UnsafeMutableRawPointer) {
+    /// `easy` may be a handle of libcurl's own, see ``Transfer/of(_:)``.
+    func want(_ descriptor: Int32, _ what: Int32, easy: UnsafeMutableRawPointer) {
         let index = reserve(descriptor)
         var interest: EventLoop.Interest = []
         if what == CURL_POLL_IN || what == CURL_POLL_INOUT { interest.insert(.read) }
@@ -314,7 +316,7 @@ public final class CurlDriver {
             }
             return
         }
-        if socket.isOurs { Transfer.of(easy).socket = descriptor }
+        if socket.isOurs { Transfer.of(easy)?.socket = descriptor }
         if socket.isWatched {
             loop.update(descriptor, to: interest)
         } else {

@@ -49,11 +49,12 @@ final class Transfer {
         curl_easy_cleanup(easy)
     }
 
-    /// The transfer that an easy handle belongs to.
-    static func of(_ easy: UnsafeMutableRawPointer) -> Transfer {
+    /// The transfer that an easy handle belongs to; nil for a handle of libcurl's own: since 8.9 it ends TLS connections
+    /// with one, after the transfer that used them.
+    static func of(_ easy: UnsafeMutableRawPointer) -> Transfer? {
         var context: UnsafeMutableRawPointer?
         check(tl_curl_get_private(easy, &context))
-        return of(context: context)
+        return context.map { of(context: $0) }
     }
 
     private static func of(context: UnsafeMutableRawPointer?) -> Transfer {
@@ -75,14 +76,14 @@ final class Transfer {
         Self.check(tl_curl_set_pointer(easy, CURLOPT_PRIVATE, me))
 
         // HTTP/2 multiplexes nothing for one request per line, and its stalls would couple lines to each other.
-        set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
+        set(CURLOPT_HTTP_VERSION, tl_curl_http_1_1)
         set(CURLOPT_PROTOCOLS_STR, "https,http")
         // A redirect would carry the token to another origin.
         set(CURLOPT_FOLLOWLOCATION, 0)
         // An empty proxy, and no proxy for any host: the environment's http_proxy does not apply.
         set(CURLOPT_PROXY, "")
         set(CURLOPT_NOPROXY, "*")
-        set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
+        set(CURLOPT_NETRC, tl_curl_netrc_ignored)
         set(CURLOPT_USERAGENT, configuration.userAgent)
         // Without it libcurl uses SIGALRM and touches the process' signal handlers.
         set(CURLOPT_NOSIGNAL, 1)
@@ -97,7 +98,7 @@ final class Transfer {
         // A buffer per running call; the answers are small.
         set(CURLOPT_BUFFERSIZE, 8_192)
 
-        set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
+        set(CURLOPT_SSLVERSION, tl_curl_tls_1_2)
         set(CURLOPT_SSL_VERIFYPEER, 1)
         set(CURLOPT_SSL_VERIFYHOST, 2)
         if let authorities = configuration.certificateAuthorities {

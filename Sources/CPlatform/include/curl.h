@@ -9,6 +9,11 @@
 #error "libcurl 7.87 or newer is needed"
 #endif
 
+// Enumerators in some versions of libcurl, macros in others, which Swift imports as other types.
+static const long tl_curl_http_1_1 = CURL_HTTP_VERSION_1_1;
+static const long tl_curl_tls_1_2 = CURL_SSLVERSION_TLSv1_2;
+static const long tl_curl_netrc_ignored = CURL_NETRC_IGNORED;
+
 typedef size_t (*tl_curl_write_fn)(char *data, size_t size, size_t count, void *context);
 typedef size_t (*tl_curl_read_fn)(char *data, size_t size, size_t count, void *context);
 typedef int (*tl_curl_prereq_fn)(void *context, char *peer, char *local, int peer_port, int local_port);
