@@ -17,7 +17,16 @@ import TrunklineIntegrations
         // Mexico gave up the 1 of its mobile numbers.
         ("+52 1 55 1234 5678", nil, "+525512345678"),
         ("55 1234 5678", "MX", "+525512345678"),
+        ("5215512345678", "MX", "+525512345678"),
+        ("044 55 1234 5678", "MX", "+525512345678"),
+        ("045 55 1234 5678", "MX", "+525512345678"),
+        ("01 55 1234 5678", "MX", "+525512345678"),
+        // Benin has ten digits since 2024; both are written.
+        ("+229 01 95 12 34 56", nil, "+2290195123456"),
+        ("01 95 12 34 56", "BJ", "+2290195123456"),
+        ("+229 95 12 34 56", nil, "+22995123456"),
         ("+54 9 11 2345-6789", nil, "+5491123456789"),
+        ("011 15-2345-6789", "AR", "+5491123456789"),
         ("+1 555-123-4567", nil, "+15551234567"),
         ("(639) 372 1289", "US", "+16393721289"),
         ("+34 600-111-222", "IL", "+34600111222"),
@@ -103,6 +112,10 @@ import TrunklineIntegrations
     @Test func possibleIsAskedOfE164Only() {
         #expect(PhoneNumbers.isPossible(e164: "+34600111222"))
         #expect(PhoneNumbers.isPossible(e164: "+972501234567"))
+        // As a producer writes it: nothing is rewritten here.
+        #expect(PhoneNumbers.isPossible(e164: "+5215512345678"))
+        #expect(PhoneNumbers.isPossible(e164: "+2290195123456"))
+        #expect(!PhoneNumbers.isPossible(e164: "+521551234567890"))
         #expect(!PhoneNumbers.isPossible(e164: "+34600111"))
         #expect(!PhoneNumbers.isPossible(e164: "+99912345678"))
         #expect(!PhoneNumbers.isPossible(e164: "34600111222"))
