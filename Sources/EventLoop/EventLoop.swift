@@ -258,6 +258,12 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         }
     }
 
+    /// How many timers take up room, cancelled ones among them. Loop only.
+    var timersHeld: Int {
+        preconditionOnLoop()
+        return timers.count
+    }
+
     /// Runs `body` once in every turn, before the wait: what arrived in this turn is one batch. Loop only.
     public func beforeWait(_ body: @escaping () -> Void) {
         preconditionOnLoop()

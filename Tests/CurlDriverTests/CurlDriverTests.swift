@@ -95,8 +95,17 @@ import Testing
                 #expect(await harness.call(post(server.url())).response?.status == 202)
                 served.give()
                 // Whether libcurl saw the reset in time or the guard stopped it, nothing was sent twice.
-                for _ in 0..<3 { _ = await harness.call(post(server.url())) }
-                #expect(server.requests.count <= 4)
+                for number in 1...3 {
+                    let body = "call \(number)"
+                    let answer = await harness.call(post(server.url(), body))
+                    let seen = server.requests.count { $0.body == Array(body.utf8) }
+                    switch answer {
+                    case .success(let response): #expect(response.status == 202 && seen == 1)
+                    case .failure(let failure):
+                        // Only the first can meet the dead connection.
+                        #expect(number == 1 && [.replay, .broken].contains(failure.cause) && seen <= 1, "\(failure)")
+                    }
+                }
                 #expect(await harness.onLoop { $0.driver.callsInFlight } == 0)
             }
         }
