@@ -225,9 +225,9 @@ extension SimDatabase {
     }
 
     func refuse(_ p: [PostgresParameter]) -> Answer {
-        for (kind, key) in zip(p[1].texts, p[5].texts) {
+        for (index, kind) in p[1].texts.enumerated() {
             world.hit(.refusal, kind!)
-            refusals.append((kind!, key))
+            refusals.append((kind!, p[5].texts[index], p[7].byteas[index]))
         }
         return .success(Self.none)
     }

@@ -167,7 +167,7 @@ final class SimDatabase {
     var facts: [String: Fact] = [:]
     var breakers: [String: Breaker] = [:]
     var suspects: [[UInt8]: (reader: [UInt8], readers: Int32)] = [:]
-    var refusals: [(kind: String, key: String?)] = []
+    var refusals: [(kind: String, key: String?, raw: [UInt8])] = []
     var lastNumber: Int64 = 0
     var lastRevision: Int64 = 0
     /// Shards whose fence rows a frozen client's transaction holds.
@@ -181,7 +181,9 @@ final class SimDatabase {
     var stalledUntil: World.Time = 0
     /// The last time at which something was wrong with it or with a connection to it.
     var weakness: Weakness?
-    var lastTrouble: World.Time = -World.second * 100
+    var lastTrouble: World.Time = -World.second * 100 { didSet { troubles.append(lastTrouble) } }
+    /// All of them.
+    private(set) var troubles: [World.Time] = []
     /// How many statements fail for a reason of the moment.
     var errorRate = 0.0
     /// How many are committed, and the session ends before the answer is written.

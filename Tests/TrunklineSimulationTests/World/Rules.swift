@@ -15,6 +15,8 @@ final class Rules {
         var at: World.Time = 0
         var number = 0
         let digest: [UInt8]
+        /// Its messages, as a queue has them.
+        var bodies: Set<[UInt8]>
     }
 
     private let world: World
@@ -43,6 +45,7 @@ final class Rules {
         world.trace("given \(key) to person \(work.job.to.value.suffix(1)) on line-\(work.line) as \(work.way)")
         if var known = given[key] {
             known.ways.append(work.way)
+            known.bodies.insert(work.job.encode())
             if known.digest != work.job.contentDigest { otherBodies.insert(key) }
             given[key] = known
             return
@@ -52,7 +55,8 @@ final class Rules {
             person: work.job.to.value,
             isScheduled: work.job.notBefore != nil,
             ways: [work.way],
-            digest: work.job.contentDigest
+            digest: work.job.contentDigest,
+            bodies: [work.job.encode()]
         )
     }
 
@@ -158,7 +162,7 @@ final class Rules {
         guard earlier.isEmpty else {
             for other in earlier {
                 if call.leftAfterFreeze { continue }
-                if let known = other.knownAt, other.process.lastTrouble < known {
+                if isRecorded(other) {
                     world.violated("nothing is sent twice", "\(key), although worker \(other.process.number) knew")
                 }
             }
@@ -173,6 +177,22 @@ final class Rules {
         {
             world.violated("in order of place", "\(key) before \(other.key)")
         }
+    }
+
+    /// Without troubles a worker has recorded what it knows by then.
+    private static let recording = 20 * World.second
+    /// Nothing keeps it from that for longer.
+    private static let longestDelay = 120 * World.second
+
+    /// Whether a worker knew that a call was accepted, and lived long enough after that to record it.
+    private func isRecorded(_ call: SimCall) -> Bool {
+        guard let known = call.knownAt else { return false }
+        var limit = known + Self.recording
+        for trouble in database.troubles where trouble >= known - Self.recording && trouble <= limit {
+            limit = max(limit, trouble + Self.recording)
+        }
+        limit = min(limit, known + Self.longestDelay)
+        return !call.process.troubles.contains { $0 >= known && $0 <= limit }
     }
 
     // MARK: The end
@@ -194,7 +214,8 @@ final class Rules {
 
     private func checkEnd(of key: String, _ given: Given) {
         guard let entry = database.ledger[key] else {
-            if !database.refusals.contains(where: { $0.key == key || $0.kind == "poison" }) {
+            // What killed its readers was put aside unread: its bytes name it.
+            if !database.refusals.contains(where: { $0.key == key || given.bodies.contains($0.raw) }) {
                 world.violated("nothing is lost", "\(key) is nowhere")
             }
             return
@@ -209,8 +230,7 @@ final class Rules {
                 world.violated("what was accepted is sent", "\(key) is \(end.state)")
             }
         }
-        let isKnown = calls.contains { call in call.knownAt.map { $0 > call.process.lastTrouble } ?? false }
-        if end?.state != "sent", isKnown {
+        if end?.state != "sent", calls.contains(where: isRecorded) {
             world.violated("what is known to be accepted ends as sent", "\(key) is \(row?.state ?? end?.state ?? "")")
         }
     }

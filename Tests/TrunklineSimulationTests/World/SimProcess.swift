@@ -18,8 +18,9 @@ final class SimProcess: WorkerLoop {
     let wallSkew: Int64
     private(set) var state = State.running
     var worker: Worker?
-    /// The last time at which it ended or stood still: what it knew then may be lost.
-    private(set) var lastTrouble: World.Time = -1
+    /// When it ended, stood still or went on: what it knew then may be lost.
+    private(set) var troubles: [World.Time] = []
+    var lastTrouble: World.Time { troubles.last ?? -1 }
     private(set) var isDraining = false
     private var inputs: [() -> Void] = []
     private var outputs: [() -> Void] = []
@@ -79,7 +80,7 @@ final class SimProcess: WorkerLoop {
 
     func die() {
         guard state != .dead else { return }
-        lastTrouble = world.now
+        troubles.append(world.now)
         state = .dead
         inputs = []
         outputs = []
@@ -94,7 +95,7 @@ final class SimProcess: WorkerLoop {
 
     func freeze() {
         guard state == .running else { return }
-        lastTrouble = world.now
+        troubles.append(world.now)
         state = .frozen
         onFreeze?()
     }
@@ -102,7 +103,7 @@ final class SimProcess: WorkerLoop {
     func thaw() {
         guard state == .frozen else { return }
         world.hit(.thaw, "worker \(number)")
-        lastTrouble = world.now
+        troubles.append(world.now)
         state = .running
         onThaw?()
         let late = outputs
