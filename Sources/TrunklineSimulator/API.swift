@@ -57,6 +57,21 @@ struct Answer: Sendable, Hashable {
         return answer
     }
 
+    /// The answer to a send that was accepted before, in the form that the settings ask for.
+    static func replay(attemptID: String, line: String, _ settings: SimulatorSettings) -> Answer {
+        switch settings.replayStatus {
+        case 204: Answer(status: 204, contentType: nil, body: [])
+        case 409: .error(409, "duplicate", "this Idempotency-Key was accepted before")
+        case let status:
+            .accepted(
+                attemptID: attemptID,
+                line: line,
+                status: status,
+                body: settings.replayBody ?? settings.acceptedBody
+            )
+        }
+    }
+
     /// The 202 in the form that the settings ask for.
     static func accepted(attemptID: String, line: String, status: Int, body: SimulatorSettings.AcceptedBody) -> Answer {
         switch body {

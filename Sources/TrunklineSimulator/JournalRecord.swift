@@ -31,7 +31,8 @@ struct JournalRecord: Sendable, Hashable {
 
     /// What became of a request.
     enum Verdict: String, Sendable {
-        case accepted, replay, conflict, notSendable, invalid, unauthorized, fault, notFound, disabled, ok, incomplete
+        case accepted, replay, conflict, inProgress, notSendable, invalid, unauthorized, fault, notFound, disabled, ok,
+            incomplete
     }
 
     var seq: Int64 = 0

@@ -17,12 +17,14 @@ struct SimulatorResponder: HTTPResponder {
 
     let simulator: Simulator
     let webhooks: WebhookSender
+    let access: ControlAccess
 
     /// Thrown when the connection was closed on purpose: there is nobody to answer.
     private struct Closed: Error {}
 
     private static let longestBody = 1_048_576
     private static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")!
 
     func respond(to request: Request, context: SimulatorContext) async throws -> Response {
         let path = request.uri.path
@@ -149,6 +151,11 @@ struct SimulatorResponder: HTTPResponder {
         let body = Array(buffer: try await request.body.collect(upTo: Self.longestBody))
         let query = Self.query(request)
         do throws(ControlRefusal) {
+            try access.check(
+                authority: request.head.authority,
+                origin: request.headers[.origin],
+                site: request.headers[Self.fetchSite]
+            )
             if request.method == .get, path == "/deliveries" {
                 return response(try await webhooks.list(query))
             }

@@ -290,17 +290,26 @@ final class Simulator: Sendable {
             )
         }
         let body = call.endpoint == .text ? try MessageBody.text(bytes) : try MessageBody.media(bytes)
-        if let known = world.remembered(line: line, key: key, wall: wall) {
+        let known = world.remembered(line: line, key: key, wall: wall)
+        var isInFlight = false
+        if let known, world.settings.inFlight != .replay {
+            isInFlight = world.isInFlight(known, key: key, besides: call.id, wall: wall)
+        }
+        if let known, !isInFlight || world.settings.inFlight != .message {
             guard known.bodyHash == hash else {
                 let message = "this Idempotency-Key was used with another body"
                 return Decision(verdict: .conflict, answer: .error(409, "idempotency_conflict", message), body: body)
             }
-            let answer = Answer.accepted(
-                attemptID: known.attemptID,
-                line: known.line,
-                status: world.settings.replayStatus,
-                body: world.settings.acceptedBody
-            )
+            if isInFlight, world.settings.inFlight == .conflict {
+                let message = "another call with this Idempotency-Key is being worked on"
+                return Decision(
+                    verdict: .inProgress,
+                    answer: .error(409, "idempotency_in_progress", message),
+                    body: body,
+                    attemptID: known.attemptID
+                )
+            }
+            let answer = Answer.replay(attemptID: known.attemptID, line: known.line, world.settings)
             return Decision(verdict: .replay, answer: answer, body: body, attemptID: known.attemptID)
         }
         let isSendable = line.condition.state(at: wall).acceptsSends

@@ -70,7 +70,7 @@ public struct SimulatorOptions: Sendable {
         if let id = lineIDs.last, !World.isLineID(id) {
             throw SimulatorError(.refused, "'\(id)' is no line id: 1 to 64 of A-Z a-z 0-9 . _ -")
         }
-        guard allowsRemote || isLoopback else {
+        guard allowsRemote || Self.isLoopback(host) else {
             throw SimulatorError(
                 .refused,
                 "\(host) is no loopback address, and whoever can connect controls the simulator; "
@@ -79,9 +79,12 @@ public struct SimulatorOptions: Sendable {
         }
     }
 
-    private var isLoopback: Bool {
-        if host == "localhost" || host == "::1" { return true }
+    static func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1" || isIPv4(host) && host.hasPrefix("127.")
+    }
+
+    static func isIPv4(_ host: String) -> Bool {
         let parts = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
-        return parts.count == 4 && parts[0] == 127 && parts.allSatisfy { $0 != nil }
+        return parts.count == 4 && parts.allSatisfy { $0 != nil }
     }
 }

@@ -114,7 +114,7 @@ public final class SimulatorServer: Sendable {
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) -> some ApplicationProtocol {
         Application(
-            responder: SimulatorResponder(simulator: simulator, webhooks: webhooks),
+            responder: SimulatorResponder(simulator: simulator, webhooks: webhooks, access: ControlAccess(options)),
             server: HTTPServerBuilder { responder in
                 let configuration = HTTP1Channel.Configuration(
                     additionalChannelHandlers: [AnswerWatch(simulator: simulator)]

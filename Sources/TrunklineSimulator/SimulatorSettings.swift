@@ -44,12 +44,29 @@ public struct SimulatorSettings: Sendable, Hashable {
         case line
     }
 
+    /// What a call gets whose key is in flight: another call with it has not ended, or was accepted a moment ago.
+    public enum InFlight: String, Sendable, CaseIterable {
+        /// A replay, as later: the key is remembered at once.
+        case replay
+        /// 409 `idempotency_in_progress`.
+        case conflict
+        /// Nothing is remembered yet: it becomes another message.
+        case message
+    }
+
     /// Default A.
     public var profile: Profile = .queue
     /// Default `status`.
     public var acceptedBody: AcceptedBody = .status
-    /// The status of a replay (same key, same bytes): 202 or 200; default 202.
+    /// The status of a replay (same key, same bytes): one of ``replayStatuses``; default 202.
     public var replayStatus = 202
+    /// The body of a replay of the 200s; nil: as ``acceptedBody``. A 204 has none, and a 409 is an error `duplicate`.
+    public var replayBody: AcceptedBody?
+    /// Default `replay`.
+    public var inFlight: InFlight = .replay
+    /// A key counts as in flight for so long after its message was accepted, whatever became of the call; default 0: only as
+    /// long as the call is in the air.
+    public var inFlightMilliseconds = 0
     /// `"forever"`, `"off"` or seconds as a number; default forever.
     public var keyMemory: KeyMemory = .forever
     /// Default `workspace`.
@@ -64,6 +81,9 @@ public struct SimulatorSettings: Sendable, Hashable {
     public var allowPrivateWebhooks = false
     /// What is unusual about the webhooks that follow an accepted send.
     public var webhooks = WebhookSwitches()
+
+    /// What the contract leaves open.
+    public static let replayStatuses = [200, 201, 202, 204, 208, 409]
 
     public init() {}
 
@@ -88,9 +108,19 @@ extension SimulatorSettings {
         if let word = try fields.string("profile") { new.profile = try Self.choice(word, "profile") }
         if let word = try fields.string("acceptedBody") { new.acceptedBody = try Self.choice(word, "acceptedBody") }
         if let word = try fields.string("keyScope") { new.keyScope = try Self.choice(word, "keyScope") }
-        if let status = try fields.integer("replayStatus", in: 200...299) {
-            guard status == 200 || status == 202 else { throw .invalid("setting: 'replayStatus' is 200 or 202") }
+        if let status = try fields.integer("replayStatus", in: 200...599) {
+            guard Self.replayStatuses.contains(status) else {
+                let known = Self.replayStatuses.map(String.init).joined(separator: ", ")
+                throw .invalid("setting: 'replayStatus' is one of \(known)")
+            }
             new.replayStatus = status
+        }
+        if let word = try fields.string("replayBody") {
+            new.replayBody = word == "same" ? nil : try Self.choice(word, "replayBody", or: "same")
+        }
+        if let word = try fields.string("inFlight") { new.inFlight = try Self.choice(word, "inFlight") }
+        if let milliseconds = try fields.integer("inFlightMs", in: 0...3_600_000) {
+            new.inFlightMilliseconds = milliseconds
         }
         if let memory = fields.value("keyMemory") {
             switch memory {
@@ -112,10 +142,11 @@ extension SimulatorSettings {
 
     private static func choice<Choice: CaseIterable & RawRepresentable<String>>(
         _ word: String,
-        _ what: String
+        _ what: String,
+        or other: String? = nil
     ) throws(ControlRefusal) -> Choice {
         guard let choice = Choice(rawValue: word) else {
-            throw .unknown(what, word, known: Choice.allCases.map(\.rawValue))
+            throw .unknown(what, word, known: Choice.allCases.map(\.rawValue) + (other.map { [$0] } ?? []))
         }
         return choice
     }
@@ -124,6 +155,9 @@ extension SimulatorSettings {
         writer.member("profile", profile.rawValue)
         writer.member("acceptedBody", acceptedBody.rawValue)
         writer.member("replayStatus", replayStatus)
+        writer.member("replayBody", replayBody?.rawValue ?? "same")
+        writer.member("inFlight", inFlight.rawValue)
+        writer.member("inFlightMs", inFlightMilliseconds)
         switch keyMemory {
         case .forever: writer.member("keyMemory", "forever")
         case .off: writer.member("keyMemory", "off")

@@ -219,6 +219,14 @@ struct World: Sendable {
         return entry
     }
 
+    /// Whether the API is still at work on the message of a key.
+    func isInFlight(_ known: Remembered, key: String, besides call: Int, wall: Int64) -> Bool {
+        if wall - known.t < Int64(settings.inFlightMilliseconds) * 1_000 { return true }
+        return air.values.contains {
+            $0.id != call && $0.key == key && $0.verdict == .accepted && $0.attemptID == known.attemptID
+        }
+    }
+
     mutating func nextCallID() -> Int {
         lastCall += 1
         return lastCall

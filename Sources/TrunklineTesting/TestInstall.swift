@@ -228,17 +228,25 @@ public final class TestInstall: Sendable {
     public final class WorkerHandle: Sendable {
         private let process: ChildProcess
         public let log: URL
+        private let wasStruck: Mutex<Bool>
 
-        fileprivate init(_ process: ChildProcess, log: URL) {
+        fileprivate init(_ process: ChildProcess, log: URL, isSabotaged: Bool) {
             self.process = process
             self.log = log
+            wasStruck = Mutex(isSabotaged)
         }
+
+        /// It was killed or stood still, or ended otherwise than well: what it knew may be lost.
+        var wasHarmed: Bool { wasStruck.withLock { $0 } || exitStatus.map { $0 != 0 } ?? false }
 
         public var pid: Int32 { process.pid }
         public var isRunning: Bool { process.isRunning }
         /// See ``ChildProcess/exitStatus``.
         public var exitStatus: Int32? { process.exitStatus }
-        public func send(_ signal: Int32) { process.send(signal) }
+        public func send(_ signal: Int32) {
+            if [SIGKILL, SIGSTOP, SIGABRT].contains(signal) { wasStruck.withLock { $0 = true } }
+            process.send(signal)
+        }
         public func kill() { send(SIGKILL) }
         public func freeze() { send(SIGSTOP) }
         public func thaw() { send(SIGCONT) }
@@ -262,7 +270,8 @@ public final class TestInstall: Sendable {
             output: log.path,
             errors: log.path
         )
-        let worker = WorkerHandle(process, log: log)
+        let sabotage = ["TRUNKLINE_CRASH_AT", "TRUNKLINE_FREEZE_AT", "TRUNKLINE_TURN_OFF"]
+        let worker = WorkerHandle(process, log: log, isSabotaged: sabotage.contains { environment[$0] != nil })
         workers.withLock { $0.append(worker) }
         return worker
     }
@@ -428,9 +437,15 @@ public final class TestInstall: Sendable {
         return "unfinished: \(jobs ?? "none"); finished: \(finished ?? "none"); owners: \(shards ?? "none")\n\(logs)"
     }
 
-    /// The three questions that every fault test ends with: nothing lost, nothing twice, and the ledger adds up.
-    public func requireProof(sent count: Int) async throws {
+    /// The questions that every fault test ends with: nothing lost, nothing twice, and the ledger adds up. Nor was a key asked
+    /// for again after its answer had left, which an API with a memory would hide, unless a worker was killed or frozen, or,
+    /// as `mayLoseAnswers` says, the test takes answers away on the wire.
+    public func requireProof(sent count: Int, mayLoseAnswers: Bool = false) async throws {
         let report = simulator.report()
+        let mayAskAgain = mayLoseAnswers || workers.withLock { $0 }.contains(where: \.wasHarmed)
+        guard report.askedAgainAfterAnswer == 0 || mayAskAgain else {
+            throw Failure("asked again after an answer: \(report.askedAgainKeys.prefix(10))")
+        }
         guard report.sentTwice == 0 else { throw Failure("sent twice: \(report.sentTwiceKeys.prefix(10))") }
         guard report.total.messages == count else {
             throw Failure("the simulator has \(report.total.messages) messages, not \(count)")

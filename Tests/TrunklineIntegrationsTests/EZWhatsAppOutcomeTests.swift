@@ -7,15 +7,20 @@ import TrunklineCore
 @Suite struct EZWhatsAppOutcomeTests {
     private static let now = Timestamp(rfc3339: "2026-12-01T18:00:00Z")!
 
-    private func outcome(_ status: Int, _ body: String = "", retryAfter: String? = nil, stamped: Bool = false)
-        -> Outcome
-    {
+    private func outcome(
+        _ status: Int,
+        _ body: String = "",
+        retryAfter: String? = nil,
+        stamped: Bool = false,
+        attempt: Int32 = 2
+    ) -> Outcome {
         EZWhatsApp.outcome(
             status: status,
             body: Array(body.utf8),
             retryAfter: retryAfter,
             now: Self.now,
-            stamped: stamped
+            stamped: stamped,
+            attempt: attempt
         )
     }
 
@@ -44,7 +49,7 @@ import TrunklineCore
         for status in [0, 600, 999] { expected[status] = .unknown(reason: .unexpectedStatus) }
         for (status, wanted) in expected {
             #expect(outcome(status, body) == wanted, "\(status)")
-            #expect(outcome(status, body, stamped: true) == (status == 409 ? .park(reason: .conflict) : wanted))
+            #expect(outcome(status, body, stamped: true) == (status == 409 ? .unknown(reason: .conflict) : wanted))
         }
     }
 
@@ -53,6 +58,15 @@ import TrunklineCore
         let definite: Set<Int> = [400, 401, 402, 403, 404, 405, 410, 413, 415, 422, 423, 429]
         for status in 300...599 {
             #expect(outcome(status).mayHaveSent == !definite.contains(status), "\(status)")
+        }
+    }
+
+    /// The API may be at work on our own earlier call; what goes on saying no is for a person.
+    @Test func aConflictOfWhatMayHaveBeenSentIsAskedAgainAndThenParked() {
+        for attempt in 1...20 as ClosedRange<Int32> {
+            let wanted: Outcome = attempt < 7 ? .unknown(reason: .conflict) : .park(reason: .conflict)
+            #expect(outcome(409, stamped: true, attempt: attempt) == wanted)
+            #expect(outcome(409, attempt: attempt) == .recheckHealth(reason: .conflict))
         }
     }
 

@@ -23,7 +23,10 @@ import Testing
         ("PUT", "/settings", #"{"profile":"D"}"#, "unknown profile 'D'; known: A, B, C"),
         ("PUT", "/settings", #"{"profil":"A"}"#, "unknown setting field 'profil'"),
         ("PUT", "/settings", #"{"keyMemory":"never"}"#, "'keyMemory'"),
-        ("PUT", "/settings", #"{"replayStatus":201}"#, "200 or 202"),
+        ("PUT", "/settings", #"{"replayStatus":203}"#, "one of 200, 201, 202, 204, 208, 409"),
+        ("PUT", "/settings", #"{"replayBody":"none"}"#, "unknown replayBody 'none'; known: status, id"),
+        ("PUT", "/settings", #"{"inFlight":"maybe"}"#, "known: replay, conflict, message"),
+        ("PUT", "/settings", #"{"inFlightMs":-1}"#, "'inFlightMs' must be a whole number from 0"),
         ("PUT", "/settings", #"{"webhooks":{"lost":true}}"#, "unknown webhooks field 'lost'"),
         ("PUT", "/settings", #"{"profile":"A","profile":"B"}"#, "given twice"),
         ("PUT", "/settings", "[]", "a JSON object was expected"),
@@ -169,5 +172,67 @@ import Testing
         options.lines = 120
         #expect(options.lineIDs.first == "line-001")
         #expect(options.lineIDs.last == "line-120")
+    }
+
+    // MARK: Whose page asks
+
+    private static let reset = "POST /__sim/reset HTTP/1.1"
+
+    /// What a browser sends for a page of somebody else, whatever name it has for this machine.
+    @Test(arguments: [
+        ["Host: attacker.example"], ["Host: attacker.example:3010"], ["Host: 10.1.2.3"],
+        ["Host: 127.0.0.1.attacker.example"],
+        [], ["Host: 127.0.0.1", "Origin: http://attacker.example"], ["Host: 127.0.0.1", "Origin: null"],
+        ["Host: 127.0.0.1:3010", "Origin: http://127.0.0.1:8080"], ["Host: 127.0.0.1", "Origin: https://127.0.0.1"],
+        ["Host: localhost", "Sec-Fetch-Site: cross-site"], ["Host: localhost", "Sec-Fetch-Site: same-site"],
+    ])
+    func aForeignPageControlsNothing(_ headers: [String]) async throws {
+        try await withSimulator { server async throws in
+            _ = try await server.send(key: "k")
+            let text = ([Self.reset] + headers + ["Content-Length: 0", "", ""]).joined(separator: "\r\n")
+            let answer = try #require(try await server.exchange(text))
+            // Without a Host the request is no HTTP/1.1 at all.
+            #expect(answer.status == 403 || headers.isEmpty && answer.status == 400, "\(answer)")
+            #expect(server.report().total.messages == 1)
+        }
+    }
+
+    @Test(arguments: [
+        ["Host: 127.0.0.1"], ["Host: LOCALHOST:3010"], ["Host: 127.8.9.10:1"], ["Host: [::1]:3010"],
+        ["Host: 127.0.0.1:3010", "Origin: http://127.0.0.1:3010", "Sec-Fetch-Site: same-origin"],
+        ["Host: localhost", "Sec-Fetch-Site: none"],
+    ])
+    func aProgramOfThisMachineControls(_ headers: [String]) async throws {
+        try await withSimulator { server async throws in
+            _ = try await server.send(key: "k")
+            let text = ([Self.reset] + headers + ["Content-Length: 0", "", ""]).joined(separator: "\r\n")
+            #expect(try await server.exchange(text)?.status == 200)
+            #expect(server.report().total.messages == 0)
+        }
+    }
+
+    @Test func whoListensEverywhereIsCalledByAnyWrittenAddress() throws {
+        var options = SimulatorOptions()
+        options.host = "0.0.0.0"
+        let everywhere = ControlAccess(options)
+        for name in ["10.1.2.3:3010", "[fd00::1]:3010", "127.0.0.1"] {
+            #expect(throws: Never.self) { try everywhere.check(authority: name, origin: nil, site: nil) }
+        }
+        #expect(throws: ControlRefusal.self) {
+            try everywhere.check(authority: "simulator:3010", origin: nil, site: nil)
+        }
+        options.host = "192.0.2.7"
+        let one = ControlAccess(options)
+        #expect(throws: Never.self) { try one.check(authority: "192.0.2.7:3010", origin: nil, site: nil) }
+        #expect(throws: ControlRefusal.self) { try one.check(authority: "192.0.2.8:3010", origin: nil, site: nil) }
+    }
+
+    /// The API itself is for whoever has a token, by whatever name.
+    @Test func theApiAsksForNoHost() async throws {
+        try await withSimulator { server async throws in
+            let text = request("POST", "/api/v1/messages/text", key: "k", body: goodBody)
+                .replacing("Host: 127.0.0.1", with: "Host: api.example\r\nOrigin: http://elsewhere.example")
+            #expect(try await server.exchange(text)?.status == 202)
+        }
     }
 }

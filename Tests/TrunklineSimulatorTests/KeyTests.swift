@@ -120,4 +120,65 @@ import Testing
             #expect(server.report().sentTwice == 0)
         }
     }
+
+    @Test(arguments: SimulatorSettings.replayStatuses)
+    func aReplayIsAnsweredAsTheSettingsSay(status: Int) async throws {
+        try await withSimulator { server async throws in
+            try server.control("PUT", "/__sim/settings", #"{"replayStatus":\#(status),"replayBody":"id"}"#)
+            let first = try #require(try await server.send(key: "k"))
+            let again = try #require(try await server.send(key: "k"))
+            #expect(again.status == status)
+            switch status {
+            case 204: #expect(again.body.isEmpty)
+            case 409: #expect(again.json["error"]?["code"] == .string("duplicate"))
+            default: #expect(again.json == .object([.init(name: "id", value: first.json["attemptId"] ?? .null)]))
+            }
+            #expect(server.report().total.messages == 1 && server.report().total.replays == 1)
+            try server.control("PUT", "/__sim/settings", #"{"replayStatus":202,"replayBody":"same"}"#)
+            #expect(try await server.send(key: "k")?.json == first.json)
+        }
+    }
+
+    @Test(arguments: SimulatorSettings.InFlight.allCases)
+    func aCallBesideAnotherOfItsKey(inFlight: SimulatorSettings.InFlight) async throws {
+        try await withSimulator { server async throws in
+            try server.control("PUT", "/__sim/settings", #"{"inFlight":"\#(inFlight.rawValue)"}"#)
+            try server.control("POST", "/__sim/faults", #"{"kind":"acceptThenHang","count":1}"#)
+            let one = try RawClient(port: server.port)
+            await one.write(request("POST", "/api/v1/messages/text", key: "k", body: goodBody))
+            try await eventually("the first is in the air") { server.report().total.messages == 1 }
+            let second = try #require(try await server.send(key: "k"))
+            let report = server.report()
+            switch inFlight {
+            case .replay: #expect(second.status == 202 && report.total.replays == 1)
+            case .conflict:
+                #expect(second.status == 409 && second.json["error"]?["code"] == .string("idempotency_in_progress"))
+            case .message: #expect(second.status == 202 && report.sentTwiceOverlapping == 1)
+            }
+            #expect(report.total.messages == (inFlight == .message ? 2 : 1))
+            // Another body is in conflict, whenever it comes.
+            if inFlight == .conflict {
+                let other = try await server.send(key: "k", body: goodBody + " ")
+                #expect(other?.json["error"]?["code"] == .string("idempotency_conflict"))
+            }
+            one.close()
+            try await eventually("the first has ended") { server.report().total.noAnswers == 1 }
+            #expect(try await server.send(key: "k")?.status == 202)
+            #expect(server.report().total.messages == (inFlight == .message ? 2 : 1))
+        }
+    }
+
+    @Test func aKeyMayBeInFlightLongerThanItsCall() async throws {
+        let time = ManualClock()
+        try await withSimulator(clock: time.clock) { server async throws in
+            try server.control("PUT", "/__sim/settings", #"{"inFlight":"conflict","inFlightMs":5000}"#)
+            try server.control("POST", "/__sim/faults", #"{"kind":"acceptThenDrop","count":1}"#)
+            #expect(try await server.send(key: "k") == nil)
+            time.advance(seconds: 4.9)
+            #expect(try await server.send(key: "k")?.status == 409)
+            time.advance(seconds: 0.1)
+            #expect(try await server.send(key: "k")?.status == 202)
+            #expect(server.report().total.messages == 1 && server.report().total.replays == 1)
+        }
+    }
 }

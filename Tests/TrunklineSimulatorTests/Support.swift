@@ -225,7 +225,7 @@ func request(
     contentType: String? = "application/json",
     body: String? = nil
 ) -> String {
-    var text = "\(method) \(path) HTTP/1.1\r\nHost: simulator\r\n"
+    var text = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     if let token { text += "Authorization: Bearer \(token)\r\n" }
     if let key { text += "Idempotency-Key: \(key)\r\n" }
     if let body {

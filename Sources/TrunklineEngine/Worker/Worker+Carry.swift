@@ -63,7 +63,8 @@ extension Worker {
                 body: response.body,
                 retryAfter: response.retryAfter,
                 now: loop.wallTime,
-                stamped: call.isStamped
+                stamped: call.isStamped,
+                attempt: call.attempt
             )
             let evidence = EZWhatsApp.evidence(status: response.status, body: response.body, token: token)
             if case .recheckHealth = outcome {

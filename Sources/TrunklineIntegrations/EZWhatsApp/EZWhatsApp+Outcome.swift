@@ -8,12 +8,14 @@ extension EZWhatsApp {
     ///   - retryAfter: the raw `Retry-After` header.
     ///   - now: the time of the answer, for a `Retry-After` that is a date.
     ///   - stamped: whether an earlier attempt of this job may have sent.
+    ///   - attempt: the number of this one.
     public static func outcome(
         status: Int,
         body: [UInt8],
         retryAfter: String? = nil,
         now: Timestamp,
-        stamped: Bool
+        stamped: Bool,
+        attempt: Int32
     ) -> Outcome {
         switch status {
         case 200, 201, 202:
@@ -33,8 +35,10 @@ extension EZWhatsApp {
         case 408:
             return .unknown(reason: .serverTimeout)
         case 409:
-            // A person may already have the message: no answer about the line can make a further try safe.
-            return stamped ? .park(reason: .conflict) : .recheckHealth(reason: .conflict)
+            guard stamped else { return .recheckHealth(reason: .conflict) }
+            // A person may have the message, or the API is still at work on our own earlier call. The same key with the same
+            // bytes tells, a little later; what goes on saying no is for a person.
+            return attempt < conflictAttempts ? .unknown(reason: .conflict) : .park(reason: .conflict)
         case 423:
             return .laneUnhealthy(reason: .lineLocked, trouble: .hold(.transient))
         case 425:
@@ -51,6 +55,9 @@ extension EZWhatsApp {
             return .unknown(reason: .unexpectedStatus)
         }
     }
+
+    /// The attempt of a job that may have been sent from which on a 409 parks it: some two minutes after the first.
+    public static let conflictAttempts: Int32 = 7
 
     /// What a 409 means once the line's health is known: of a line that is not sendable, the line's state; else a conflict
     /// of the key, for a person. Where health gives no answer, the line is held and the job stays as it is.
