@@ -32,7 +32,8 @@ public enum ChaosRun {
             "giving \(options.jobs) jobs for \(stage.plan.persons) persons on \(stage.plan.lines.count) lines to "
                 + "\(options.workers) workers within \(Int(options.loadSeconds)) s; seed \(options.seed)"
         )
-        await harm(stage, producer, mayhem, say)
+        try await mayhem.setAPIFaults()
+        try await harm(stage, producer, mayhem, say)
         try Task.checkCancellation()
 
         say("healing everything; draining what is left")
@@ -44,30 +45,38 @@ public enum ChaosRun {
                 group.addTask {
                     let status = await worker.stop(within: .seconds(45))
                     return status == 0
-                        ? nil : "worker \(worker.number) ended with \(status.map(String.init) ?? "nothing")"
+                        ? nil : "worker \(worker.number), told to stop at the end, \(Worker.words(forEnd: status))"
                 }
             }
             for await sentence in group { if let sentence { evidence.misbehaviour.append(sentence) } }
         }
-        for status in mayhem.badExits { evidence.misbehaviour.append("a worker ended with \(status) on SIGTERM") }
+        evidence.misbehaviour += mayhem.misbehaviour + producer.misbehaviour
+        for worker in stage.workers {
+            for status in worker.unexpectedEnds {
+                evidence.misbehaviour.append(
+                    "worker \(worker.number) ended by itself with \(ChildProcess.words(for: status)); see \(worker.log)"
+                )
+            }
+        }
 
         say("judging")
         try await look(stage, &evidence)
         try await keep(stage)
+        let versions = try await versions(stage)
         await stage.simulator.stop()
         evidence.paced = stage.plan.lines.filter { $0.pace.interval > 0 }.map {
             .init(line: $0.id, interval: $0.pace.interval, concurrency: $0.pace.concurrency, gap: $0.pace.gap)
         }
         try evidence.writeRest(folder: options.folder)
-        var report = Checker.check(try Evidence.read(folder: options.folder))
+        evidence = try Evidence.read(folder: options.folder)
+        var report = Checker.check(evidence)
         report.seed = options.seed
+        report.subject = options.subject
+        report.subject.versions = versions
         for (kind, times) in mayhem.counts { report.faults[kind.rawValue] = times }
         for (kind, hits) in mayhem.hits { report.hits[kind.rawValue] = hits }
-        demand(options.least, mayhem, &report)
+        demand(options, mayhem, evidence, &report)
         for sentence in mayhem.missed { say("not done: \(sentence)") }
-        for worker in stage.workers where !worker.unexpectedEnds.isEmpty {
-            say("worker \(worker.number) ended by itself with \(worker.unexpectedEnds), and was started again")
-        }
         return report
     }
 
@@ -77,7 +86,8 @@ public enum ChaosRun {
         _ producer: Producer,
         _ mayhem: Mayhem,
         _ say: @escaping @Sendable (String) -> Void
-    ) async {
+    ) async throws {
+        try producer.start()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await producer.run() }
             group.addTask { await mayhem.run() }
@@ -85,7 +95,7 @@ public enum ChaosRun {
             var isSwitched = stage.options.keyMemory != .both
             // A slow machine gets half as long again to bring the faults about that the run needs.
             while producer.elapsed < stage.options.loadSeconds
-                || !isEnough(stage.options.least, mayhem) && producer.elapsed < stage.options.loadSeconds * 1.5,
+                || !isEnough(stage.options, mayhem) && producer.elapsed < stage.options.loadSeconds * 1.5,
                 !Task.isCancelled
             {
                 try? await Task.sleep(for: .milliseconds(250))
@@ -110,10 +120,9 @@ public enum ChaosRun {
         }
     }
 
-    private static func isEnough(_ least: ChaosOptions.Least, _ mayhem: Mayhem) -> Bool {
+    private static func isEnough(_ options: ChaosOptions, _ mayhem: Mayhem) -> Bool {
         let counts = mayhem.counts
-        let (kills, freezes) = (counts[.workerKill] ?? 0, counts[.workerFreeze] ?? 0)
-        return kills >= least.kills && freezes >= least.freezes && kills + freezes >= least.killsAndFreezes
+        return options.demands.allSatisfy { $0.had(counts) >= $0.wanted }
     }
 
     private static func progress(_ stage: Stage, _ producer: Producer, _ mayhem: Mayhem) -> String {
@@ -233,23 +242,40 @@ public enum ChaosRun {
         }
     }
 
-    private static func demand(_ least: ChaosOptions.Least, _ mayhem: Mayhem, _ report: inout ChaosReport) {
+    /// What the servers call themselves.
+    private static func versions(_ stage: Stage) async throws -> [String: String] {
+        [
+            "PostgreSQL": try await stage.query("show server_version").text(0, 0) ?? "unknown",
+            "RabbitMQ": try await stage.servers.rabbit(["version"]).trimmingCharacters(in: .whitespacesAndNewlines),
+            "trunkline": try await stage.trunkline(["--version"]).output.trimmingCharacters(
+                in: .whitespacesAndNewlines
+            ),
+        ]
+    }
+
+    /// A run that harmed too little, or in which a rule had nothing to look at, proves too little.
+    private static func demand(
+        _ options: ChaosOptions,
+        _ mayhem: Mayhem,
+        _ evidence: Evidence,
+        _ report: inout ChaosReport
+    ) {
         let counts = mayhem.counts
-        func demand(_ what: String, _ wanted: Int, _ kinds: FaultRecord.Kind...) {
-            let times = kinds.reduce(0) { $0 + (counts[$1] ?? 0) }
-            if times < wanted {
-                report.found(
-                    .misbehaviour,
-                    "-",
-                    "only \(times) \(what) hit something; \(wanted) are needed to prove anything"
-                )
-            }
+        for demand in options.demands { report.demand(demand.what, demand.wanted, had: demand.had(counts)) }
+        let faults = evidence.apiFaults.filter { !$0.key.hasSuffix("latency") }
+        let ofHealth = faults.filter { $0.key.hasPrefix("health.") }.values.reduce(0, +)
+        let all = faults.values.reduce(0, +)
+        report.demand(
+            "faults of the API at sends",
+            max(1, evidence.calls.count / ChaosOptions.callsPerAPIFault),
+            had: all - ofHealth
+        )
+        report.demand("faults of the API at questions for health", 1, had: ofHealth)
+        if options.loadSeconds >= ChaosOptions.fullSeconds {
+            for kind in ChaosOptions.apiFaultKinds { report.demand("API: \(kind)", 1, had: faults[kind] ?? 0) }
         }
-        demand("kills", least.kills, .workerKill)
-        demand("freezes", least.freezes, .workerFreeze)
-        demand("kills and freezes", least.killsAndFreezes, .workerKill, .workerFreeze)
-        demand("broker restarts", least.brokerRestarts, .brokerRestart, .brokerKill)
-        demand("database crashes", least.databaseCrashes, .databaseCrash)
+        report.demand(ChaosReport.Figure.promised.rawValue, options.jobs, had: report[.promised])
+        for figure in ChaosOptions.figures { report.demand(figure.rawValue, 1, had: report[figure]) }
     }
 
     private static func write(_ report: ChaosReport, to path: String) throws {

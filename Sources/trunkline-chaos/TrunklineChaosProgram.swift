@@ -25,7 +25,18 @@ struct Places: ParsableArguments {
     @Option(help: ArgumentHelp("The built trunkline.", valueName: "file"))
     var program: String
 
-    var options: ChaosOptions { ChaosOptions(folder: folder, dev: dev, program: program) }
+    @Option(help: "The commit that was built.")
+    var commit: String?
+
+    @Flag(help: "Nothing was changed since that commit.")
+    var clean = false
+
+    var options: ChaosOptions {
+        var options = ChaosOptions(folder: folder, dev: dev, program: program)
+        options.subject.commit = commit
+        options.subject.isClean = commit == nil ? nil : clean
+        return options
+    }
 }
 
 struct Run: AsyncParsableCommand {
@@ -69,13 +80,9 @@ struct Run: AsyncParsableCommand {
         options.lines = lines
         options.workers = workers
         options.keyMemory = keyMemory
-        if jobs >= 100_000 {
-            options.least.killsAndFreezes = 200
-            options.least.brokerRestarts = 10
-            options.least.databaseCrashes = 10
-        }
         let report = try await Terminal.run { [options] in try await ChaosRun.run(options) { Terminal.say($0) } }
         print(report.table)
+        print(report.subject.words)
         print("seed \(report.seed), \(Int(report.seconds)) s in all; everything is in \(places.folder)")
         guard report.isClean else {
             let minutes = minutes.map { " --minutes \($0)" } ?? ""
@@ -86,7 +93,7 @@ struct Run: AsyncParsableCommand {
             )
             throw ExitCode.failure
         }
-        print("All zero.")
+        print("All zero, and everything that is needed to prove it has happened.")
     }
 
     private static func keyMemory(_ word: String) throws -> ChaosOptions.KeyMemory {
@@ -145,6 +152,7 @@ struct Held: AsyncParsableCommand {
             print(String(format: "pair %d %26.0f %15.0f %9.3f", pair + 1, idle, held, held / idle))
         }
         print(String(format: "median of the ratios %37.3f", result.ratio))
+        print(options.subject.words)
         guard result.isUnchanged else {
             print("Held lines cost the others more than a tenth.")
             throw ExitCode.failure

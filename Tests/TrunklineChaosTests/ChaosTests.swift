@@ -16,10 +16,6 @@ import TrunklineChaos
         options.seed = UInt64.random(in: 1...999_999)
         options.lines = 12
         options.workers = 3
-        options.least.kills = 10
-        options.least.freezes = 5
-        options.least.brokerRestarts = 1
-        options.least.databaseCrashes = 1
 
         let report = try await ChaosRun.run(options) { print("    " + $0) }
         print(report.table)

@@ -65,6 +65,59 @@ import TrunklineChaos
         expect(story)
     }
 
+    @Test func poisonIsParkedAfterThreeDeathsOverIt() {
+        for deaths in [3, 2] {
+            var story = Story()
+            story.give("job:1")
+            for number in 1...3 {
+                let port = UInt16(number)
+                story.hangUp("job:1", after: 1, makesMessage: false, port: port)
+                // The others are no death of its own.
+                story.fault(.workerKill) {
+                    $0.ports = number <= deaths ? [port] : [99]; $0.worker = number
+                }
+                if number > deaths { story.flow(port, "cut") }
+                story.pass(40)
+            }
+            story.evidence.finals["job:1"] = .init(state: "parked", reason: "poison")
+            if deaths == 3 { expect(story) } else { expect(story, trips: .lost) }
+        }
+    }
+
+    @Test func whatWasRefusedEightTimesIsParked() {
+        for status in [422, 500] {
+            var story = Story()
+            story.give("job:1")
+            for _ in 1...8 { story.send("job:1", status: status, makesMessage: false) }
+            story.evidence.finals["job:1"] = .init(state: "parked", reason: "tries_spent")
+            if status == 422 { expect(story) } else { expect(story, trips: .lost) }
+        }
+    }
+
+    @Test func anOlderFactIsParkedOnlyWhenItMayHaveBeenSent() {
+        for isRefused in [false, true] {
+            var story = Story()
+            story.give("job:1", supersedeKey: "order", fact: 1)
+            story.send("job:1", status: isRefused ? 429 : 500, makesMessage: false)
+            story.give("job:2", supersedeKey: "order", fact: 2)
+            story.send("job:2")
+            story.evidence.finals["job:1"] = .init(state: "parked", reason: "superseded_unknown")
+            if isRefused { expect(story, trips: .lost) } else { expect(story) }
+        }
+    }
+
+    @Test func anAttemptThatEndedWithItsWorkerMayHaveBeenSent() {
+        for isLost in [true, false] {
+            var story = Story()
+            story.give("job:1", supersedeKey: "order", fact: 1)
+            if isLost { story.fault(.workerKill) { $0.worker = 1 } }
+            story.give("job:2", supersedeKey: "order", fact: 2)
+            story.send("job:2")
+            story.evidence.finals["job:1"] = .init(state: "parked", reason: "superseded_unknown")
+            if isLost { expect(story) } else { expect(story, trips: .lost) }
+        }
+    }
+
     // MARK: Twice
 
     @Test func aCallAfterAnAnswerIsAvoidable() {
@@ -104,19 +157,30 @@ import TrunklineChaos
         expect(story, trips: .sentTwice, .calledAgain)
     }
 
-    @Test func anAnswerThatDiedWithItsWorkerIsExcused() {
-        for kind in [FaultRecord.Kind.workerKill, .workerFreeze] {
-            var story = Story()
-            story.give("job:1")
-            story.send("job:1", port: 7)
-            story.fault(kind, seconds: 5) {
-                $0.ports = [7]; $0.worker = 1
-            }
-            story.pass(40)
-            story.send("job:1", port: 8)
-            expect(story)
-            #expect(Checker.check(story.evidence)[.lostWithWorker] == 1)
+    @Test(arguments: [(FaultRecord.Kind.workerKill, 0.01), (.workerFreeze, 38)])
+    func anAnswerThatDiedWithItsWorkerIsExcused(kind: FaultRecord.Kind, lasting seconds: Double) {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.fault(kind, seconds: seconds) {
+            $0.ports = [7]; $0.worker = 1
         }
+        story.pass(kind == .workerKill ? 40 : 4)
+        story.send("job:1", port: 8)
+        expect(story)
+        #expect(Checker.check(story.evidence)[.lostWithWorker] == 1)
+    }
+
+    @Test func aWorkerThatWentOnAfterItsFreezeReadItsAnswer() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.fault(.workerFreeze, seconds: 5) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.pass(40)
+        story.send("job:1", port: 8)
+        expect(story, trips: .sentTwice, .calledAgain)
     }
 
     @Test func aWorkerThatLivedOnInPeaceHadItsAnswer() {
@@ -202,16 +266,237 @@ import TrunklineChaos
         expect(story, trips: .staleOwner)
     }
 
-    @Test func onATroubledWireTheyMayOverlap() {
+    /// The client has given up after its time-out, and the end of its connection is held back.
+    @Test(arguments: [(16.0, false), (5, true)])
+    func onAFrozenWireTheyMayOverlapOnceTheTimeoutIsOver(seconds: Double, isTooEarly: Bool) {
         var story = Story()
         story.give("job:1")
-        story.send("job:1", lasting: 10, port: 7)
-        story.pass(-5)
-        story.fault(.flow) {
-            $0.ports = [7]; $0.word = "frozen"
-        }
+        story.send("job:1", lasting: 20, status: nil, because: "closed", port: 7)
+        story.pass(-10)
+        story.flow(7, "frozen")
+        story.pass(9)
+        story.flow(7, "frozen")
+        story.pass(seconds - 19.02)
         story.send("job:1", makesMessage: false, port: 8)
+        if isTooEarly { expect(story, trips: .staleOwner) } else { expect(story) }
+    }
+
+    @Test func aSlowWireExcusesNoOverlap() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", lasting: 18, port: 7)
+        story.past(.proxySlow, seconds: 18) {
+            $0.part = .api; $0.delay = 200_000_000
+        }
+        story.pass(-2)
+        story.send("job:1", makesMessage: false, port: 8)
+        expect(story, trips: .staleOwner)
+    }
+
+    @Test(arguments: [(FaultRecord.Kind.workerFreeze, 16.0, false), (.workerFreeze, 10, true)])
+    func aLeaseThatIsOverMayBeTakenWhileTheOldCallHangs(kind: FaultRecord.Kind, seconds: Double, isTooEarly: Bool) {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", lasting: 30, status: nil, because: "closed", port: 7)
+        story.past(kind, seconds: 29) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.pass(seconds - 30)
+        story.send("job:1", makesMessage: false, port: 8)
+        if isTooEarly { expect(story, trips: .staleOwner) } else { expect(story) }
+    }
+
+    // MARK: Hang-ups
+
+    @Test func whoHangsUpAndCallsAgainIsFound() {
+        var story = Story()
+        story.give("job:1")
+        story.hangUp("job:1", after: 0.05)
+        story.send("job:1")
+        story.give("job:2")
+        story.hangUp("job:2", after: 0.05, makesMessage: false)
+        story.send("job:2")
+        expect(story, trips: .hungUp, .sentTwice)
+        let report = Checker.check(story.evidence)
+        #expect(report[.hungUp] == 2 && report[.sentTwice] == 1 && report[.hangUps] == 2)
+    }
+
+    @Test func aWholeTimeoutIsACause() {
+        var story = Story()
+        story.give("job:1")
+        story.hangUp("job:1", after: 14.9)
+        story.send("job:1")
         expect(story)
+    }
+
+    @Test func aTimeoutCountsFromWhenTheRequestLeft() {
+        for isFrozen in [true, false] {
+            var story = Story()
+            story.give("job:1")
+            // The connection was made in the freeze: nobody told it of its begin.
+            if isFrozen {
+                story.fault(.proxyFreeze, seconds: 6) { $0.part = .api }
+            } else {
+                story.fault(.proxySlow, seconds: 6) {
+                    $0.part = .api; $0.delay = 250_000_000
+                }
+            }
+            story.hangUp("job:1", after: 9)
+            story.send("job:1")
+            if isFrozen { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
+        }
+    }
+
+    @Test func aCutConnectionIsACauseAndAnothersIsNot() {
+        for port in [7, 8] as [UInt16] {
+            var story = Story()
+            story.give("job:1")
+            story.hangUp("job:1", after: 0.05, port: 7)
+            story.flow(port, "cut")
+            story.pass(3)
+            story.send("job:1", port: 9)
+            if port == 7 { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
+        }
+    }
+
+    @Test(arguments: [FaultRecord.Kind.workerKill, .workerFreeze, .rollingDeploy])
+    func theEndOfItsWorkerIsACauseAndAnothersIsNot(kind: FaultRecord.Kind) {
+        for worker in [1, 2] {
+            var story = Story()
+            story.give("job:1")
+            story.label(7, worker: 1)
+            story.pass(5)
+            story.send("job:1", lasting: 2, status: nil, because: "closed", port: 7)
+            story.past(kind, seconds: 0.5) { $0.worker = worker }
+            story.pass(40)
+            story.send("job:1", port: 8)
+            if worker == 1 { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
+        }
+    }
+
+    @Test func aDeathLongAfterTheHangUpIsNoCause() {
+        var story = Story()
+        story.give("job:1")
+        story.hangUp("job:1", after: 0.05, port: 7)
+        story.pass(5)
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.pass(40)
+        story.send("job:1", port: 8)
+        expect(story, trips: .hungUp, .sentTwice)
+    }
+
+    // MARK: The wire
+
+    @Test func aSlowWireExcusesNoRepeat() {
+        var story = Story()
+        story.give("job:1")
+        story.flow(7, "slowed")
+        story.pass(4)
+        story.send("job:1", port: 7)
+        story.pass(4)
+        story.flow(7, "slowed")
+        story.past(.proxySlow, seconds: 8) {
+            $0.part = .api; $0.delay = 200_000_000
+        }
+        story.pass(3)
+        story.send("job:1", port: 8)
+        expect(story, trips: .sentTwice, .calledAgain)
+    }
+
+    @Test func anAnswerThatCameThroughAfterTheTimeoutIsExcused() {
+        for seconds in [15.0, 6] {
+            var story = Story()
+            story.give("job:1")
+            story.send("job:1", port: 7)
+            story.pass(-0.03)
+            story.flow(7, "frozen")
+            story.pass(seconds)
+            story.flow(7, "frozen")
+            story.pass(3)
+            story.send("job:1", port: 8)
+            if seconds == 15 { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+        }
+    }
+
+    @Test func anAnswerThatWasHeldBackUntilItsConnectionWasCutIsExcused() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.pass(-0.03)
+        story.flow(7, "frozen")
+        story.pass(5)
+        story.flow(7, "undelivered")
+        story.pass(3)
+        story.send("job:1", port: 8)
+        expect(story)
+        #expect(Checker.check(story.evidence)[.lostOnWire] == 1)
+    }
+
+    @Test func aCutLongAfterTheAnswerExcusesNothing() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.pass(3)
+        story.flow(7, "cut")
+        story.pass(3)
+        story.send("job:1", port: 8)
+        expect(story, trips: .sentTwice, .calledAgain)
+    }
+
+    // MARK: A worker without its database
+
+    @Test func aChainOfTroublesEndsSomewhere() {
+        for seconds in [60.0, 150] {
+            var story = Story()
+            story.give("job:1")
+            story.send("job:1", port: 7)
+            for _ in 0..<Int(seconds / 10) {
+                story.fault(.proxyFreeze, seconds: 9) {
+                    $0.part = .database; $0.worker = 1
+                }
+                story.pass(1)
+            }
+            story.fault(.workerKill) {
+                $0.ports = [7]; $0.worker = 1
+            }
+            story.pass(40)
+            story.send("job:1", port: 8)
+            if seconds == 60 { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+        }
+    }
+
+    @Test(arguments: [(FaultRecord.Kind.proxySlow, 1), (.proxyFreeze, 2)])
+    func aSlowDatabaseOrAnothersKeepsNobodyFromRecording(kind: FaultRecord.Kind, worker: Int) {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.fault(kind, seconds: 9) {
+            $0.part = .database; $0.worker = worker
+        }
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.pass(40)
+        story.send("job:1", port: 8)
+        expect(story, trips: .sentTwice, .calledAgain)
+    }
+
+    /// Cut off from its database it cannot record, and another has to ask again once the lease is over.
+    @Test(arguments: [(2, 45.0, true), (1, 45, false), (2, 8, false), (2, 120, false)])
+    func whoIsCutOffFromItsDatabaseMayBeAskedForAgainByAnother(worker: Int, after seconds: Double, isExcused: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.label(8, worker: worker)
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.fault(.proxyFreeze, seconds: 50) {
+            $0.part = .database; $0.worker = 1
+        }
+        story.pass(seconds - 50)
+        story.send("job:1", port: 8)
+        if isExcused { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
     }
 
     // MARK: Order
@@ -279,6 +564,28 @@ import TrunklineChaos
         expect(story)
     }
 
+    @Test(arguments: ["shard.01", "shard.02"]) func aDeletedQueueSplitsItsOwnMessagesOnly(queue: String) {
+        var story = Story()
+        story.give("job:1", way: .shard)
+        story.fault(.brokerQueueDeleted) { $0.queue = queue }
+        story.give("job:2", way: .shard)
+        story.evidence.faults[0].begin -= 150_000_000
+        story.send("job:2")
+        story.send("job:1")
+        if queue == "shard.01" { expect(story) } else { expect(story, trips: .outOfOrder) }
+    }
+
+    @Test(arguments: [ProducerRecord.Way.row, .shard]) func whatOnlyTheBrokerHadMayBeTakenLate(way: ProducerRecord.Way)
+    {
+        var story = Story()
+        story.give("job:1", way: way, notBeforeIn: 40)
+        story.give("job:2", way: way, notBeforeIn: 30)
+        story.pass(60)
+        story.send("job:1")
+        story.send("job:2")
+        if way == .row { expect(story, trips: .outOfOrder) } else { expect(story) }
+    }
+
     @Test func scheduledJobsGoByTheirTimes() {
         var story = Story()
         story.give("job:1", notBeforeIn: 40)
@@ -326,6 +633,31 @@ import TrunklineChaos
         story.pass(seconds - 60)
         story.send("job:1")
         if isTooLate { expect(story, trips: .sentWhileHeld) } else { expect(story) }
+    }
+
+    @Test func whatAFreezeHeldBackLeftBeforeTheHold() {
+        for isFrozen in [true, false] {
+            var story = Story()
+            story.give("job:1")
+            story.give("job:2", to: "b")
+            story.flow(7, isFrozen ? "frozen" : "slowed")
+            story.fault(.lineHold, seconds: 60) { $0.line = "line-01" }
+            story.pass(-54)
+            story.flow(7, isFrozen ? "frozen" : "slowed")
+            if !isFrozen {
+                story.past(.proxySlow, seconds: 6) {
+                    $0.part = .api; $0.delay = 250_000_000
+                }
+            }
+            story.pass(0.2)
+            story.send("job:1", port: 7)
+            if isFrozen { expect(story) } else { expect(story, trips: .sentWhileHeld) }
+            // Long after the freeze it held nothing back any more.
+            story.pass(8)
+            story.send("job:2", port: 7)
+            expect(story, trips: .sentWhileHeld)
+            #expect(Checker.check(story.evidence)[.sentWhileHeld] == (isFrozen ? 1 : 2))
+        }
     }
 
     @Test func nothingIsSentBeforeItsTime() {
@@ -380,6 +712,84 @@ import TrunklineChaos
         expect(story, trips: .paceExceeded)
     }
 
+    @Test func afterAFreezeAPaceMayBunchOnlyWhatItHeldBack() {
+        for seconds in [4.0, 1] {
+            var story = Story()
+            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 9, gap: 0)]
+            for number in 1...6 { story.give("job:\(number)", to: "p\(number)") }
+            story.send("job:1", lasting: 0.01, port: 7)
+            story.flow(7, "frozen")
+            story.pass(seconds)
+            story.flow(7, "frozen")
+            for number in 2...6 { story.send("job:\(number)", lasting: 0.01, port: 7) }
+            if seconds == 4 { expect(story) } else { expect(story, trips: .paceExceeded) }
+            #expect(Checker.check(story.evidence)[.paced] == 5)
+        }
+    }
+
+    @Test func aSlowWireExcusesNoPaceAndNoGap() {
+        var story = Story()
+        story.evidence.paced = [.init(line: "line-01", interval: 0.1, concurrency: 1, gap: 10)]
+        story.give("job:1")
+        story.give("job:2")
+        story.send("job:1", lasting: 0.1, port: 7)
+        story.pass(5)
+        story.past(.proxySlow, seconds: 6) {
+            $0.part = .api; $0.delay = 250_000_000
+        }
+        story.send("job:2", lasting: 0.1, port: 7)
+        expect(story, trips: .paceExceeded)
+    }
+
+    @Test func aGapCountsFromWhenTheFirstLeft() {
+        for isHeldBack in [true, false] {
+            var story = Story()
+            story.evidence.paced = [.init(line: "line-01", interval: 0.1, concurrency: 9, gap: 10)]
+            story.give("job:1")
+            story.give("job:2")
+            if isHeldBack { story.flow(7, "frozen") }
+            story.pass(6)
+            if isHeldBack { story.flow(7, "frozen") }
+            story.send("job:1", lasting: 0.1, port: 7)
+            story.pass(5)
+            story.send("job:2", lasting: 0.1, port: 7)
+            if isHeldBack { expect(story) } else { expect(story, trips: .paceExceeded) }
+        }
+    }
+
+    /// A worker that is lost leaves its call to its lease, and whoever has its lane begins others meanwhile: not at once.
+    @Test(arguments: [(8.0, 7 as UInt16, false), (3, 7, true), (8, 9, true)])
+    func aLostWorkersCallIsNotCountedWithItsSuccessors(seconds: Double, port: UInt16, isTooMany: Bool) {
+        var story = Story()
+        story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+        story.give("job:1", to: "a")
+        story.give("job:2", to: "b")
+        story.send("job:1", lasting: 12, port: 7)
+        story.past(.workerFreeze, seconds: 11) {
+            $0.ports = [port]; $0.worker = 1
+        }
+        story.pass(seconds - 12)
+        story.send("job:2", lasting: 0.1, port: 8)
+        if isTooMany { expect(story, trips: .paceExceeded) } else { expect(story) }
+    }
+
+    @Test func aWorkerWithoutItsDatabaseLeavesItsCallsToo() {
+        for worker in [1, 2] {
+            var story = Story()
+            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+            story.label(7, worker: 1)
+            story.give("job:1", to: "a")
+            story.give("job:2", to: "b")
+            story.send("job:1", lasting: 12, port: 7)
+            story.past(.proxyFreeze, seconds: 12) {
+                $0.part = .database; $0.worker = worker
+            }
+            story.pass(-4)
+            story.send("job:2", lasting: 0.1, port: 8)
+            if worker == 1 { expect(story) } else { expect(story, trips: .paceExceeded) }
+        }
+    }
+
     // MARK: The rest
 
     @Test func aMessageNobodyGaveIsUnexpected() {
@@ -393,6 +803,35 @@ import TrunklineChaos
         story.give("job:1")
         story.send("job:1", to: "b")
         expect(story, trips: .misdirected)
+    }
+
+    @Test func aMessageOnAnotherLineIsMisdirected() {
+        var story = Story()
+        story.give("job:1")
+        story.send("job:1", line: "line-02")
+        expect(story, trips: .misdirected)
+    }
+
+    @Test func aJobOfTheHarnessThatIsRefusedIsAFinding() {
+        var story = Story()
+        story.give("job:1", answer: .refused)
+        expect(story, trips: .misbehaviour)
+    }
+
+    @Test func whatMayHaveBeenSentEndsAsParkedOnly() {
+        for state in ["cancelled", "superseded", "expired", "parked"] {
+            var story = Story()
+            story.give("job:1")
+            story.send("job:1", status: nil)
+            story.evidence.finals["job:1"] = .init(state: state, reason: "unknown_too_long")
+            if state == "parked" { expect(story) } else { expect(story, trips: .disagrees) }
+        }
+    }
+
+    @Test func aFindingOfTrunklineCheckIsOneHere() {
+        var story = Story()
+        story.evidence.checkFindings = ["a tally is wrong"]
+        expect(story, trips: .disagrees)
     }
 
     @Test func trunklineMustAgree() {

@@ -23,11 +23,12 @@ struct Story {
         notBeforeIn seconds: Double? = nil,
         answer: ProducerRecord.Answer? = .promised,
         lasting: Double = 0.1,
-        producer: Int? = nil
+        producer: Int? = nil,
+        line: String = "line-01"
     ) {
         tries += 1
         var record = ProducerRecord(.try, number: tries, key: key, mono: now)
-        record.line = "line-01"
+        record.line = line
         record.to = to
         record.way = way
         record.queue = way == .row ? "row" : way == .shard ? "shard.01" : "send"
@@ -55,27 +56,55 @@ struct Story {
         }
     }
 
-    /// A request comes, and is answered; nil as status: it is not.
+    /// A request comes, and is answered; nil as status: it is not, for that reason.
     mutating func send(
         _ key: String,
         lasting: Double = 0.05,
         status: Int? = 202,
+        because reason: String = "dropped",
         makesMessage: Bool = true,
         to: String? = nil,
-        port: UInt16 = 1
+        port: UInt16 = 1,
+        line: String = "line-01"
     ) {
         sequence += 3
         let person = evidence.producer.first { $0.key == key }?.to
-        var call = Evidence.Call(seq: sequence, at: now, wall: wall, line: "line-01", key: key, to: to ?? person ?? "a")
+        var call = Evidence.Call(seq: sequence, at: now, wall: wall, line: line, key: key, to: to ?? person ?? "a")
         call.port = port
         call.effect = makesMessage ? sequence + 1 : nil
         call.verdict = makesMessage ? "accepted" : "replay"
         call.status = status
+        call.reason = status == nil ? reason : nil
         pass(lasting)
         call.end = now
         evidence.calls.append(call)
         evidence.calls.sort { $0.at < $1.at }
         pass(0.01)
+    }
+
+    /// The same, given up by its client.
+    mutating func hangUp(_ key: String, after seconds: Double, makesMessage: Bool = true, port: UInt16 = 1) {
+        send(key, lasting: seconds, status: nil, because: "closed", makesMessage: makesMessage, port: port)
+    }
+
+    /// From now on the connection belongs to that worker.
+    mutating func label(_ port: UInt16, worker: Int) {
+        fault(.owner, seconds: 0) {
+            $0.ports = [port]; $0.worker = worker
+        }
+    }
+
+    /// Something happens to one connection.
+    mutating func flow(_ port: UInt16, _ word: String) {
+        fault(.flow, seconds: 0) {
+            $0.ports = [port]; $0.word = word
+        }
+    }
+
+    /// A fault that began so long ago, and has just ended.
+    mutating func past(_ kind: FaultRecord.Kind, seconds: Double, _ body: (inout FaultRecord) -> Void) {
+        pass(-seconds)
+        fault(kind, seconds: seconds, body)
     }
 
     /// A fault that lasts so long, and what is particular about it.

@@ -7,6 +7,7 @@ public struct ChaosReport: Codable, Sendable {
         case lost
         case sentTwice = "sent twice, avoidable"
         case calledAgain = "called again after an answer"
+        case hungUp = "called again after hanging up without a cause"
         case staleOwner = "two calls of one key at once"
         case outOfOrder = "out of order for a person"
         case olderFact = "an older fact after a newer one"
@@ -25,6 +26,7 @@ public struct ChaosReport: Codable, Sendable {
         case keys = "keys given"
         case promised = "keys promised"
         case doubtful = "keys never promised, of these sent"
+        case foreign = "keys promised to the foreign client"
         case repeats = "keys given more than once"
         case messages
         case calls
@@ -35,10 +37,11 @@ public struct ChaosReport: Codable, Sendable {
         case ambiguousTwice = "sent twice in true ambiguity"
         case lostWithWorker = "of these: the answer was lost with its worker"
         case lostOnWire = "of these: the answer was lost on the wire"
+        case hangUps = "hang-ups judged before a repeat"
         case ordered = "pairs compared for order"
         case facts = "pairs of facts compared"
         case holds = "intervals without sends checked"
-        case paced = "paced sends checked"
+        case paced = "pairs of paced sends compared"
         case scheduled = "scheduled sends checked"
     }
 
@@ -48,18 +51,47 @@ public struct ChaosReport: Codable, Sendable {
         public let detail: String
     }
 
+    /// See ``demands``.
+    public struct Demand: Codable, Sendable, Hashable {
+        public let what: String
+        public let wanted: Int
+        public let had: Int
+    }
+
     /// Findings beyond this are counted and not listed.
     static let listed = 200
 
     public private(set) var counts: [String: Int] = [:]
     public private(set) var findings: [Finding] = []
     public private(set) var figures: [String: Int] = [:]
+    /// What the run had to see, or it proves too little.
+    public private(set) var demands: [Demand] = []
     /// How often each fault has hit.
     public var faults: [String: Int] = [:]
     /// Calls in the air, connections and messages that it has hit.
     public var hits: [String: Int] = [:]
     public var seed: UInt64 = 0
+    /// What was judged: the commit of the checkout, whether anything in it was changed, and the servers' versions.
+    public var subject = Subject()
     public var seconds = 0.0
+
+    /// See ``subject``.
+    public struct Subject: Codable, Sendable, Hashable {
+        public var commit: String?
+        /// Nothing in the checkout differs from the commit.
+        public var isClean: Bool?
+        /// By the name of the server or program.
+        public var versions: [String: String] = [:]
+        public init() {}
+
+        public var words: String {
+            let checkout =
+                commit.map { "commit \($0)\(isClean == true ? "" : ", with changes on top")" } ?? "no commit is known"
+            return ([checkout] + versions.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }).joined(
+                separator: "; "
+            )
+        }
+    }
 
     public init() {
         for count in Count.allCases { counts[count.rawValue] = 0 }
@@ -77,6 +109,13 @@ public struct ChaosReport: Codable, Sendable {
         }
     }
 
+    /// Something must have happened so often: too seldom is a finding.
+    mutating func demand(_ what: String, _ wanted: Int, had: Int) {
+        demands.append(Demand(what: what, wanted: wanted, had: had))
+        guard had < wanted else { return }
+        found(.misbehaviour, "-", "only \(had) \(what); \(wanted) are needed to prove anything")
+    }
+
     mutating func add(_ figure: Figure, _ number: Int = 1) { figures[figure.rawValue, default: 0] += number }
 
     /// The table at the end of a run.
@@ -84,6 +123,10 @@ public struct ChaosReport: Codable, Sendable {
         var text = "\nfault                              times   hit\n"
         for (name, times) in faults.sorted(by: { $0.key < $1.key }) {
             text += Self.row(name, times, hits[name] ?? 0) + "\n"
+        }
+        if !demands.isEmpty {
+            text += "\nneeded to prove anything           at least   had\n"
+            for demand in demands { text += Self.row(demand.what, demand.wanted, demand.had) + "\n" }
         }
         text += "\nfor the record\n"
         for figure in Figure.allCases { text += Self.row(figure.rawValue, self[figure]) + "\n" }

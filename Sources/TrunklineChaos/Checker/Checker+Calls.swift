@@ -14,11 +14,8 @@ extension Checker {
         var isAvoidable = false
         var ambiguity: Excuses.Excuse?
         for before in earlier {
-            if call.at < before.end ?? call.at {
-                // On a troubled wire the simulator learns late that a client has gone.
-                guard !excuses.isTroubled(before, upTo: call.at + Moment.seconds(1)),
-                    !excuses.isTroubled(call, upTo: call.at + Moment.seconds(1))
-                else {
+            if call.at < before.end ?? .max {
+                guard !excuses.mayBeOver(before, at: call.at) else {
                     ambiguity = .lostOnWire
                     continue
                 }
@@ -30,19 +27,28 @@ extension Checker {
                 isAvoidable = true
                 continue
             }
-            switch excuses.excuse(before) {
-            case nil:
+            if before.isHangUp { report.add(.hangUps) }
+            if let excuse = excuses.excuse(before, before: call) {
+                // What was refused, and had no effect, may be asked again by right.
+                if before.mayHaveEffect || excuse != .noAnswer { ambiguity = excuse }
+                continue
+            }
+            let apart = "\((call.at - (before.end ?? call.at)) / 1_000_000) ms after"
+            if before.wasAccepted {
                 report.found(
                     .calledAgain,
                     call.key,
-                    "request \(call.seq) came \((call.at - (before.end ?? call.at)) / 1_000_000) ms after the answer to "
-                        + "\(before.seq) had left\(workers(before, call))"
+                    "request \(call.seq) came \(apart) the answer to \(before.seq) had left\(workers(before, call))"
                 )
-                isAvoidable = true
-            // What was refused, and had no effect, may be asked again by right.
-            case .noAnswer where before.effect == nil && before.verdict != "replay": break
-            case let excuse?: ambiguity = excuse
+            } else {
+                report.found(
+                    .hungUp,
+                    call.key,
+                    "request \(call.seq) came \(apart) \(before.seq) was given up, "
+                        + "\(((before.end ?? before.at) - before.at) / 1_000_000) ms old\(workers(before, call))"
+                )
             }
+            isAvoidable = true
         }
         let isSecond = call.effect != nil && earlier.contains { $0.effect != nil }
         if isAvoidable {
@@ -55,12 +61,6 @@ extension Checker {
             case .lostWithWorker: report.add(.lostWithWorker)
             case .lostOnWire: report.add(.lostOnWire)
             }
-        } else if isSecond {
-            report.found(
-                .sentTwice,
-                call.key,
-                "request \(call.seq) made another message without a doubt about the first"
-            )
         }
     }
 

@@ -11,9 +11,8 @@ extension Checker {
             let begin = fault.begin + (fault.kind == .lineHold ? Self.heldAfter : Self.sickAfter)
             guard begin < fault.end, let line = fault.line else { continue }
             report.add(.holds)
-            for call in byLine[line] ?? [] where call.at > begin && call.at < fault.end {
-                // Bytes that a proxy held back left before.
-                guard !excuses.isTroubled(call, upTo: call.at + Moment.seconds(1)) else { continue }
+            // Bytes that a proxy held back left before.
+            for call in byLine[line] ?? [] where excuses.earliest(call) > begin && call.at < fault.end {
                 report.found(
                     .sentWhileHeld,
                     call.key,
@@ -42,7 +41,6 @@ extension Checker {
     mutating func checkPace() {
         for line in evidence.paced {
             let calls = evidence.calls.filter { $0.line == line.line }
-            report.add(.paced, calls.count)
             checkInterval(line, calls)
             checkConcurrency(line, calls)
             checkGap(line, calls)
@@ -57,46 +55,39 @@ extension Checker {
     private mutating func checkInterval(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
         let interval = Moment.seconds(line.interval)
         let tolerance = interval / 2 + Self.jitter
-        var due: Int64 = .min
+        var due: Int64?
         for call in calls {
-            guard !excuses.isTroubled(call, upTo: call.at + Moment.seconds(1)) else {
-                due = max(due, call.at) + interval
-                continue
+            // One that a proxy held back may have left earlier: the next may come that much earlier too.
+            let earliest = excuses.earliest(call)
+            if let due {
+                report.add(.paced)
+                if call.at < due - tolerance {
+                    report.found(
+                        .paceExceeded,
+                        call.key,
+                        "request \(call.seq) on \(line.line), \((due - call.at) / 1_000_000) ms ahead of its pace"
+                    )
+                }
             }
-            if due != .min, call.at < due - tolerance {
-                report.found(
-                    .paceExceeded,
-                    call.key,
-                    "request \(call.seq) on \(line.line), \((due - call.at) / 1_000_000) ms ahead of its pace"
-                )
-            }
-            due = (due == .min ? call.at : max(due, call.at)) + interval
+            due = max(due ?? earliest, earliest) + interval
         }
     }
 
     private mutating func checkConcurrency(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
         var open: [Evidence.Call] = []
         for call in calls {
-            open.removeAll { $0.end ?? 0 <= call.at }
+            open.removeAll { $0.end ?? .max <= call.at }
             open.append(call)
             guard open.count > line.concurrency else { continue }
-            // A frozen or killed worker's calls are left to their lease; a troubled wire hides an end.
-            guard !open.contains(where: { excuses.isTroubled($0, upTo: call.at) || isOfLostWorker($0, call.at) }) else {
-                continue
+            let counted = open.filter {
+                !excuses.mayBeOver($0, at: call.at) && !excuses.isLeftToItsLease($0, at: call.at)
             }
+            guard counted.count > line.concurrency else { continue }
             report.found(
                 .paceExceeded,
                 call.key,
-                "request \(call.seq) on \(line.line): \(open.count) calls at once, \(line.concurrency) allowed"
+                "request \(call.seq) on \(line.line): \(counted.count) calls at once, \(line.concurrency) allowed"
             )
-        }
-    }
-
-    private func isOfLostWorker(_ call: Evidence.Call, _ moment: Int64) -> Bool {
-        evidence.faults.contains { fault in
-            (fault.kind == .workerKill || fault.kind == .workerFreeze) && fault.begin <= moment
-                && fault.begin >= call.at - Moment.seconds(1)
-                && call.port.map { fault.ports?.contains($0) ?? false } ?? false
         }
     }
 
@@ -106,9 +97,7 @@ extension Checker {
         var last: [String: Evidence.Call] = [:]
         for call in calls where call.effect != nil {
             guard let to = call.to else { continue }
-            if let before = last[to], before.key != call.key, call.at - before.at < gap - Self.jitter,
-                !excuses.isTroubled(call, upTo: call.at), !excuses.isTroubled(before, upTo: call.at)
-            {
+            if let before = last[to], before.key != call.key, call.at - excuses.earliest(before) < gap - Self.jitter {
                 report.found(
                     .paceExceeded,
                     call.key,

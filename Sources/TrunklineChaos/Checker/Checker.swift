@@ -23,6 +23,7 @@ public struct Checker {
         var queue: String
         var producer: Int
         var index: Int
+        var isForeign: Bool
         var answer: ProducerRecord.Answer?
 
         var isPromise: Bool { answer == .promised || answer == .again }
@@ -76,7 +77,8 @@ public struct Checker {
                         begin: record.mono,
                         queue: record.queue ?? "",
                         producer: record.producer ?? 0,
-                        index: record.index ?? 0
+                        index: record.index ?? 0,
+                        isForeign: record.way == .foreign
                     )
                 )
                 jobs[record.key] = job
@@ -93,6 +95,7 @@ public struct Checker {
         }
         report.add(.keys, jobs.count)
         report.add(.promised, jobs.values.count { $0.isPromised })
+        report.add(.foreign, jobs.values.count { $0.tries.contains { $0.isForeign && $0.isPromise } })
         report.add(.repeats, jobs.values.count { $0.tries.count > 1 })
     }
 
@@ -151,14 +154,19 @@ public struct Checker {
     /// Parked is a visible end, but only where the run gave it a cause.
     private func mayBeParked(_ job: Job, _ final: Evidence.Final, _ newest: [String: Int64]) -> Bool {
         switch final.reason {
-        // Three workers died over it.
-        case "poison": job.calls.count >= 3
-        // Eight definite refusals.
-        case "tries_spent": job.calls.count >= 8
-        // An older fact that may have been sent. A worker that died between claim and call leaves no call behind.
-        case "superseded_unknown": isSuperseded(job, newest)
+        case "poison": excuses.deaths(over: job.calls) >= 3
+        case "tries_spent": job.calls.count(where: \.isDefiniteRefusal) >= 8
+        case "superseded_unknown": isSuperseded(job, newest) && mayHaveBeenSent(job)
         default: false
         }
+    }
+
+    /// Whether somebody may have thought that it was sent: a call was not refused, or an attempt ended with its worker
+    /// before there was a call.
+    private func mayHaveBeenSent(_ job: Job) -> Bool {
+        if job.calls.contains(where: { !$0.isDefiniteRefusal }) { return true }
+        guard let given = job.tries.map(\.begin).min() else { return false }
+        return excuses.wasAnyLost(from: given)
     }
 
     private func isSuperseded(_ job: Job, _ newest: [String: Int64]) -> Bool {
@@ -174,7 +182,7 @@ public struct Checker {
         case "parked": report.add(.parked)
         default: break
         }
-        if let known = job.calls.first(where: { excuses.excuse($0) == nil }) {
+        if let known = job.calls.first(where: { $0.wasAccepted && excuses.excuse($0) == nil }) {
             report.found(
                 .disagrees,
                 job.key,

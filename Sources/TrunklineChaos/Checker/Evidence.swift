@@ -24,6 +24,8 @@ public struct Evidence: Sendable {
         public var status: Int?
         /// The simulator's word for what it did with it.
         public var verdict: String?
+        /// Why no answer left, in the simulator's word.
+        public var reason: String?
 
         public init(
             seq: Int64,
@@ -36,7 +38,8 @@ public struct Evidence: Sendable {
             effect: Int64? = nil,
             end: Int64? = nil,
             status: Int? = nil,
-            verdict: String? = nil
+            verdict: String? = nil,
+            reason: String? = nil
         ) {
             self.seq = seq
             self.at = at
@@ -49,10 +52,22 @@ public struct Evidence: Sendable {
             self.end = end
             self.status = status
             self.verdict = verdict
+            self.reason = reason
         }
 
         /// An answer of the 200s left: the sender could know that it was sent.
         public var wasAccepted: Bool { status.map { (200..<300).contains($0) } ?? false }
+
+        /// Somebody has, or had before, its message.
+        var mayHaveEffect: Bool { effect != nil || verdict == "replay" }
+
+        /// The other end was closed before an answer left: by its client, or by what stands between.
+        var isHangUp: Bool { reason == "closed" || reason == "incomplete" }
+
+        /// It surely was not accepted: an answer said so.
+        var isDefiniteRefusal: Bool {
+            status.map { [400, 401, 402, 403, 404, 405, 410, 413, 415, 422, 423, 429].contains($0) } ?? false
+        }
     }
 
     /// Where a job that was not sent is in the end.
@@ -82,6 +97,8 @@ public struct Evidence: Sendable {
     }
 
     public var calls: [Call] = []
+    /// How many requests each fault of the API has hit; those for health with `health.` before the name.
+    public var apiFaults: [String: Int] = [:]
     public var producer: [ProducerRecord] = []
     public var faults: [FaultRecord] = []
     /// By key; jobs that Trunkline says were sent are not in it.
@@ -130,6 +147,7 @@ public struct Evidence: Sendable {
         evidence.misbehaviour = rest.misbehaviour
         try evidence.readJournal(path: folder + "/journal.ndjson")
         evidence.producer = try LineLog<ProducerRecord>.read(path: folder + "/producer.ndjson")
+        evidence.producer += try LineLog<ProducerRecord>.read(path: folder + "/foreign.ndjson")
         evidence.faults = try LineLog<FaultRecord>.read(path: folder + "/faults.ndjson")
         return evidence
     }
@@ -148,6 +166,8 @@ public struct Evidence: Sendable {
         let to: String?
         let verdict: String?
         let status: Int?
+        let reason: String?
+        let fault: String?
     }
 
     /// Reads the simulator's journal.
@@ -167,6 +187,9 @@ public struct Evidence: Sendable {
                 line = try decoder.decode(Line.self, from: text)
             } catch {
                 throw ChaosError("the journal \(path) cannot be read at line \(number): \(error)")
+            }
+            if line.kind == "request" || line.kind == "health", let fault = line.fault {
+                apiFaults[line.kind == "health" ? "health.\(fault)" : fault, default: 0] += 1
             }
             switch line.kind {
             case "request":
@@ -192,6 +215,7 @@ public struct Evidence: Sendable {
                 guard let call = line.req.flatMap({ index[$0] }) else { continue }
                 calls[call].end = line.mono
                 calls[call].status = line.kind == "answer" ? line.status : nil
+                calls[call].reason = line.reason
             default: break
             }
         }

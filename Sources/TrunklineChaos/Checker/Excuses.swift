@@ -1,10 +1,10 @@
-/// When a call may be repeated although its answer had left: the answer surely or possibly reached nobody who could act on
-/// it. Knows only what the harness did itself.
+/// What was beyond the product's knowledge: why a call may be repeated, or be in the air beside another. Knows only what the
+/// harness did itself, when, and to which connection or worker; each excuse ends by itself.
 struct Excuses {
     enum Excuse {
         /// No answer of the 200s had left.
         case noAnswer
-        /// Its worker was killed or frozen before it can have recorded the answer.
+        /// Its worker was lost before it can have recorded the answer, or read it.
         case lostWithWorker
         /// A proxy cut, froze or swallowed it.
         case lostOnWire
@@ -14,44 +14,45 @@ struct Excuses {
     private static let peace = Moment.seconds(3)
     /// After the database is back, connections need that long.
     private static let recovery = Moment.seconds(8)
-    /// The product's total time-out of a call.
+    /// Longer than this nobody is kept from recording: the longest fault, its recovery, and peace.
+    private static let longestChain = Moment.seconds(75)
+    /// The product's total time-out of a call. No lease ends sooner.
     private static let timeout = Moment.seconds(15)
+    /// Between the product's clock of a call and the simulator's.
+    private static let margin = Moment.seconds(1)
+    /// Nobody takes a worker's shards sooner.
+    private static let takeOver = Moment.seconds(5)
 
     private struct Ownership {
         let at: Int64
         let worker: Int
     }
-    private struct WireEvent {
-        let at: Int64
-        let word: String
-    }
 
     private var owners: [UInt16: [Ownership]] = [:]
-    private var wire: [UInt16: [WireEvent]] = [:]
+    let wire: Wire
     /// Kills and freezes.
     private var losses: [FaultRecord] = []
-    /// When a worker could not write: the database was away, or its proxy did harm.
+    private var deploys: [FaultRecord] = []
+    /// When a worker could not write: the database was away, or its way to it was cut, frozen or swallowed something.
     private var disturbances: [FaultRecord] = []
 
     init(_ faults: [FaultRecord]) {
+        wire = Wire(faults)
         for fault in faults {
             switch fault.kind {
             case .owner:
                 for port in fault.ports ?? [] {
                     owners[port, default: []].append(Ownership(at: fault.begin, worker: fault.worker ?? 0))
                 }
-            case .flow:
-                for port in fault.ports ?? [] {
-                    wire[port, default: []].append(WireEvent(at: fault.begin, word: fault.word ?? ""))
-                }
-            case .workerKill, .workerFreeze:
-                losses.append(fault)
-            case .databaseCrash, .databaseRestart:
-                disturbances.append(fault)
-            default:
-                if fault.part == .database { disturbances.append(fault) }
+            case .workerKill, .workerFreeze: losses.append(fault)
+            case .rollingDeploy: deploys.append(fault)
+            case .databaseCrash, .databaseRestart: disturbances.append(fault)
+            // What is slow comes all the same.
+            case .proxySlow: break
+            default: if fault.part == .database { disturbances.append(fault) }
             }
         }
+        disturbances.sort { $0.begin < $1.begin }
     }
 
     /// The worker whose connection had this port at that moment; nil when it was too short to be seen.
@@ -61,87 +62,126 @@ struct Excuses {
         return (known.last { $0.at <= moment } ?? known.first { $0.at <= moment + Moment.seconds(2) })?.worker
     }
 
-    /// Whether the wire was troubled around a call.
-    func isTroubled(_ call: Evidence.Call, upTo end: Int64) -> Bool {
-        guard let port = call.port, let events = wire[port] else { return false }
-        return events.contains { $0.at >= call.at - Self.timeout && $0.at <= end }
+    private func worker(of call: Evidence.Call) -> Int? { worker(ofPort: call.port, at: call.at) }
+
+    /// The earliest moment at which the product may have sent it.
+    func earliest(_ call: Evidence.Call) -> Int64 { call.at - wire.lateness(call.port, worker(of: call), at: call.at) }
+
+    // MARK: After a call
+
+    /// Why a call that had ended may be repeated by `next`, or, without one, why its answer may be unknown; nil: what became
+    /// of it could be known.
+    func excuse(_ call: Evidence.Call, before next: Evidence.Call? = nil) -> Excuse? {
+        guard let end = call.end else { return .noAnswer }
+        guard call.wasAccepted else { return call.isHangUp ? hangUp(call, end) : .noAnswer }
+        if isLostOnWire(call, end) { return .lostOnWire }
+        return isUnrecorded(call, end, before: next) ? .lostWithWorker : nil
     }
 
-    /// Why a call may be repeated; nil: its answer was there, and could be known.
-    func excuse(_ call: Evidence.Call) -> Excuse? {
-        guard call.wasAccepted, let end = call.end else { return .noAnswer }
-        if isLostOnWire(call, end) { return .lostOnWire }
-        if isLostWithWorker(call, end) { return .lostWithWorker }
-        return nil
+    /// Who hung up had waited for the whole time-out, or something was done to the connection or its worker.
+    private func hangUp(_ call: Evidence.Call, _ end: Int64) -> Excuse? {
+        if wire.isCut(call.port, call.at - Self.margin...end + Self.margin) { return .lostOnWire }
+        if end - earliest(call) >= Self.timeout - Self.margin { return .noAnswer }
+        let owner = worker(of: call)
+        let wasLost = losses.contains { loss in
+            guard isOf(call, owner, loss) else { return false }
+            // The end of its process travels like everything else.
+            let told = wire.arrival(call.port, owner, of: loss.end) ?? loss.end
+            return loss.begin - Self.margin <= end && end <= told + 2 * Self.margin
+        }
+        if wasLost { return .lostWithWorker }
+        let wasDeployed = deploys.contains {
+            owner != nil && $0.worker == owner && $0.begin <= end && end <= $0.end + Self.margin
+        }
+        return wasDeployed ? .lostWithWorker : nil
     }
 
     private func isLostOnWire(_ call: Evidence.Call, _ end: Int64) -> Bool {
-        guard let port = call.port, let events = wire[port] else { return false }
-        let near = events.filter { $0.at >= end - Moment.seconds(0.1) && $0.at <= end + Moment.seconds(1) }
-        if near.contains(where: { $0.word == "undelivered" || $0.word == "cut" }) { return true }
-        // Bytes that were held back go to nobody when the connection is cut later.
-        let frozen = events.filter { $0.word == "frozen" || $0.word == "slowed" }
-        if frozen.contains(where: { $0.at <= end }),
-            events.contains(where: { $0.word == "undelivered" && $0.at >= end && $0.at <= end + Self.timeout })
-        {
-            return true
-        }
-        // A call that stood still so long that its worker gave it up.
-        let span = frozen.filter { abs($0.at - end) < Self.timeout }.map(\.at)
-        guard let first = span.min(), let last = span.max() else { return false }
-        return last - first >= Moment.seconds(8)
+        guard let arrival = wire.arrival(call.port, worker(of: call), of: end) else { return true }
+        // Also what had come through: a reset takes away what its receiver has not read.
+        if wire.isCut(call.port, end - Moment.seconds(0.1)...arrival + Self.margin) { return true }
+        // It came through when its worker had given the call up.
+        return arrival - earliest(call) >= Self.timeout - Self.margin
     }
 
-    private func isLostWithWorker(_ call: Evidence.Call, _ end: Int64) -> Bool {
-        let owner = worker(ofPort: call.port, at: call.at)
-        // What a proxy held back reached its worker at the end of the freeze.
-        let arrived = thawed(call.port, end)
-        return losses.contains { loss in
-            guard end <= loss.end + Moment.seconds(1) else { return false }
-            // What the kernel said at the moment of the loss goes before a label, which may be of an earlier connection that
-            // had the same number. A connection that was made a moment before may be in neither.
-            let isListed = call.port.map { loss.ports?.contains($0) ?? false } ?? false
-            let isTooYoung = owner == nil && abs(loss.begin - call.at) < Moment.seconds(0.3)
-            let isIts = isListed || owner.map { $0 == loss.worker } ?? isTooYoung
-            guard isIts else { return false }
-            return arrived >= lastPeace(before: loss.begin, of: loss.worker)
+    /// Whether the worker that got the answer was lost, or cut off until another had to take over, before it can have
+    /// recorded it.
+    private func isUnrecorded(_ call: Evidence.Call, _ end: Int64, before next: Evidence.Call?) -> Bool {
+        let owner = worker(of: call)
+        guard let arrived = wire.arrival(call.port, owner, of: end) else { return true }
+        let wasLost = losses.contains { loss in
+            guard isOf(call, owner, loss), end <= loss.end + Self.margin,
+                loss.begin <= surelyRecorded(arrived, by: loss.worker)
+            else { return false }
+            // A frozen one reads it when it goes on; an attempt that another began meanwhile has its lease.
+            guard loss.kind == .workerFreeze, let next else { return true }
+            return next.at <= surelyRecorded(max(arrived, loss.end), by: loss.worker) + Self.timeout
         }
+        if wasLost { return true }
+        let recorded = surelyRecorded(arrived, by: owner)
+        guard let owner, recorded > arrived + Self.peace else { return false }
+        if deploys.contains(where: { $0.worker == owner && $0.end >= arrived && $0.end <= recorded }) { return true }
+        guard let next else { return recorded - arrived >= Self.timeout }
+        // Only another worker may ask again: this one knows.
+        guard let other = worker(of: next), other != owner else { return false }
+        return next.at - earliest(call) >= Self.timeout && next.at <= recorded
     }
 
-    /// When bytes that came to the proxy at `moment` could pass it: at once, or at the end of a freeze or of a slow time.
-    private func thawed(_ port: UInt16?, _ moment: Int64) -> Int64 {
-        guard let port, let events = wire[port] else { return moment }
-        var moment = moment
-        var begin: Int64?
-        // Begin and end of each freeze are told in turn.
-        for event in events where event.word == "frozen" {
-            guard let since = begin else {
-                begin = event.at
-                continue
+    /// Whether a loss took a call's worker.
+    private func isOf(_ call: Evidence.Call, _ owner: Int?, _ loss: FaultRecord) -> Bool {
+        // What the kernel said at the moment of the loss goes before a label, which may be of an earlier connection that had
+        // the same number. A connection that was made a moment before may be in neither.
+        if let port = call.port, loss.ports?.contains(port) ?? false { return true }
+        guard let owner else { return abs(loss.begin - call.at) < Moment.seconds(0.3) }
+        return owner == loss.worker
+    }
+
+    /// When a worker that lives has surely recorded what it got at `moment`: after a time in peace.
+    private func surelyRecorded(_ moment: Int64, by worker: Int?) -> Int64 {
+        var limit = moment + Self.peace
+        for trouble in disturbances where trouble.worker == nil || trouble.worker == worker {
+            guard trouble.begin <= limit, trouble.end + Self.recovery >= moment else { continue }
+            limit = max(limit, trouble.end + Self.recovery + Self.peace)
+        }
+        return min(limit, moment + Self.longestChain)
+    }
+
+    // MARK: Beside a call
+
+    /// Whether a call that the simulator still had at `moment` may have been over for whoever made it.
+    func mayBeOver(_ call: Evidence.Call, at moment: Int64) -> Bool {
+        guard call.at <= moment else { return false }
+        let span = call.at - Self.margin...moment
+        if wire.isCut(call.port, span) { return true }
+        // Given up, or its lease is over, and the simulator does not hear of it.
+        guard moment - earliest(call) >= Self.timeout - Self.margin else { return false }
+        return wire.isFrozen(call.port, span) || isLost(call, from: span.lowerBound, to: moment)
+    }
+
+    /// Whether a call was left to its lease: its worker was lost, or cut off from the database, so long that another has its
+    /// lane, and what that one begins is not counted with it.
+    func isLeftToItsLease(_ call: Evidence.Call, at moment: Int64) -> Bool {
+        let (from, to) = (call.at - Self.margin, moment - Self.takeOver)
+        if isLost(call, from: from, to: to) { return true }
+        guard let owner = worker(of: call) else { return false }
+        return disturbances.contains { $0.worker == owner && $0.begin <= to && $0.end >= from }
+    }
+
+    private func isLost(_ call: Evidence.Call, from: Int64, to: Int64) -> Bool {
+        let owner = worker(of: call)
+        return losses.contains { $0.begin <= to && $0.end >= from && isOf(call, owner, $0) }
+    }
+
+    /// How many losses of workers hit one of these calls, in the air or unrecorded.
+    func deaths(over calls: [Evidence.Call]) -> Int {
+        losses.count { loss in
+            calls.contains { call in
+                isOf(call, worker(of: call), loss) && call.at <= loss.begin + Self.margin
+                    && loss.begin <= surelyRecorded(call.end ?? loss.begin, by: loss.worker)
             }
-            if since <= moment, event.at > moment { moment = event.at }
-            begin = nil
         }
-        // A connection that was cut in its freeze was never told of an end.
-        if let begin, begin <= moment { return .max }
-        let isSlow = events.contains { $0.word == "slowed" && abs($0.at - moment) < Self.timeout }
-        return isSlow ? moment + Moment.seconds(0.5) : moment
     }
 
-    /// The moment from which on a worker may not have recorded an answer before it was lost.
-    private func lastPeace(before moment: Int64, of worker: Int?) -> Int64 {
-        var start = moment - Self.peace
-        var isMoving = true
-        while isMoving {
-            isMoving = false
-            for trouble in disturbances {
-                guard trouble.worker == nil || trouble.worker == worker, trouble.begin <= moment,
-                    trouble.end + Self.recovery >= start, trouble.begin - Self.peace < start
-                else { continue }
-                start = trouble.begin - Self.peace
-                isMoving = true
-            }
-        }
-        return start
-    }
+    /// Whether a worker was lost between two moments, whatever it did: an attempt may have ended with it.
+    func wasAnyLost(from: Int64) -> Bool { losses.contains { $0.end >= from } }
 }

@@ -26,6 +26,9 @@ public struct FaultRecord: Codable, Sendable, Hashable {
         case owner
         /// No fault: moments of the run, such as its drain.
         case phase
+
+        /// Those that harm.
+        static let faults = allCases.filter { ![.flow, .owner, .phase].contains($0) }
     }
 
     /// The parts between which a proxy stands.
@@ -58,6 +61,8 @@ public struct FaultRecord: Codable, Sendable, Hashable {
     public var hits: Int
     /// Shard of a deleted queue.
     public var queue: String?
+    /// Of a slow time: by how many nanoseconds everything was late.
+    public var delay: Int64?
 
     public init(_ kind: Kind, begin: Int64 = Moment.now, hits: Int = 0) {
         self.kind = kind

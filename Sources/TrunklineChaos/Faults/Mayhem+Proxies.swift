@@ -51,14 +51,16 @@ extension Mayhem {
             if record.hits > 0 { count(record.ended()) }
         case .proxySlow:
             let span = dice.span(4...12)
-            record.hits = await proxy.slow(by: dice.span(0.02...0.25), for: span)
+            let delay = dice.span(0.02...0.25)
+            record.delay = delay.components.attoseconds / 1_000_000_000
+            record.hits = await proxy.slow(by: delay, for: span)
             try? await Task.sleep(for: span)
-            if record.hits > 0 { count(record.ended()) }
+            count(record.ended())
         case .proxyFreeze:
             let span = dice.span(1...(record.part == .api ? 6 : 9))
             record.hits = await proxy.freeze(for: span)
             try? await Task.sleep(for: span)
-            if record.hits > 0 { count(record.ended()) }
+            count(record.ended())
         case .proxyReply:
             let statement = record.part == .rows ? "take" : dice.pick(Self.statements)
             record.word = statement

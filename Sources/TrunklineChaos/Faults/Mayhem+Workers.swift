@@ -45,7 +45,7 @@ extension Mayhem {
         record.begin = Moment.now
         count(record.ended())
         try? await Task.sleep(for: rest)
-        _ = try? await worker.replace(within: .seconds(5))
+        await replace(worker, within: .seconds(5), after: SIGKILL, expecting: 128 + SIGKILL)
     }
 
     private func freeze(_ worker: Worker, _ span: Duration) async {
@@ -72,6 +72,20 @@ extension Mayhem {
         return record
     }
 
+    /// Starts another process; the last one must end in time by the signal that it was sent, and say so.
+    private func replace(_ worker: Worker, within limit: Duration, after signal: Int32, expecting wanted: Int32) async {
+        do {
+            let status = try await worker.replace(within: limit)
+            if status != wanted {
+                misbehaved(
+                    "worker \(worker.number), sent \(ChildProcess.words(for: 128 + signal)), \(Worker.words(forEnd: status))"
+                )
+            }
+        } catch {
+            misbehaved("worker \(worker.number) could not be started: \(error)")
+        }
+    }
+
     /// SIGTERM to one after the other: what a deploy does. Each must end by itself and say 0.
     func deploy() async {
         for worker in stage.workers.shuffled() {
@@ -85,9 +99,8 @@ extension Mayhem {
             record.worker = worker.number
             record.hits = await stage.calls(of: worker).inTheAir
             worker.send(SIGTERM)
-            let status = try? await worker.replace(within: .seconds(45))
+            await replace(worker, within: .seconds(45), after: SIGTERM, expecting: 0)
             worker.giveBack()
-            if let status, status != 0 { exited(status) }
             count(record.ended())
             guard await pause(.seconds(3)) else { return }
         }

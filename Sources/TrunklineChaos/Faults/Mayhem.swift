@@ -11,7 +11,7 @@ final class Mayhem: Sendable {
         var counts: [FaultRecord.Kind: Int] = [:]
         var hits: [FaultRecord.Kind: Int] = [:]
         var isOver = false
-        var badExits: [Int32] = []
+        var misbehaviour: [String] = []
         var troubledLines: Set<String> = []
         var missed: [String] = []
     }
@@ -27,8 +27,8 @@ final class Mayhem: Sendable {
     var counts: [FaultRecord.Kind: Int] { state.withLock { $0.counts } }
     /// How much each kind has hit: calls in the air, connections.
     var hits: [FaultRecord.Kind: Int] { state.withLock { $0.hits } }
-    /// Exit statuses of workers that were asked to end and did not say 0.
-    var badExits: [Int32] { state.withLock { $0.badExits } }
+    /// Sentences about workers that did not end as they were told to.
+    var misbehaviour: [String] { state.withLock { $0.misbehaviour } }
     /// Faults that could not be done, in words.
     var missed: [String] { state.withLock { $0.missed } }
 
@@ -37,15 +37,17 @@ final class Mayhem: Sendable {
     /// Begins nothing new; what is under way is brought to its end.
     func end() { state.withLock { $0.isOver = true } }
 
+    /// Writes a fault down, and counts it when it hit something.
     func count(_ record: FaultRecord) {
         stage.faultLog.append(record)
+        guard record.hits > 0 else { return }
         state.withLock { state in
             state.counts[record.kind, default: 0] += 1
             state.hits[record.kind, default: 0] += record.hits
         }
     }
 
-    func exited(_ status: Int32) { state.withLock { $0.badExits.append(status) } }
+    func misbehaved(_ sentence: String) { state.withLock { $0.misbehaviour.append(sentence) } }
 
     func miss(_ what: String) { state.withLock { $0.missed.append(what) } }
 
@@ -59,9 +61,8 @@ final class Mayhem: Sendable {
 
     func calms(_ line: String) { state.withLock { _ = $0.troubledLines.remove(line) } }
 
-    /// Everything, until ``end()``.
+    /// Everything, until ``end()``; after ``setAPIFaults()``.
     func run() async {
-        try? await setAPIFaults()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.labelLoop() }
             group.addTask { await self.watchLoop() }
@@ -96,8 +97,10 @@ final class Mayhem: Sendable {
 
     // MARK: The API's own faults
 
-    /// A twentieth of all calls, in every way that the API may fail.
-    private func setAPIFaults() async throws {
+    /// A twentieth of all calls, in every way that the API may fail; questions for health too.
+    ///
+    /// - Throws: ``ChaosError`` when the simulator refuses one: a run without them would prove less than it says.
+    func setAPIFaults() async throws {
         let part = stage.options.apiFaults / 0.05
         func fault(_ kind: String, _ probability: Double, _ more: String = "") -> String {
             #"{"kind":"\#(kind)","probability":\#(probability * part)\#(more)}"#
@@ -114,6 +117,10 @@ final class Mayhem: Sendable {
             fault("truncate", 0.003),
             fault("hang", 0.0005),
             fault("acceptThenHang", 0.0005),
+            fault("status", 0.02, #","on":"health","status":503"#),
+            fault("status", 0.01, #","on":"health","status":429,"retryAfter":1"#),
+            fault("dropBefore", 0.015, #","on":"health""#),
+            fault("hang", 0.005, #","on":"health""#),
         ]
         for fault in faults { try await stage.simulator.control("POST", "/faults", fault) }
     }
@@ -149,7 +156,11 @@ final class Mayhem: Sendable {
     private func watchLoop() async {
         while await pause(.seconds(1)) {
             for worker in stage.workers where worker.pid == nil && worker.take() {
-                try? worker.start()
+                do {
+                    try worker.start()
+                } catch {
+                    misbehaved("worker \(worker.number) could not be started: \(error)")
+                }
                 worker.giveBack()
             }
         }

@@ -22,24 +22,14 @@ public struct ChaosOptions: Sendable {
     public var hasProxies = true
     /// The drain may take that long before what is unfinished counts as lost.
     public var drainMinutes = 8.0
-    /// Least numbers of faults, without which the run proves too little.
-    public var least = Least()
+    /// What was built and is judged, as whoever built it says.
+    public var subject = ChaosReport.Subject()
     /// Everything that the run leaves is in here.
     public var folder: String
     /// The script `dev`, which starts the servers.
     public var dev: String
     /// The built program.
     public var program: String
-
-    /// See ``ChaosOptions/least``.
-    public struct Least: Sendable {
-        public var kills = 0
-        public var freezes = 0
-        public var killsAndFreezes = 0
-        public var brokerRestarts = 0
-        public var databaseCrashes = 0
-        public init() {}
-    }
 
     public init(folder: String, dev: String, program: String) {
         self.folder = folder

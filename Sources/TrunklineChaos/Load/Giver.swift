@@ -72,7 +72,7 @@ enum Routing {
     static func queue(_ way: ProducerRecord.Way, line: String) -> String {
         switch way {
         case .row: return "row"
-        case .intake: return "send"
+        case .intake, .foreign: return "send"
         case .bulk: return "bulk"
         case .shard, .direct:
             let shard = Int(crc32(Array("line:\(line)".utf8))) % Stage.shards

@@ -173,7 +173,11 @@ struct LoadPlan: Sendable {
             let first = take(&random)
             let roll = Double.random(in: 0..<1, using: &random)
             let way: ProducerRecord.Way =
-                roll < 0.45 ? .shard : roll < 0.6 ? .intake : roll < 0.68 ? .bulk : roll < 0.96 ? .row : .direct
+                roll < 0.42
+                ? .shard
+                : roll < 0.54
+                    ? .intake
+                    : roll < 0.6 ? .foreign : roll < 0.68 ? .bulk : roll < 0.96 ? .row : .direct
             return ([first, random.pick(unlimited)], way)
         }
     }

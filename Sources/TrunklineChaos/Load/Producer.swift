@@ -15,6 +15,8 @@ final class Producer: Sendable {
     private let brokerBoxes: [Mailbox]
     private let rowBoxes: [Mailbox]
     private let directBox: Mailbox
+    private let foreignBox: Mailbox
+    private let foreign: ForeignProducer
     private let files = Mutex(100)
     private let isOver = Mutex(false)
 
@@ -42,10 +44,12 @@ final class Producer: Sendable {
             }
         }
         brokerBoxes = (0..<LoadPlan.producers).map { number in
-            Mailbox(gives { $0.producer == number && $0.way != .row && $0.way != .direct })
+            Mailbox(gives { $0.producer == number && [.shard, .intake, .bulk].contains($0.way) })
         }
         rowBoxes = (0..<2).map { number in Mailbox(gives { $0.producer % 2 == number && $0.way == .row }) }
         directBox = Mailbox(gives { $0.way == .direct })
+        foreignBox = Mailbox(gives { $0.way == .foreign })
+        foreign = try ForeignProducer(stage)
     }
 
     /// Seconds since the load began.
@@ -54,14 +58,22 @@ final class Producer: Sendable {
     /// How many messages wait for their confirm.
     var unconfirmed: Int { publishers.reduce(0) { $0 + $1.status.outstanding } }
 
-    /// Works until every job is promised, or until ``end()``.
+    /// Starts the foreign client, a process of its own.
+    func start() throws { try foreign.start() }
+
+    /// Sentences about processes that did not behave.
+    var misbehaviour: [String] { foreign.misbehaviour }
+
+    /// Works until every job is promised, or until ``end()``; after ``start()``.
     func run() async {
         await withTaskGroup(of: Void.self) { group in
             for number in publishers.indices { group.addTask { await self.publishLoop(number) } }
             for box in rowBoxes { group.addTask { await self.fileLoop(box, .row) } }
             group.addTask { await self.fileLoop(self.directBox, .direct) }
+            group.addTask { await self.foreignLoop() }
             group.addTask { await self.cancelLoop() }
         }
+        await foreign.stop()
         for publisher in publishers { await publisher.shutdown() }
     }
 
@@ -71,7 +83,7 @@ final class Producer: Sendable {
     private var isEnded: Bool { Task.isCancelled || isOver.withLock { $0 } }
 
     private var isDone: Bool {
-        book.isDone && book.onTheWire == 0 && (brokerBoxes + rowBoxes + [directBox]).allSatisfy(\.isEmpty)
+        book.isDone && book.onTheWire == 0 && (brokerBoxes + rowBoxes + [directBox, foreignBox]).allSatisfy(\.isEmpty)
     }
 
     // MARK: Broker first
@@ -174,6 +186,21 @@ final class Producer: Sendable {
         }
     }
 
+    // MARK: The foreign client
+
+    /// Hands it what is due, and reads its notes.
+    private func foreignLoop() async {
+        while !isEnded, !isDone {
+            try? await Task.sleep(for: .milliseconds(200))
+            let due = foreignBox.due(at: Moment.now, atMost: 400)
+            foreign.give(due.map { (note(of: $0, number: 0), Array(text.encode($0.job).utf8), $0.job) })
+            for (answer, job) in foreign.newAnswers() {
+                // What it was not promised it gives again by itself.
+                if book.heard(answer, of: job.number) { repeatLater(job) }
+            }
+        }
+    }
+
     // MARK: Writing down
 
     private func noteTries(_ due: [Give], producer: Int, from first: Int) -> [Int] {
@@ -181,22 +208,29 @@ final class Producer: Sendable {
         stage.producerLog.append(
             zip(numbers, due.enumerated()).map { number, item in
                 let (place, give) = item
-                var record = ProducerRecord(.try, number: number, key: give.job.key)
-                record.line = give.job.line
-                record.to = give.job.to
-                record.way = give.way
+                var record = note(of: give, number: number)
                 // The command takes the shards' queues, or the intake when the database does not tell it their number: which
                 // one is not known here, only that a whole file goes one way.
-                record.queue = give.way == .direct ? "file.\(producer)" : Routing.queue(give.way, line: give.job.line)
+                if give.way == .direct { record.queue = "file.\(producer)" }
                 record.producer = producer
                 record.index = first + place
-                record.supersedeKey = give.job.supersedeKey
-                record.factAt = text.factAt(give.job)
-                record.notBefore = text.notBefore(give.job)
                 return record
             }
         )
         return numbers
+    }
+
+    /// What is written down of a try, but for who makes it.
+    private func note(of give: Give, number: Int) -> ProducerRecord {
+        var record = ProducerRecord(.try, number: number, key: give.job.key)
+        record.line = give.job.line
+        record.to = give.job.to
+        record.way = give.way
+        record.queue = Routing.queue(give.way, line: give.job.line)
+        record.supersedeKey = give.job.supersedeKey
+        record.factAt = text.factAt(give.job)
+        record.notBefore = text.notBefore(give.job)
+        return record
     }
 
     private func noteEnds(_ answers: [(number: Int, answer: ProducerRecord.Answer, said: String?)], _ due: [Give]) {
@@ -212,16 +246,7 @@ final class Producer: Sendable {
             let isFirst = book.heard(answer.answer, of: give.job.number)
             switch answer.answer {
             case .promised, .again:
-                if isFirst, let again = give.job.again {
-                    post(
-                        Give(
-                            job: give.job,
-                            way: again.way,
-                            due: Moment.now + Moment.seconds(again.after),
-                            isRepeat: true
-                        )
-                    )
-                }
+                if isFirst { repeatLater(give.job) }
             case .unknown, .notTaken:
                 guard !give.isRepeat else { continue }
                 post(Give(job: give.job, way: give.way, due: Moment.now + Moment.seconds(1), isRepeat: false))
@@ -231,11 +256,18 @@ final class Producer: Sendable {
         }
     }
 
+    /// The plan may give a promised job once more.
+    private func repeatLater(_ job: LoadPlan.Job) {
+        guard let again = job.again else { return }
+        post(Give(job: job, way: again.way, due: Moment.now + Moment.seconds(again.after), isRepeat: true))
+    }
+
     private func post(_ give: Give) {
         switch give.way {
         case .shard, .intake, .bulk: brokerBoxes[give.job.producer].add(give)
         case .row: rowBoxes[give.job.producer % 2].add(give)
         case .direct: directBox.add(give)
+        case .foreign: foreignBox.add(give)
         }
     }
 

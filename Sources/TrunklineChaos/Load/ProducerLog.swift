@@ -27,6 +27,8 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
         case row
         /// `trunkline enqueue --direct`.
         case direct
+        /// Published with the routing key `send` by a client that shares no line with ours, and takes its own notes.
+        case foreign
     }
 
     /// What became of a try.

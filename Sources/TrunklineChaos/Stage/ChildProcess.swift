@@ -67,6 +67,15 @@ public final class ChildProcess: Sendable {
 
     public var isRunning: Bool { exitStatus == nil }
 
+    /// An exit status in words: `1`, or the name of the signal that ended the process.
+    static func words(for status: Int32) -> String {
+        let names: [Int32: String] = [
+            SIGABRT: "SIGABRT", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGILL: "SIGILL", SIGKILL: "SIGKILL",
+            SIGSEGV: "SIGSEGV", SIGTERM: "SIGTERM", SIGTRAP: "SIGTRAP",
+        ]
+        return names[status - 128] ?? "\(status)"
+    }
+
     /// Does nothing once it has ended: its number may be another's by then.
     public func send(_ signal: Int32) {
         status.withLock { if $0 == nil { kill(pid, signal) } }

@@ -38,6 +38,11 @@ final class Worker: Sendable {
     /// Exit statuses of processes that ended without being asked to.
     var unexpectedEnds: [Int32] { state.withLock { $0.unexpectedEnds } }
 
+    /// What became of a process that was to end: nil: it did not in time.
+    static func words(forEnd status: Int32?) -> String {
+        status.map { "ended with \(ChildProcess.words(for: $0))" } ?? "did not end in time, and was killed"
+    }
+
     /// Starts a process when none runs.
     func start() throws {
         try state.withLock { state in
@@ -71,16 +76,18 @@ final class Worker: Sendable {
         return status
     }
 
-    /// SIGTERM, and SIGKILL after `limit`. Returns its exit status.
+    /// SIGTERM, and SIGKILL after `limit`. Returns its exit status; nil when it did not end in time.
     func stop(within limit: Duration) async -> Int32? {
         guard let child = state.withLock({ $0.child }) else { return nil }
+        if let status = child.exitStatus { state.withLock { $0.unexpectedEnds.append(status) } }
         child.send(SIGTERM)
         child.send(SIGCONT)
         let deadline = ContinuousClock.now + limit
         while child.isRunning, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(10)) }
+        let status = child.exitStatus
         child.send(SIGKILL)
         while child.isRunning { try? await Task.sleep(for: .milliseconds(5)) }
-        return child.exitStatus
+        return status
     }
 
     /// One fault at a time: true when it is ours now.
