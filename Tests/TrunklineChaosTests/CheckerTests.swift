@@ -639,7 +639,6 @@ import TrunklineChaos
         for isFrozen in [true, false] {
             var story = Story()
             story.give("job:1")
-            story.give("job:2", to: "b")
             story.flow(7, isFrozen ? "frozen" : "slowed")
             story.fault(.lineHold, seconds: 60) { $0.line = "line-01" }
             story.pass(-54)
@@ -654,6 +653,7 @@ import TrunklineChaos
             if isFrozen { expect(story) } else { expect(story, trips: .sentWhileHeld) }
             // Long after the freeze it held nothing back any more.
             story.pass(8)
+            story.give("job:2", to: "b")
             story.send("job:2", port: 7)
             expect(story, trips: .sentWhileHeld)
             #expect(Checker.check(story.evidence)[.sentWhileHeld] == (isFrozen ? 1 : 2))
