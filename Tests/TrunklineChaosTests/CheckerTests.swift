@@ -183,6 +183,25 @@ import TrunklineChaos
         expect(story, trips: .sentTwice, .calledAgain)
     }
 
+    @Test func aWorkerThatIsKilledRightAfterItsFreezeHasRecordedNothing() {
+        for rest in [0.1, 12] {
+            var story = Story()
+            story.give("job:1")
+            story.send("job:1", port: 7)
+            story.pass(0.3)
+            story.fault(.workerFreeze, seconds: 4) {
+                $0.ports = [7]; $0.worker = 1
+            }
+            story.pass(rest)
+            story.fault(.workerKill) {
+                $0.ports = [7]; $0.worker = 1
+            }
+            story.pass(40)
+            story.send("job:1", port: 8)
+            if rest == 0.1 { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+        }
+    }
+
     @Test func aWorkerThatLivedOnInPeaceHadItsAnswer() {
         var story = Story()
         story.give("job:1")
@@ -443,6 +462,90 @@ import TrunklineChaos
         story.pass(3)
         story.send("job:1", port: 8)
         expect(story, trips: .sentTwice, .calledAgain)
+    }
+
+    // MARK: Partitions
+
+    /// What the worker says is held back, and what the API says comes through, or the other way round.
+    @Test(arguments: FaultProxy.Direction.allCases)
+    func aPartitionHoldsBackWhatGoesItsWay(direction: FaultProxy.Direction) {
+        // The answer came through when the worker had given it up.
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.partition(7, worker: 1, direction, began: 0.03, seconds: 16)
+        story.pass(3)
+        story.send("job:1", port: 8)
+        if direction == .toServer { expect(story, trips: .sentTwice, .calledAgain) } else { expect(story) }
+
+        // The end of a call that was given up was held back.
+        story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.send("job:1", lasting: 20, status: nil, because: "closed", port: 7)
+        story.partition(7, worker: 1, direction, began: 19, seconds: 18.9)
+        story.pass(-4)
+        story.send("job:1", makesMessage: false, port: 8)
+        if direction == .toClient { expect(story, trips: .staleOwner) } else { expect(story) }
+
+        // The request was held back, and left before the hold.
+        story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.fault(.lineHold, seconds: 60) { $0.line = "line-01" }
+        story.pass(-50)
+        story.partition(7, worker: 1, direction, began: 10, seconds: 10)
+        story.pass(0.1)
+        story.send("job:1", port: 7)
+        if direction == .toClient { expect(story, trips: .sentWhileHeld) } else { expect(story) }
+    }
+
+    @Test func anotherWorkersPartitionExcusesNothing() {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.partition(9, worker: 2, .both, began: 0.03, seconds: 16)
+        story.pass(3)
+        story.send("job:1", port: 8)
+        expect(story, trips: .sentTwice, .calledAgain)
+    }
+
+    /// A freeze in a partition ends neither: only when both are over anything passes.
+    @Test func aFreezeAndAPartitionOverlap() {
+        for seconds in [12.0, 4] {
+            var story = Story()
+            story.give("job:1")
+            story.send("job:1", port: 7)
+            story.pass(-0.03)
+            story.flow(7, "partitioned")
+            story.pass(1)
+            story.flow(7, "frozen")
+            story.pass(3)
+            story.flow(7, "frozen")
+            story.pass(seconds)
+            story.flow(7, "healed")
+            story.pass(3)
+            story.send("job:1", port: 8)
+            if seconds == 12 { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+        }
+    }
+
+    /// Cut off from its database a worker cannot record; from its broker it can.
+    @Test(arguments: [(FaultRecord.Part.database, true), (.broker, false)])
+    func onlyThePartitionFromTheDatabaseKeepsFromRecording(part: FaultRecord.Part, isExcused: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.label(8, worker: 2)
+        story.give("job:1")
+        story.send("job:1", port: 7)
+        story.fault(.partition, seconds: 60) {
+            $0.part = part; $0.worker = 1; $0.direction = .toClient
+        }
+        story.pass(-10)
+        story.send("job:1", port: 8)
+        if isExcused { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
     }
 
     // MARK: A worker without its database

@@ -101,6 +101,24 @@ struct Story {
         }
     }
 
+    /// A worker and the API were partitioned so long ago, for so long; its connection was told. Time stays,
+    /// or goes on to the end of it.
+    mutating func partition(
+        _ port: UInt16,
+        worker: Int,
+        _ direction: FaultProxy.Direction,
+        began before: Double,
+        seconds: Double
+    ) {
+        pass(-before)
+        flow(port, "partitioned")
+        fault(.partition, seconds: seconds) {
+            $0.part = .api; $0.worker = worker; $0.direction = direction
+        }
+        flow(port, "healed")
+        if seconds < before { pass(before - seconds) }
+    }
+
     /// A fault that began so long ago, and has just ended.
     mutating func past(_ kind: FaultRecord.Kind, seconds: Double, _ body: (inout FaultRecord) -> Void) {
         pass(-seconds)

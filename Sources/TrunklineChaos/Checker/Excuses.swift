@@ -33,7 +33,8 @@ struct Excuses {
     /// Kills and freezes.
     private var losses: [FaultRecord] = []
     private var deploys: [FaultRecord] = []
-    /// When a worker could not write: the database was away, or its way to it was cut, frozen or swallowed something.
+    /// When a worker could not write: it stood still, the database was away, or its way to it was cut, frozen or swallowed
+    /// something.
     private var disturbances: [FaultRecord] = []
 
     init(_ faults: [FaultRecord]) {
@@ -44,7 +45,10 @@ struct Excuses {
                 for port in fault.ports ?? [] {
                     owners[port, default: []].append(Ownership(at: fault.begin, worker: fault.worker ?? 0))
                 }
-            case .workerKill, .workerFreeze: losses.append(fault)
+            case .workerKill: losses.append(fault)
+            case .workerFreeze:
+                losses.append(fault)
+                disturbances.append(fault)
             case .rollingDeploy: deploys.append(fault)
             case .databaseCrash, .databaseRestart: disturbances.append(fault)
             // What is slow comes all the same.
@@ -86,7 +90,7 @@ struct Excuses {
         let wasLost = losses.contains { loss in
             guard isOf(call, owner, loss) else { return false }
             // The end of its process travels like everything else.
-            let told = wire.arrival(call.port, owner, of: loss.end) ?? loss.end
+            let told = wire.told(call.port, of: loss.end)
             return loss.begin - Self.margin <= end && end <= told + 2 * Self.margin
         }
         if wasLost { return .lostWithWorker }
@@ -115,7 +119,7 @@ struct Excuses {
             else { return false }
             // A frozen one reads it when it goes on; an attempt that another began meanwhile has its lease.
             guard loss.kind == .workerFreeze, let next else { return true }
-            return next.at <= surelyRecorded(max(arrived, loss.end), by: loss.worker) + Self.timeout
+            return next.at <= surelyRecorded(arrived, by: loss.worker) + Self.timeout
         }
         if wasLost { return true }
         let recorded = surelyRecorded(arrived, by: owner)
@@ -155,7 +159,7 @@ struct Excuses {
         if wire.isCut(call.port, span) { return true }
         // Given up, or its lease is over, and the simulator does not hear of it.
         guard moment - earliest(call) >= Self.timeout - Self.margin else { return false }
-        return wire.isFrozen(call.port, span) || isLost(call, from: span.lowerBound, to: moment)
+        return wire.isSilent(call.port, span) || isLost(call, from: span.lowerBound, to: moment)
     }
 
     /// Whether a call was left to its lease: its worker was lost, or cut off from the database, so long that another has its
@@ -164,7 +168,7 @@ struct Excuses {
         let (from, to) = (call.at - Self.margin, moment - Self.takeOver)
         if isLost(call, from: from, to: to) { return true }
         guard let owner = worker(of: call) else { return false }
-        return disturbances.contains { $0.worker == owner && $0.begin <= to && $0.end >= from }
+        return disturbances.contains { $0.part == .database && $0.worker == owner && $0.begin <= to && $0.end >= from }
     }
 
     private func isLost(_ call: Evidence.Call, from: Int64, to: Int64) -> Bool {

@@ -18,6 +18,8 @@ public struct FaultRecord: Codable, Sendable, Hashable {
         case proxyConfirm = "proxy.swallowed_confirm"
         case proxyAnswer = "proxy.swallowed_answer"
         case proxyInFrame = "proxy.cut_in_frame"
+        /// One worker was partitioned from one server (`part`), in `direction`, from `begin` until it was healed at `end`.
+        case partition = "worker.partitioned"
         case lineState = "line.state"
         case lineHold = "line.hold"
         /// No fault of its own: what another did to one connection of the API.
@@ -53,6 +55,8 @@ public struct FaultRecord: Codable, Sendable, Hashable {
     public var worker: Int?
     public var part: Part?
     public var line: String?
+    /// Of a partition: which way nothing passed.
+    public var direction: FaultProxy.Direction?
     /// Of a line's state, a flow's event, a phase, or an SQL statement.
     public var word: String?
     /// Of API connections: ports as the simulator sees them.

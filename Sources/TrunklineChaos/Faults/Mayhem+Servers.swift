@@ -89,8 +89,13 @@ extension Mayhem {
         defer { producer.book.setPaused(false) }
         var random = SeededGenerator(seed: stage.options.seed, part: "queue")
         var empty: [String] = []
-        let isFound = await wait(.seconds(20)) {
+        var quietSince: ContinuousClock.Instant?
+        let isFound = await wait(.seconds(40)) {
             guard producer.book.onTheWire == 0 else { return false }
+            // A quorum queue says every five seconds how many messages it has.
+            let since = quietSince ?? .now
+            quietSince = since
+            guard ContinuousClock.now - since > .seconds(8) else { return false }
             empty = await emptyShardQueues()
             return !empty.isEmpty
         }

@@ -19,7 +19,7 @@ import sys
 import time
 
 import pika
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import NackError, UnroutableError
 
 # The other producers count from 1.
 FIRST_NUMBER = 1_000_000_000
@@ -93,8 +93,8 @@ class Broker:
         """What the broker said: promised, notTaken or unknown. Nothing has been sent when the connection cannot be opened."""
         try:
             self.open()
-        except (AMQPError, OSError):
-            self.drop()
+        except Exception as error:  # pika wraps not all of what a socket may say.
+            self.told(error)
             return "notTaken"
         try:
             self.channel.basic_publish(
@@ -108,9 +108,12 @@ class Broker:
         except (NackError, UnroutableError):
             return "notTaken"
         except Exception as error:  # Whatever went wrong: nobody knows.
-            print(f"{time.monotonic_ns()} {error!r}", file=sys.stderr, flush=True)
-            self.drop()
+            self.told(error)
             return "unknown"
+
+    def told(self, error):
+        print(f"{time.monotonic_ns()} {error!r}", file=sys.stderr, flush=True)
+        self.drop()
 
 
 def main():

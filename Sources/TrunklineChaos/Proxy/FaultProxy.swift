@@ -19,6 +19,17 @@ public final class FaultProxy: @unchecked Sendable {
         case close
     }
 
+    /// Which way nothing passes.
+    public enum Direction: String, Codable, Sendable, CaseIterable {
+        case both
+        /// What the client says does not arrive; what the server says does.
+        case toServer = "to_server"
+        /// What the server says does not arrive; what the client says does.
+        case toClient = "to_client"
+
+        func blocks(fromServer: Bool) -> Bool { self == .both || (self == .toClient) == fromServer }
+    }
+
     /// Something that happened to one connection because of a fault.
     public struct Event: Sendable {
         public enum Kind: String, Sendable {
@@ -28,6 +39,8 @@ public final class FaultProxy: @unchecked Sendable {
             case undelivered
             /// It stood still for the time of a freeze.
             case frozen
+            /// From now on nothing passes in one direction or in both, and no more.
+            case partitioned, healed
             /// It was slow for a time.
             case slowed
         }
