@@ -75,7 +75,8 @@ let package = Package(
         .target(
             name: "TrunklineEngine",
             dependencies: [
-                "TrunklineCore", "TrunklineIntegrations", "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
+                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "EventLoop", "RabbitDriver", "PostgresDriver",
+                "CurlDriver",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Mustache", package: "swift-mustache"),
@@ -103,7 +104,6 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
         // What tests of every module need: below the drivers, knows nothing of the product.
@@ -131,8 +131,8 @@ let package = Package(
         .executableTarget(
             name: "trunkline",
             dependencies: [
-                "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineClient", "TrunklineSimulator",
-                "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
+                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineClient",
+                "TrunklineSimulator", "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Mustache", package: "swift-mustache"),

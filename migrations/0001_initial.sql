@@ -40,9 +40,9 @@ create table trunkline.lines (
     scope             int not null references trunkline.scopes,
     workspace         text collate "C" not null,
     base_url          text not null,
-    token_sealed      bytea,
+    token_sealed      bytea not null,
     token_reference   text,
-    token_key_version int,
+    token_key_version int not null,
     token_hint        text not null,
     pace_interval_ms  int not null default 3000,
     concurrency       int not null default 1,
@@ -59,12 +59,12 @@ create table trunkline.lines (
     constraint lines_concurrency_range check (concurrency between 1 and 256),
     constraint lines_gap_range check (recipient_gap_ms between 0 and 86400000),
     constraint lines_cap_range check (daily_cap between 1 and 1000000),
-    constraint lines_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null)),
-    constraint lines_token_one_kind check ((token_sealed is null) <> (token_reference is null)),
-    constraint lines_token_has_version check ((token_sealed is null) = (token_key_version is null))
+    constraint lines_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null))
 );
-comment on column trunkline.lines.token_sealed is 'AES-GCM nonce, ciphertext and tag; the key is never in the database.';
-comment on column trunkline.lines.token_reference is 'env:NAME or file:/path, read by the worker.';
+comment on column trunkline.lines.token_sealed is
+    'AES-GCM nonce, ciphertext and tag of the token or of its reference, bound to id and origin of base_url; the key is never in the database.';
+comment on column trunkline.lines.token_reference is
+    'env:NAME or file:/path, read by the worker; null: the token itself is sealed. Must be what token_sealed holds.';
 comment on column trunkline.lines.pace_interval_ms is 'Milliseconds between two sends; 0 is unlimited.';
 comment on column trunkline.lines.daily_cap is 'Sends a day at most, a day of time_zone; null is no cap.';
 comment on column trunkline.lines.time_zone is 'A name of pg_timezone_names: whose midnight ends the day of the cap.';
@@ -84,6 +84,7 @@ create table trunkline.lane_state (
     gate            text not null default 'unknown',
     gate_reason     text,
     gate_since      timestamptz not null default now(),
+    hold_told       boolean not null default false,
     next_send_at    timestamptz not null default '-infinity',
     paused_until    timestamptz not null default '-infinity',
     probes          int not null default 0,
@@ -309,7 +310,9 @@ create table trunkline.tallies (
 );
 comment on table trunkline.tallies is 'What a dropped finished partition held; `trunkline check` counts with it.';
 
-create function trunkline.make_partitions(p_days int) returns void language plpgsql as $$
+-- With the rights of its owner: workers make partitions, and need not own the tables.
+create function trunkline.make_partitions(p_days int) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     day date;
     base text;
@@ -548,6 +551,23 @@ begin
         perform trunkline.keep_pace(p_pace_lanes, p_pace_next_ms);
     end if;
 end $$;
+
+-- What a producer may do: rows first, of nobody's shards, never claimed, never parked. It runs with the rights of its owner,
+-- so a role that may execute this and `refuse` needs no right on any table of jobs (`trunkline roles`).
+create function trunkline.accept(
+    p_class int, p_line text[], p_key text[], p_key_digest bytea[], p_content_digest bytea[], p_person bigint[],
+    p_recipient text[], p_request bytea[], p_purpose text[], p_tags text[], p_not_before timestamptz[],
+    p_send_before timestamptz[], p_supersede_key text[], p_fact_at timestamptz[]
+) returns table (
+    item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
+    line_of_job text
+) language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select * from trunkline.take(
+        null, 1, '{}', '{}', 0, p_class, null, p_line, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request,
+        p_purpose, p_tags, p_not_before, p_send_before, p_supersede_key, p_fact_at,
+        array_fill(false, array[cardinality(p_key)]), '{}', '{}'
+    );
+$$;
 
 create type trunkline.fact_key as (scope int, supersede_key text);
 
@@ -1031,7 +1051,7 @@ $$;
 create function trunkline.refuse(
     p_via text[], p_kind text[], p_field text[], p_reason text[], p_line text[], p_key text[], p_digest bytea[], p_raw bytea[],
     p_raw_length bigint[]
-) returns void language sql as $$
+) returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into trunkline.refusals (via, kind, field, reason, line, key, digest, raw, raw_length)
     select r.via, r.kind, r.field, r.reason, r.line, r.key, r.digest, r.raw, r.raw_length
     from (select distinct on (digest) * from unnest(p_via, p_kind, p_field, p_reason, p_line, p_key, p_digest, p_raw, p_raw_length)

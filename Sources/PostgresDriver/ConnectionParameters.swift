@@ -19,6 +19,8 @@ struct ConnectionParameters: Sendable {
     private(set) var hosts: [Host] = []
     private let password: String?
     private let namesSessionAttributes: Bool
+    /// What the server must prove, and what is said about that.
+    let transport: DatabaseTransport
 
     /// Errors never repeat any of `url`: a mistyped one has its password anywhere.
     init(url: String) throws(PostgresError) {
@@ -42,6 +44,7 @@ struct ConnectionParameters: Sendable {
             option += 1
         }
         password = values["password"]
+        transport = DatabaseTransport(values)
         namesSessionAttributes = values["target_session_attrs"] != nil || getenv("PGTARGETSESSIONATTRS") != nil
         let ports = Self.list(values["port"] ?? "")
         for port in ports where !port.isEmpty {
@@ -59,6 +62,11 @@ struct ConnectionParameters: Sendable {
         for (index, name) in list.enumerated() {
             hosts.append(Host(name: name, address: "", port: ports.count == 1 ? ports[0] : ports[index]))
         }
+    }
+
+    /// Of the role, or of the key of its certificate.
+    var holdsPassword: Bool {
+        parsed.contains { ["password", "sslpassword"].contains($0.keyword) && !$0.value.isEmpty }
     }
 
     var needsResolution: Bool { hosts.contains(where: \.needsResolution) }
@@ -117,6 +125,7 @@ struct ConnectionParameters: Sendable {
         ]
         // Of several servers only one can be written to; which, changes with every failover.
         if hosts.count > 1, !namesSessionAttributes { list.append(("target_session_attrs", "read-write")) }
+        list += transport.defaults
         list += parsed
         if !hosts.isEmpty {
             list.append(("host", hosts.map(\.name).joined(separator: ",")))

@@ -143,6 +143,11 @@ final class PostgresConnector {
         var error = Self.error(from: parameters.redacted(String(cString: PQerrorMessage(handle))))
         // libpq itself noticed that the server asks for a password and there is none: no SQLSTATE comes with that.
         if error.sqlState == nil, PQconnectionNeedsPassword(handle) == 1 { error.sqlState = "28P01" }
+        if let advice = parameters.transport.advice,
+            error.message.contains("SSL") || error.message.contains("certificate")
+        {
+            error.message += " (\(advice))"
+        }
         phase = .ended
         PQfinish(handle)
         done(.failure(error))

@@ -1,3 +1,5 @@
+internal import CPlatform
+
 /// How to reach a broker, checked when it is made.
 public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     /// TLS settings of an `amqps://` URL.
@@ -14,6 +16,8 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     let user: String
     let password: String
     let tls: TLS?
+    /// Whether the broker is on this machine: localhost, 127.0.0.0/8 or ::1.
+    public let isLocal: Bool
 
     /// Shown in the broker's list of connections.
     public var connectionName: String
@@ -39,7 +43,7 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     /// Every part but the host may be left out (`guest`, `guest`, 5672 or 5671, `/`) and may be percent-encoded. Query
     /// parameters: `cacertfile`, `certfile`, `keyfile`, `verify=peer|none` (default `peer`, which also checks the host
     /// name; without `cacertfile` the system's authorities count), `heartbeat` (seconds), `connection_timeout`
-    /// (milliseconds).
+    /// (milliseconds), `plaintext=allowed` (without it `amqp://` leads only to this machine).
     ///
     /// - Throws: `invalidConfiguration`, never naming user or password.
     public init(url: String, connectionName: String, heartbeat: Duration = .seconds(5)) throws(RabbitError) {
@@ -131,6 +135,8 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
         self.user = user
         self.password = password
 
+        isLocal = tl_is_loopback(host) == 1
+        var allowsPlaintext = false
         var tls = TLS()
         for parameter in query.split(separator: "&") {
             let parts = parameter.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -148,6 +154,10 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
                 default: throw invalid("verify must be peer or none")
                 }
                 guard secure else { throw invalid("verify needs amqps://") }
+            case "plaintext":
+                guard value == "allowed" else { throw invalid("plaintext must be allowed, or left out") }
+                guard !secure else { throw invalid("plaintext needs amqp://") }
+                allowsPlaintext = true
             case "heartbeat":
                 guard let seconds = Int(value), (1...60).contains(seconds) else {
                     throw invalid("heartbeat must be 1…60 seconds")
@@ -165,6 +175,12 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
         if !secure, tls != TLS() {
             throw invalid("certificate files need amqps://")
         }
+        guard secure || isLocal || allowsPlaintext else {
+            throw invalid(
+                "amqp:// to another machine carries password and messages unencrypted to whoever answers: write amqps://, or ask "
+                    + "for it aloud with ?plaintext=allowed"
+            )
+        }
         guard (tls.certificateFile == nil) == (tls.keyFile == nil) else {
             throw invalid("certfile and keyfile come together")
         }
@@ -177,6 +193,28 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     /// Host, port and virtual host; never user or password.
     public var description: String {
         "\(tls == nil ? "amqp" : "amqps")://\(host):\(port)\(virtualHost == "/" ? "" : "/" + virtualHost)"
+    }
+
+    /// What a person should know who did not mean it; nil when the broker is on this machine or proves who it is.
+    public var transportWarning: String? {
+        guard !isLocal else { return nil }
+        guard let tls else {
+            return "plaintext=allowed: password and messages travel unencrypted to whoever poses as the broker"
+        }
+        return tls.verifiesPeer
+            ? nil
+            : "verify=none: the connection to the broker is encrypted, and anybody on the way can pose as the broker"
+    }
+
+    /// Whether AMQP's TLS is in use.
+    public var isEncrypted: Bool { tls != nil }
+
+    /// Whether a URL holds a password, be it well-formed or not: everybody on a machine reads command lines.
+    public static func holdsPassword(url: String) -> Bool {
+        guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else {
+            return false
+        }
+        return url[scheme.upperBound..<at].contains(":")
     }
 
     static func percentDecoded(_ text: Substring) -> String? {

@@ -130,6 +130,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case slowDown = "slow_down"
     case lineNotSendable = "line_not_sendable"
     case lineNeedsPerson = "line_needs_person"
+    case lineUnusable = "line_unusable"
     case unclearHealth = "unclear_answer"
     // About the call.
     case redirected
@@ -158,7 +159,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
             .connectionLost, .leaseExpired, .unknownTooLong, .poison:
             true
         case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
-            .lineNotSendable, .lineNeedsPerson, .unclearHealth, .unreachable, .withdrawn, .triesSpent:
+            .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .triesSpent:
             false
         }
     }
@@ -175,6 +176,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .slowDown: "the API asked to slow down"
         case .lineNotSendable: "the line is not sendable at the moment"
         case .lineNeedsPerson: "the line needs a person"
+        case .lineUnusable: "the line's stored address or token cannot be used"
         case .unclearHealth: "the health answer is not clear enough to send"
         case .redirected: "the API answered with a redirect, which is never followed"
         case .unexpectedStatus: "the API answered with a status that has no rule"

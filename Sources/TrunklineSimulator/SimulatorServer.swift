@@ -5,7 +5,6 @@ import Logging
 import NIOCore
 import ServiceLifecycle
 import Synchronization
-import UnixSignals
 
 /// The simulator as a server: start it, ask for its port, stop it.
 ///
@@ -21,7 +20,7 @@ public final class SimulatorServer: Sendable {
     private let simulator: Simulator
     private let webhooks: WebhookSender
     /// Stops the server when it fires.
-    private let stopping: Waiter
+    fileprivate let stopping: Waiter
     private let task: Task<Void, any Error>
 
     /// The port it listens on.
@@ -49,13 +48,12 @@ public final class SimulatorServer: Sendable {
     ///
     /// - Throws: `SimulatorError`: an option was refused, the address is taken, or the journal cannot be used.
     public static func start(_ options: SimulatorOptions) async throws -> SimulatorServer {
-        try await start(options, signals: [])
+        try await start(options, clock: .system)
     }
 
     static func start(
         _ options: SimulatorOptions,
-        clock: SimulatorClock = .system,
-        signals: [UnixSignal] = []
+        clock: SimulatorClock
     ) async throws -> SimulatorServer {
         try options.validate()
         let simulator = try Simulator(options: options, clock: clock)
@@ -69,7 +67,7 @@ public final class SimulatorServer: Sendable {
         }
         let task = Task {
             defer { report.finish() }
-            try await run(application, simulator, door, stopping, signals: signals, logger: logger)
+            try await run(application, simulator, door, stopping, logger: logger)
         }
         for await port in listening {
             let host = options.host.contains(":") ? "[\(options.host)]" : options.host
@@ -142,7 +140,6 @@ public final class SimulatorServer: Sendable {
         _ simulator: Simulator,
         _ door: Door,
         _ stopping: Waiter,
-        signals: [UnixSignal],
         logger: Logger
     ) async throws {
         // The gate is stopped first: as long as answers are held, the server would wait for them.
@@ -155,7 +152,6 @@ public final class SimulatorServer: Sendable {
                         successTerminationBehavior: .gracefullyShutdownGroup
                     ),
                 ],
-                gracefulShutdownSignals: signals,
                 logger: logger
             )
         )
@@ -208,7 +204,7 @@ public final class SimulatorServer: Sendable {
         try await wait()
     }
 
-    /// Returns when the server has ended, by `stop`, by a signal, or by throwing what ended it.
+    /// Returns when the server has ended, by `stop` or by throwing what ended it.
     func wait() async throws {
         let result = await task.result
         await webhooks.stop()
@@ -240,12 +236,17 @@ private struct ReleaseAll: Service {
     }
 }
 
-/// Runs the simulator as a program until SIGTERM or SIGINT: prints `listening on http://HOST:PORT` on standard output when
+/// Runs the simulator as a program until it is told to stop: prints `listening on http://HOST:PORT` on standard output when
 /// it listens, and returns after an orderly end.
 ///
+/// - Parameter onRunning: is given what stops it, to be called from any thread.
 /// - Throws: `SimulatorError`, whose description is one sentence for the user.
-public func runEZWhatsAppSimulator(_ options: SimulatorOptions) async throws {
-    let server = try await SimulatorServer.start(options, signals: [.sigterm, .sigint])
+public func runEZWhatsAppSimulator(
+    _ options: SimulatorOptions,
+    onRunning: (@escaping @Sendable () -> Void) -> Void
+) async throws {
+    let server = try await SimulatorServer.start(options)
+    onRunning { server.stopping.fire(.stopping) }
     print("listening on \(server.baseURL)")
     fflush(nil)
     try await server.wait()

@@ -3,7 +3,7 @@ private import Glibc
 public import PostgresDriver
 internal import RabbitDriver
 internal import Synchronization
-internal import TrunklineChaos
+public import TrunklineChaos
 public import TrunklineCore
 internal import TrunklineEngine
 public import TrunklineSimulator
@@ -136,7 +136,7 @@ public final class TestInstall: Sendable {
         try await trunkline(
             [
                 "line", "add", id, "--workspace", workspace, "--token-env", "TEST_TOKEN", "--base-url", lineURL,
-                "--pace", pace,
+                "--pace", pace, "--no-check",
             ] + more,
             environment: ["TEST_TOKEN": token]
         ).requireSuccess()
@@ -274,6 +274,24 @@ public final class TestInstall: Sendable {
         let worker = WorkerHandle(process, log: log, isSabotaged: sabotage.contains { environment[$0] != nil })
         workers.withLock { $0.append(worker) }
         return worker
+    }
+
+    /// Starts the program with the files that it reads and writes, and with signals that it finds blocked. The caller ends it.
+    public func start(
+        _ arguments: [String],
+        input: String,
+        output: String,
+        blocked: [Int32]
+    ) throws -> ChildProcess {
+        try ChildProcess(
+            try Self.binary(),
+            arguments,
+            environment: environment([:]),
+            input: input,
+            output: output,
+            errors: output,
+            blocked: blocked
+        )
     }
 
     // MARK: The broker

@@ -112,7 +112,7 @@ struct CancelCommand: AsyncParsableCommand {
         func items(_ items: [Cancellation.Item]) {
             for item in items {
                 if json {
-                    Output.line((hasBegun ? "," : "{\"jobs\":[\n") + Self.document(item))
+                    Output.json(document: (hasBegun ? "," : "{\"jobs\":[\n") + Self.document(item))
                 } else {
                     Output.line("\(item.key) (job \(item.job) on \(item.line)): \(words(item))")
                 }
@@ -122,8 +122,10 @@ struct CancelCommand: AsyncParsableCommand {
 
         func end(_ pattern: KeyPattern, _ report: Cancellation.Report, _ waiting: Waiting) throws {
             if json {
-                if !hasBegun { Output.line("{\"jobs\":[") }
-                Output.line("],\"summary\":" + Self.summary(pattern, report, waiting, isDryRun: isDryRun) + "}")
+                if !hasBegun { Output.json(document: "{\"jobs\":[") }
+                Output.json(
+                    document: "],\"summary\":" + Self.summary(pattern, report, waiting, isDryRun: isDryRun) + "}"
+                )
                 return
             }
             var parts = ["\(report.cancelled) \(isDryRun ? "would be cancelled" : "cancelled")"]

@@ -38,6 +38,7 @@ struct DoctorCommand: AsyncParsableCommand {
             )
             configuration.readReplicas = settings.readReplicas
             configuration.certificateAuthorities = caFile
+            configuration.ownFiles = settings.ownFiles
             let findings = Mutex<[Doctor.Finding]>([])
             let json = json
             await Doctor.examine(

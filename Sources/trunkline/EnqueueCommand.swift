@@ -1,13 +1,13 @@
 internal import ArgumentParser
-internal import Dispatch
 internal import Foundation
 internal import PostgresDriver
 internal import RabbitDriver
+internal import Synchronization
 internal import TrunklineCore
 internal import TrunklineEngine
 internal import TrunklineIntegrations
 
-struct EnqueueCommand: AsyncParsableCommand {
+struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
         commandName: "enqueue",
         abstract: "Enqueue a file of notices, with a verdict for every row.",
@@ -39,6 +39,15 @@ struct EnqueueCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await options.run { settings in
+            // Set once the input is open; before that nothing has begun.
+            let told = Mutex<EnqueueReport?>(nil)
+            StopSignals.handle { signal, _ in
+                // With the code that a shell gives for the signal.
+                told.withLock { report in
+                    if let report { report.abandon() } else { Output.note(EnqueueReport.nothingBegan) }
+                    _exit(128 + signal)
+                }
+            }
             let input = try Input(path: file)
             let format = format ?? (map != nil || file.lowercased().hasSuffix(".csv") ? .csv : .ndjson)
             if format == .ndjson, map != nil { throw CommandError(.usage, "--map is for CSV files") }
@@ -51,8 +60,7 @@ struct EnqueueCommand: AsyncParsableCommand {
                 }
             }
             let report = EnqueueReport(json: json, totalBytes: input.size)
-            let interruption = Interruption { report.abandon() }
-            defer { interruption.end() }
+            told.withLock { $0 = report }
             let sink: any EnqueueSink =
                 direct ? try await DirectSink.open(settings) : try await RowSink.open(settings) { report.warn($0) }
             do {
@@ -64,6 +72,7 @@ struct EnqueueCommand: AsyncParsableCommand {
                 throw error
             }
             await sink.close()
+            StopSignals.release()
             try report.finish()
         }
     }
@@ -119,28 +128,6 @@ struct EnqueueCommand: AsyncParsableCommand {
             throw CommandError(.usage, "the map \(path) is not UTF-8")
         }
         return text
-    }
-}
-
-/// Says how far it came when SIGINT or SIGTERM ends the process, with the exit code that a shell gives for them.
-private final class Interruption {
-    private let sources: [any DispatchSourceSignal]
-
-    init(_ say: @escaping @Sendable () -> Void) {
-        let queue = DispatchQueue(label: "trunkline.interruption")
-        sources = [SIGINT, SIGTERM].map { number in
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler {
-                say()
-                _exit(128 + number)
-            }
-            source.resume()
-            return source
-        }
-    }
-
-    func end() {
-        for source in sources { source.cancel() }
     }
 }
 

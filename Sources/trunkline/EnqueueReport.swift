@@ -15,6 +15,8 @@ final class EnqueueReport: Sendable {
         var isBarShown = false
     }
 
+    static let nothingBegan = "stopped before any row was answered; the same file again is safe"
+
     private let json: Bool
     private let totalBytes: Int64?
     private let isTerminal: Bool
@@ -41,7 +43,7 @@ final class EnqueueReport: Sendable {
                     text += Self.document(verdict)
                 } else if let complaint = verdict.complaint {
                     let place = complaint.field.map { "row \(verdict.row), \($0)" } ?? "row \(verdict.row)"
-                    text += "\(place): \(verdict.word): \(complaint.reason)\n"
+                    text += Printable.line("\(place): \(verdict.word): \(complaint.reason)") + "\n"
                 }
             }
             if !text.isEmpty { Self.clearBar(&state) }
@@ -72,7 +74,7 @@ final class EnqueueReport: Sendable {
         Output.note(
             rows > 0
                 ? "stopped after \(rows) rows: " + Self.words(counts) + "; the same file again goes on safely"
-                : "stopped before any row was answered; the same file again is safe"
+                : Self.nothingBegan
         )
     }
 
@@ -102,7 +104,7 @@ final class EnqueueReport: Sendable {
             json.integer(Int(seconds * 1_000))
             json.endObject()
             json.endObject()
-            Output.line(String(decoding: json.bytes, as: UTF8.self))
+            Output.json(document: String(decoding: json.bytes, as: UTF8.self))
         } else {
             let rate = seconds > 0.05 ? String(format: " (%.0f rows/s)", Double(rows) / seconds) : ""
             Output.line("\(rows) rows: \(Self.words(counts)), in " + String(format: "%.1f s", seconds) + rate)
@@ -190,6 +192,6 @@ final class EnqueueReport: Sendable {
             json.member("reason", complaint.reason)
         }
         json.endObject()
-        return String(decoding: json.bytes, as: UTF8.self) + "\n"
+        return Printable.json(String(decoding: json.bytes, as: UTF8.self)) + "\n"
     }
 }

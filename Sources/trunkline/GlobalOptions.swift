@@ -1,5 +1,7 @@
 internal import ArgumentParser
 internal import Foundation
+internal import PostgresDriver
+internal import RabbitDriver
 
 /// Flags that every command has.
 struct GlobalOptions: ParsableArguments {
@@ -55,6 +57,7 @@ struct GlobalOptions: ParsableArguments {
 
         let environment = ProcessInfo.processInfo.environment
         let named = config ?? environment["TRUNKLINE_CONFIG"]
+        let path = named ?? "trunkline.yaml"
         var file: String?
         if let named {
             guard let data = FileManager.default.contents(atPath: named), let text = String(data: data, encoding: .utf8)
@@ -62,13 +65,13 @@ struct GlobalOptions: ParsableArguments {
                 throw CommandError(.usage, "the configuration file \(named) cannot be read")
             }
             file = text
-        } else if let data = FileManager.default.contents(atPath: "trunkline.yaml") {
+        } else if let data = FileManager.default.contents(atPath: path) {
             guard let text = String(data: data, encoding: .utf8) else {
                 throw CommandError(.usage, "trunkline.yaml is not UTF-8")
             }
             file = text
         }
-        return try Settings(flags: flags, environment: environment, file: file)
+        return try Settings(flags: flags, environment: environment, file: file, filePath: file.map { _ in path })
     }
 
     /// Reads the configuration, runs `body` with it and turns whatever it throws into a ``CommandError``.
@@ -86,9 +89,18 @@ struct GlobalOptions: ParsableArguments {
     private static func withoutPassword(_ url: String, _ flag: String, _ key: Settings.Key) throws(CommandError)
         -> String
     {
-        let authority = url.range(of: "://").map { url[$0.upperBound...].prefix { $0 != "/" && $0 != "?" } }
-        let credentials = authority.flatMap { $0.lastIndex(of: "@").map { at in authority?[..<at] } } ?? nil
-        guard credentials?.contains(":") != true, !url.lowercased().contains("password=") else {
+        let holdsPassword: Bool
+        if key == .amqpURL {
+            holdsPassword = RabbitConfiguration.holdsPassword(url: url)
+        } else {
+            // As libpq reads it: there are many ways to write one.
+            do throws(PostgresError) {
+                holdsPassword = try PostgresSession.holdsPassword(url: url)
+            } catch {
+                throw CommandError(.usage, "\(flag): \(error.message)")
+            }
+        }
+        guard !holdsPassword else {
             throw CommandError(
                 .usage,
                 "\(flag) must not hold a password, because others can read command lines: use \(key.variable) or \(flag)-file"

@@ -24,7 +24,8 @@ struct LineCommand: AsyncParsableCommand {
         var tokenStdin = false
 
         @Flag(
-            help: "Store where the token is (env:NAME or file:/path) instead of the token; every worker reads it there."
+            help:
+                "Store where the token is (env:NAME or file:/path) instead of the token, sealed like it; every worker reads it there."
         )
         var byReference = false
 
@@ -36,7 +37,7 @@ struct LineCommand: AsyncParsableCommand {
             }
         }
 
-        /// The token as the operator gave it, nil when none was given. Sealing needs the master key.
+        /// The token as the operator gave it, nil when none was given. Needs the master key, also for a reference.
         func token(_ settings: Settings) throws -> LineToken? {
             var reference: SecretReference?
             do throws(SecretReferenceError) {
@@ -50,32 +51,26 @@ struct LineCommand: AsyncParsableCommand {
             } catch {
                 throw CommandError(.usage, error.description)
             }
-            if byReference, let reference {
-                // The workers' environment may have what this one has not; what is here must be a token, though.
-                let current = try? reference.resolve()
-                return .reference(reference, current: try current.map { try Self.token($0) })
-            }
-            let bytes: [UInt8]
-            if let reference {
-                do {
-                    bytes = try reference.resolve()
-                } catch {
-                    throw CommandError(.usage, error.description)
-                }
-            } else if tokenStdin {
-                bytes = try Self.standardInput()
-            } else {
-                return nil
-            }
-            let token = try Self.token(bytes)
+            guard reference != nil || tokenStdin else { return nil }
             guard let key = try settings.masterKey() else {
                 throw CommandError(
                     .usage,
-                    "storing a token needs TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE), 32 bytes in base64; "
-                        + "--by-reference stores only where the token is"
+                    "storing a token, or where it is, needs TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE), 32 bytes in base64"
                 )
             }
-            return .sealed(token, key)
+            guard let reference else { return .sealed(try Self.token(try Self.standardInput()), key) }
+            var bytes: [UInt8]?
+            do throws(SecretReferenceError) {
+                bytes = try reference.resolve(ownFiles: settings.ownFiles)
+            } catch  where byReference && !error.isRefusal {
+                // The workers' environment may have what this one has not.
+            } catch {
+                throw CommandError(.usage, error.description)
+            }
+            // What is here must be a token.
+            let token = try bytes.map { try Self.token($0) }
+            if !byReference, let token { return .sealed(token, key) }
+            return .reference(reference, current: token, key)
         }
 
         private static func token(_ bytes: [UInt8]) throws(Refusal) -> EZWhatsApp.Token {
@@ -131,6 +126,44 @@ struct LineCommand: AsyncParsableCommand {
         }
     }
 
+    /// The one question that follows a change.
+    struct CheckOptions: ParsableArguments {
+        @Flag(help: "Do not ask the line's health after the change.")
+        var noCheck = false
+
+        @Option(
+            help: ArgumentHelp(
+                "PEM file of authorities to trust instead of the system's, for this question.",
+                valueName: "file"
+            )
+        )
+        var caFile: String?
+
+        func validate() throws {
+            if let caFile, !FileManager.default.isReadableFile(atPath: caFile) {
+                throw ValidationError("--ca-file: '\(caFile)' cannot be read")
+            }
+        }
+
+        /// What the line's API says now; nil when it is not to be asked.
+        fileprivate func ask(_ id: LineID, _ settings: Settings, _ session: PostgresSession) async throws
+            -> HealthAnswer?
+        {
+            guard !noCheck else { return nil }
+            let (base, token): (EZWhatsApp.BaseURL, EZWhatsApp.Token)
+            do {
+                let masterKey = try settings.masterKey()
+                (base, token) = try await session.access(to: id, masterKey: masterKey, ownFiles: settings.ownFiles)
+            } catch let error as SecretReferenceError where !error.isRefusal {
+                return HealthAnswer(
+                    notAsked: "its token is not to be had here (\(error.description))",
+                    advice: "every worker must find it; --no-check asks nothing"
+                )
+            }
+            return HealthAnswer(await Preflight.ask(base: base, token: token, certificateAuthorities: caFile))
+        }
+    }
+
     /// Runs `body` on the database once its schema is known to be right.
     private static func withDatabase<R>(
         _ settings: Settings,
@@ -153,8 +186,17 @@ struct LineCommand: AsyncParsableCommand {
         }
     }
 
-    private static func say(_ line: Line, json: Bool, _ done: String) throws {
-        if json { try Output.json(LineDocument(line)) } else { Output.line(done) }
+    private static func say(_ line: Line, health: HealthAnswer? = nil, json: Bool, _ done: String) throws {
+        if json { try Output.json(LineDocument(line, health: health)) } else { Output.line(done) }
+        guard let health else { return }
+        if health.sendable {
+            if !json { Output.line("its API answers: \(health.sentence)") }
+        } else {
+            Output.note(
+                "warning: line \(line.id) is stored, and nothing can be sent into it yet: \(health.sentence)"
+                    + (health.advice.map { ". What to do: \($0)" } ?? "")
+            )
+        }
     }
 
     // MARK: - Changing
@@ -164,14 +206,19 @@ struct LineCommand: AsyncParsableCommand {
             commandName: "add",
             abstract: "Add a line. Its id belongs to the workspace for ever.",
             discussion: """
-                The token is read now and stored encrypted under TRUNKLINE_MASTER_KEY. A removed line of the same workspace \
-                comes back with its keys.
+                The token is read now and stored encrypted under TRUNKLINE_MASTER_KEY, for this line and this address's \
+                host only: another host needs the token again. A removed line of the same workspace comes back with its keys.
+
+                Afterwards the line's API is asked once whether it can send, which sends and wakes nothing. Whatever it says, \
+                the line is stored and the exit code is 0; trouble is a warning with its likely mend. --no-check asks nothing; \
+                'trunkline line preflight' asks at any time and exits 1 when the line cannot send.
                 """
         )
 
         @OptionGroup var options: GlobalOptions
         @OptionGroup var tokenOptions: TokenOptions
         @OptionGroup var paceOptions: PaceOptions
+        @OptionGroup var checkOptions: CheckOptions
 
         @Argument(help: "The line's id, unique in the install: A-Z a-z 0-9 . _ -, at most 64.")
         var id: String
@@ -206,6 +253,7 @@ struct LineCommand: AsyncParsableCommand {
                     )
                     try say(
                         line,
+                        health: try await checkOptions.ask(id, settings, session),
                         json: json,
                         "added line \(line.id) of workspace \(line.workspace), \(describe(line.pace))\(describeCap(line))"
                     )
@@ -217,12 +265,17 @@ struct LineCommand: AsyncParsableCommand {
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "set",
-            abstract: "Change a line's pace, address or token; workers follow within a second."
+            abstract: "Change a line's pace, address or token; workers follow within a second.",
+            discussion: """
+                Another host needs the token again. After a new address or token the line's API is asked once whether it can \
+                send; trouble is a warning, and the exit code 0. --no-check asks nothing.
+                """
         )
 
         @OptionGroup var options: GlobalOptions
         @OptionGroup var tokenOptions: TokenOptions
         @OptionGroup var paceOptions: PaceOptions
+        @OptionGroup var checkOptions: CheckOptions
 
         @Argument(help: "The line's id.")
         var id: String
@@ -252,8 +305,10 @@ struct LineCommand: AsyncParsableCommand {
                 try await withDatabase(settings) { session in
                     if changes.token != nil { try await warnOfOtherKey(settings, session) }
                     let line = try await session.changeLine(id, changes)
+                    let isOther = changes.baseURL != nil || changes.token != nil
                     try say(
                         line,
+                        health: isOther ? try await checkOptions.ask(id, settings, session) : nil,
                         json: json,
                         "changed line \(line.id): \(describe(line.pace))\(describeCap(line)), \(line.baseURL), token \(describeToken(line))"
                     )
@@ -381,7 +436,7 @@ struct LineCommand: AsyncParsableCommand {
                 try await withDatabase(settings) { session in
                     let lines = try await session.allLines(workspace: workspace, withRemoved: all)
                     if json {
-                        try Output.json(["lines": lines.map(LineDocument.init)])
+                        try Output.json(["lines": lines.map { LineDocument($0) }])
                         return
                     }
                     guard !lines.isEmpty else {
@@ -487,53 +542,19 @@ struct LineCommand: AsyncParsableCommand {
             try await options.run { settings in
                 let id = try LineID(id)
                 let masterKey = try settings.masterKey()
-                let (line, token) = try await withDatabase(settings) { session in
-                    (try await session.line(id), try await session.token(of: id, masterKey: masterKey))
+                let (base, token) = try await withDatabase(settings) { session in
+                    try await session.access(to: id, masterKey: masterKey, ownFiles: settings.ownFiles)
                 }
-                let base = try EZWhatsApp.BaseURL(line.baseURL)
-                let answer = Answer(
-                    line: id.value,
-                    verdict: await Preflight.ask(base: base, token: token, certificateAuthorities: caFile)
+                let answer = HealthAnswer(
+                    await Preflight.ask(base: base, token: token, certificateAuthorities: caFile),
+                    line: id
                 )
-                if json { try Output.json(answer) } else { Output.line("line \(id): \(answer.sentence)") }
+                if json {
+                    try Output.json(answer)
+                } else {
+                    Output.line("line \(id): \(answer.sentence)" + (answer.advice.map { ". What to do: \($0)" } ?? ""))
+                }
                 if !answer.sendable { throw CommandError.silent(.failed) }
-            }
-        }
-
-        private struct Answer: Encodable {
-            let line: String
-            let sendable: Bool
-            /// open, held or no_answer.
-            let gate: String
-            let needsPerson: Bool
-            let reason: String?
-            let detail: String?
-
-            init(line: String, verdict: HealthVerdict) {
-                self.line = line
-                switch verdict {
-                case .open(let note):
-                    (sendable, gate, needsPerson, reason, detail) = (true, "open", false, nil, note)
-                case .held(let kind, let reason, let detail):
-                    (sendable, gate, needsPerson, self.reason, self.detail) = (
-                        false, "held", kind == .human, reason.rawValue, detail
-                    )
-                case .keepLast(let reason):
-                    (sendable, gate, needsPerson, self.reason, detail) = (
-                        false, "no_answer", false, reason.rawValue, nil
-                    )
-                }
-            }
-
-            var sentence: String {
-                let detail = detail.map { " (\($0))" } ?? ""
-                switch gate {
-                case "open": return "sendable\(detail)"
-                case "held":
-                    return "not sendable: \(reason ?? "")\(detail)"
-                        + (needsPerson ? "; a person must look at it" : "; it may clear by itself")
-                default: return "no answer about the line: \(reason ?? "")"
-                }
             }
         }
     }
@@ -563,7 +584,7 @@ struct LineCommand: AsyncParsableCommand {
     private static func describeToken(_ line: Line) -> String {
         switch line.tokenPlace {
         case .sealed: line.tokenHint
-        case .reference(let reference): reference.text + (line.tokenHint.isEmpty ? "" : " (\(line.tokenHint))")
+        case .reference(let reference): reference + (line.tokenHint.isEmpty ? "" : " (\(line.tokenHint))")
         }
     }
 
@@ -571,6 +592,52 @@ struct LineCommand: AsyncParsableCommand {
         if line.removedAt != nil { return "removed" }
         if line.isHeld(at: line.readAt) { return "held by hand" }
         return line.gate
+    }
+}
+
+/// What a line's API said of it, as people and programs read it.
+private struct HealthAnswer: Encodable {
+    let line: String?
+    let sendable: Bool
+    /// open, held, no_answer or not_asked.
+    let gate: String
+    let needsPerson: Bool
+    let reason: String?
+    let detail: String?
+    let advice: String?
+
+    init(_ answer: Preflight, line: LineID? = nil) {
+        self.line = line?.value
+        advice = answer.advice
+        switch answer.verdict {
+        case .open(let note):
+            (sendable, gate, needsPerson, reason, detail) = (true, "open", false, nil, note)
+        case .held(let kind, let reason, let detail):
+            (sendable, gate, needsPerson, self.reason, self.detail) = (
+                false, "held", kind == .human, reason.rawValue, detail
+            )
+        case .keepLast(let reason):
+            (sendable, gate, needsPerson, self.reason, detail) = (false, "no_answer", false, reason.rawValue, nil)
+        }
+    }
+
+    init(notAsked why: String, advice: String) {
+        (line, sendable, gate, needsPerson, reason, detail) = (nil, false, "not_asked", false, nil, why)
+        self.advice = advice
+    }
+
+    var sentence: String {
+        let words = reason.map { JobStory.words(forReason: $0) } ?? ""
+        let detail = detail.map { " (\($0))" } ?? ""
+        switch gate {
+        case "open": return "sendable\(detail)"
+        case "held":
+            return "not sendable: \(words)\(detail)"
+                + (needsPerson ? "; a person must look at it" : "; it may clear by itself")
+        case "not_asked": return "its health was not asked\(detail)"
+        // What else the reason says is about sends.
+        default: return "no answer about the line: \(words.prefix { $0 != ";" })"
+        }
     }
 }
 
@@ -601,14 +668,17 @@ private struct LineDocument: Encodable {
     let createdAt: String
     let removedAt: String?
     let unfinished: [String: Int64]
+    /// After a change: what its API said.
+    let health: HealthAnswer?
 
-    init(_ line: Line) {
+    init(_ line: Line, health: HealthAnswer? = nil) {
+        self.health = health
         id = line.id.value
         workspace = line.workspace.value
         baseURL = line.baseURL
         tokenHint = line.tokenHint
         if case .reference(let reference) = line.tokenPlace {
-            tokenReference = reference.text
+            tokenReference = reference
         } else {
             tokenReference = nil
         }

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Logging
+internal import TrunklineCore
 
 /// The program's log: standard error, one line per event.
 enum Logs {
@@ -87,24 +88,12 @@ struct LineLogHandler: LogHandler {
             guard let data = try? encoder.encode(object) else {
                 return "{\"message\":\"a log line could not be encoded\"}\n"
             }
-            return String(decoding: data, as: UTF8.self) + "\n"
+            return Printable.json(String(decoding: data, as: UTF8.self)) + "\n"
         }
     }
 
     /// One event is one line, whatever somebody else's words hold.
     private static func escaped(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F || $0 == "\"" }) else {
-            return text
-        }
-        var out = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\n": out += "\\n"
-            case "\"": out += "\\\""
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F: out += "\u{FFFD}"
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        return out
+        Printable.line(text.replacing("\n", with: "\\n").replacing("\"", with: "\\\""))
     }
 }

@@ -56,7 +56,7 @@ struct MigrateCommand: AsyncParsableCommand {
         if pending.isEmpty { Output.note("The schema is up to date; nothing would run.") }
         for migration in pending {
             Output.line("-- migration \(migration.version): \(migration.name), in one transaction")
-            Output.line(migration.sql)
+            Output.text(migration.sql)
         }
     }
 

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TrunklineCore
 
 /// What commands print on standard output: a table for people or one JSON document for programs.
 enum Output {
@@ -7,12 +8,15 @@ enum Output {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
-        line(String(decoding: try encoder.encode(value), as: UTF8.self))
+        json(document: String(decoding: try encoder.encode(value), as: UTF8.self))
     }
+
+    /// Prints a JSON document that is serialized already.
+    static func json(document: String) { write(Printable.json(document), to: .standardOutput) }
 
     /// Prints rows under headers, columns padded to their widest cell; numbers stand on the right.
     static func table(_ headers: [String], _ rows: [[String]]) {
-        let rows = rows.map { row in row.map(safe) }
+        let rows = rows.map { row in row.map(Printable.line) }
         var widths = headers.map(width)
         for row in rows {
             for (column, cell) in row.enumerated() where column < widths.count {
@@ -39,19 +43,22 @@ enum Output {
     static func facts(_ facts: [(String, String)]) {
         let widest = facts.map { width($0.0) }.max() ?? 0
         for (name, value) in facts {
-            line(name + String(repeating: " ", count: widest - width(name) + 2) + safe(value))
+            line(name + String(repeating: " ", count: widest - width(name) + 2) + value)
         }
     }
 
-    /// Prints one line.
-    static func line(_ text: String = "") {
-        FileHandle.standardOutput.write(Data((text + "\n").utf8))
-    }
+    /// Prints one line, whatever is in it.
+    static func line(_ text: String = "") { write(Printable.line(text), to: .standardOutput) }
 
     /// Prints one line on standard error: what is not the command's result.
-    static func note(_ text: String) {
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+    static func note(_ text: String) { write(Printable.line(text), to: .standardError) }
+
+    /// Prints a text of ours that has several lines.
+    static func text(_ text: String, to handle: FileHandle = .standardOutput) {
+        write(Printable.lines(text), to: handle)
     }
+
+    private static func write(_ text: String, to handle: FileHandle) { handle.write(Data((text + "\n").utf8)) }
 
     /// A time, readable: `2026-12-01 18:00:00Z`. `-` for none.
     static func time(microseconds: Int64?) -> String {
@@ -62,17 +69,6 @@ enum Output {
                 separator: .omitted
             )
         )
-    }
-
-    /// Text of others must not steer the terminal that it is shown on.
-    private static func safe(_ text: String) -> String {
-        var out = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            let isControl =
-                scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
-            out.append(isControl ? "\u{FFFD}" : scalar)
-        }
-        return String(out)
     }
 
     private static func width(_ text: String) -> Int { text.count }

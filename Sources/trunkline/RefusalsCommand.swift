@@ -128,7 +128,13 @@ struct RefusalsCommand: AsyncParsableCommand {
                 }
                 guard let refusal else { throw CommandError(.failed, "there is no refusal \(id)") }
                 if raw {
-                    FileHandle.standardOutput.write(Data(bytes ?? []))
+                    let bytes = bytes ?? []
+                    if isatty(STDOUT_FILENO) == 1 {
+                        // On a screen they are shown; only a file or a pipe gets them as they are.
+                        Output.text(String(decoding: bytes, as: UTF8.self))
+                    } else {
+                        FileHandle.standardOutput.write(Data(bytes))
+                    }
                     return
                 }
                 if json {

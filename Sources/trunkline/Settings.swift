@@ -55,20 +55,25 @@ struct Settings: Sendable {
     enum LogFormat: String, CaseIterable, Sendable { case text, json }
 
     private let values: [Key: String]
+    /// Paths of the files that hold secrets of the program itself: no line's token may be read from them.
+    let ownFiles: Set<String>
     let logLevel: Logger.Level
     let logFormat: LogFormat
 
     /// - Parameters:
     ///   - file: the contents of `trunkline.yaml`, nil without one.
+    ///   - filePath: where they were read.
     ///   - readFile: reads a file named by a `…_FILE` key.
     init(
         flags: Flags,
         environment: [String: String],
         file: String?,
+        filePath: String? = nil,
         readFile: (String) throws(CommandError) -> String = Settings.contents(ofFile:)
     ) throws(CommandError) {
         let file = try Settings.parse(file)
         var values: [Key: String] = [:]
+        var ownFiles = Set(filePath.map { [$0] } ?? [])
         for key in Key.allCases {
             // Each layer is whole: a value of a higher one hides value and file of the lower ones.
             let layers = [
@@ -79,6 +84,8 @@ struct Settings: Sendable {
             for (name, value, path) in layers {
                 let value = value.flatMap { $0.isEmpty ? nil : $0 }
                 let path = path.flatMap { $0.isEmpty ? nil : $0 }
+                if let path { ownFiles.insert(path) }
+                guard values[key] == nil else { continue }
                 if value != nil && path != nil {
                     throw CommandError(
                         .usage,
@@ -90,10 +97,10 @@ struct Settings: Sendable {
                 } else if let path {
                     values[key] = try readFile(path)
                 }
-                if values[key] != nil { break }
             }
         }
         self.values = values
+        self.ownFiles = ownFiles
 
         let level = values[.logLevel] ?? "info"
         guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {

@@ -8,7 +8,7 @@ struct SimulateCommand: AsyncParsableCommand {
         subcommands: [EZWhatsAppCommand.self]
     )
 
-    struct EZWhatsAppCommand: AsyncParsableCommand {
+    struct EZWhatsAppCommand: AsyncParsableCommand, HandlesStopSignals {
         static let configuration = CommandConfiguration(
             commandName: "ezwhatsapp",
             abstract:
@@ -58,6 +58,7 @@ struct SimulateCommand: AsyncParsableCommand {
             var options = SimulatorOptions()
             do {
                 if let report {
+                    StopSignals.release()
                     print(try SimulatorReport(journal: report).json)
                     return
                 }
@@ -79,7 +80,7 @@ struct SimulateCommand: AsyncParsableCommand {
                 options.linePrefix = linePrefix
                 options.workspace = workspace
                 options.seed = seed
-                try await runEZWhatsAppSimulator(options)
+                try await runEZWhatsAppSimulator(options) { stop in StopSignals.handle { _, _ in stop() } }
             } catch let error as SimulatorError {
                 throw CommandError(error.code == .refused ? .usage : .failed, error.description)
             }

@@ -90,6 +90,15 @@ struct StatusCommand: AsyncParsableCommand {
                 ]
             }
         )
+        let cannotSend = status.lines.filter { Self.isClosed($0) && $0.gateReason != nil && $0.unfinished > 0 }
+        for line in cannotSend.prefix(20) {
+            Output.line(
+                "\(line.id) cannot send since \(Output.time(microseconds: line.gateSince?.microseconds)): "
+                    + JobStory.words(forReason: line.gateReason)
+                    + (line.gate == "held_human" ? "; somebody must mend it" : "; its health is asked again by itself")
+            )
+        }
+        if cannotSend.count > 20 { Output.line("and \(cannotSend.count - 20) more lines cannot send") }
         Output.line()
         if status.workers.isEmpty {
             Output.line("no worker has ever registered: start one with 'trunkline worker'")
@@ -136,8 +145,14 @@ struct StatusCommand: AsyncParsableCommand {
         if line.pausedUntil != nil { return "paused" }
         if line.isCapped, line.gate == "open" || line.gate == "ramping" || line.gate == "unknown" { return "daily cap" }
         if line.gate == "ramping", line.rampBegan == nil { return "open" }
-        guard let reason = line.gateReason, line.gate != "open" else { return line.gate }
-        return "\(line.gate) (\(reason))"
+        guard isClosed(line) else { return line.gate }
+        // The whole reason stands below the table, where it has room.
+        let code = line.gateReason.map { " (\($0.prefix { $0 != ":" }))" } ?? ""
+        return "\(line.gate)\(code)" + (line.heldFor.map { " for \(span($0))" } ?? "")
+    }
+
+    private static func isClosed(_ line: FleetStatus.Line) -> Bool {
+        ["held_transient", "held_human", "probing"].contains(line.gate)
     }
 
     static func pace(_ pace: Pace) -> String {

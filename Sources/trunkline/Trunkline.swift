@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import TrunklineEngine
 
 /// The program's name, version and subcommands, and how each way of ending becomes an exit code.
 @main
@@ -9,11 +10,12 @@ struct Trunkline: AsyncParsableCommand {
         abstract: "Sends WhatsApp notices through EZWhatsApp lines: never lost, never twice.",
         discussion: """
             Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused by policy or validation, \
-            4 broker or database unreachable.
+            4 broker or database unreachable, 5 a worker whose loop hung.
             """,
         version: Version.current,
         subcommands: [
-            MigrateCommand.self, TopologyCommand.self, LineCommand.self, WorkerCommand.self, EnqueueCommand.self,
+            MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, WorkerCommand.self,
+            EnqueueCommand.self,
             SendCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
@@ -23,8 +25,11 @@ struct Trunkline: AsyncParsableCommand {
     )
 
     static func main() async {
+        StopSignals.catchAll()
+        CoreDumps.forbidUnlessAllowed()
         do {
             var command = try parseAsRoot()
+            if !(command is any HandlesStopSignals) { StopSignals.release() }
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
@@ -47,10 +52,10 @@ struct Trunkline: AsyncParsableCommand {
             // Help and version are asked for by an error too, and end well.
             switch exitCode(for: error) {
             case .success:
-                Output.line(fullMessage(for: error))
+                Output.text(fullMessage(for: error))
                 return 0
             case .validationFailure:
-                Output.note(fullMessage(for: error))
+                Output.text(fullMessage(for: error), to: .standardError)
                 return CommandError.Exit.usage.rawValue
             default:
                 let error = CommandError(error)

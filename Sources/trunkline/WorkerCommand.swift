@@ -1,12 +1,11 @@
 internal import ArgumentParser
-internal import Dispatch
 internal import Foundation
 internal import Logging
 internal import RabbitDriver
 internal import Synchronization
 internal import TrunklineEngine
 
-struct WorkerCommand: AsyncParsableCommand {
+struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
         commandName: "worker",
         abstract: "Send: take jobs from the broker, pace them per line, call EZWhatsApp, record what came of it.",
@@ -53,17 +52,23 @@ struct WorkerCommand: AsyncParsableCommand {
             )
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             configuration.certificateAuthorities = caFile
+            configuration.ownFiles = settings.ownFiles
             let process = WorkerProcess(configuration: configuration, logger: logger)
             let isWaiting = Atomic(true)
-            let signals = StopSignals { isFirst in
+            StopSignals.handle { _, isFirst in
                 // Nothing has begun that would have to be finished.
                 if isWaiting.load(ordering: .sequentiallyConsistent) { Foundation.exit(0) }
                 if isFirst { process.drain() } else { process.stopNow() }
             }
+            for warning in try Transport.warnings(
+                databaseURL: configuration.databaseURL,
+                amqpURL: configuration.amqpURL
+            ) {
+                logger.warning("connection is not protected", metadata: ["warning": "\(warning)"])
+            }
             try await Self.checkGround(configuration, settings.readReplicas, logger)
             isWaiting.store(false, ordering: .sequentiallyConsistent)
             try await process.run()
-            withExtendedLifetime(signals) {}
         }
     }
 
@@ -101,38 +106,5 @@ struct WorkerCommand: AsyncParsableCommand {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-}
-
-/// Calls back for SIGTERM and SIGINT instead of dying of them, for as long as it lives.
-private final class StopSignals {
-    private let sources: [any DispatchSourceSignal]
-
-    /// - Parameter onStop: on a queue of its own; true for the first signal, false for every later one.
-    init(onStop: @escaping @Sendable (Bool) -> Void) {
-        let queue = DispatchQueue(label: "trunkline.signals")
-        let counter = Counter()
-        sources = [SIGTERM, SIGINT].map { number in
-            // Else the signal still ends the process before anybody is told.
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler { onStop(counter.isFirst()) }
-            source.resume()
-            return source
-        }
-    }
-
-    deinit {
-        for source in sources { source.cancel() }
-    }
-
-    private final class Counter: @unchecked Sendable {
-        // Unchecked: only the serial queue above touches it.
-        private var count = 0
-
-        func isFirst() -> Bool {
-            count += 1
-            return count == 1
-        }
     }
 }

@@ -69,6 +69,15 @@ func secureURL() throws -> String {
         await client.close()
     }
 
+    /// `0.0.0.0` leads to this machine too, and is no address of it by the rule.
+    @Test func plaintextThatWasAskedForAloudConnects() async throws {
+        let local = try environment("TRUNKLINE_TEST_AMQP_URL")
+        let remote = local.replacingOccurrences(of: "@127.0.0.1:", with: "@0.0.0.0:")
+        #expect(throws: RabbitError.self) { _ = try RabbitConfiguration(url: remote, connectionName: "x") }
+        let client = try await Client.open(remote + "?plaintext=allowed") { $0.reconnects = false }
+        await client.close()
+    }
+
     @Test func anAuthorityFileThatIsNotThereIsNamed() async throws {
         let error = await #expect(throws: RabbitError.self) {
             _ = try await Client.open("amqps://localhost:1/?cacertfile=/no/such.pem") { $0.reconnects = false }

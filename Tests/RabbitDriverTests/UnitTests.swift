@@ -102,7 +102,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("amqp://h", "h", 5672, "/"), ("amqp://h/", "h", 5672, "/"), ("amqp://h/%2f", "h", 5672, "/"),
+        ("amqp://localhost", "localhost", 5672, "/"), ("amqp://127.8.0.1/", "127.8.0.1", 5672, "/"),
+        ("amqp://h/%2f?plaintext=allowed", "h", 5672, "/"),
         ("amqps://h/a", "h", 5671, "a"), ("amqp://[::1]:9/a", "::1", 9, "a"),
     ])
     func whatIsLeftOutHasItsDefault(url: String, host: String, port: Int32, virtualHost: String) throws {
@@ -119,7 +120,8 @@ import Testing
         "amqp://u:sec%zzret@h",
         "amqp://u:123/secret@h", "amqp://u:secret@h?verify=peer", "amqps://u:secret@h?verify=perhaps",
         "amqps://u:secret@h?certfile=/c", "amqp://u:secret@h?cacertfile=/c", "amqp://u:secret@h?unknown=1",
-        "amqp://u:secret%00@h", "amqp://u:secret@h?heartbeat=0",
+        "amqp://u:secret%00@h", "amqp://u:secret@h?heartbeat=0", "amqp://u:secret@localhost?plaintext=perhaps",
+        "amqps://u:secret@h?plaintext=allowed",
     ])
     func aBadURLIsRefusedWithoutItsPassword(url: String) {
         let error = #expect(throws: RabbitError.self) {
@@ -129,8 +131,38 @@ import Testing
         #expect(error.map { "\($0)".contains("secret") } == false)
     }
 
+    @Test(arguments: [
+        "amqp://u:secret@h", "amqp://u:secret@10.0.0.7", "amqp://u:secret@0.0.0.0", "amqp://u:secret@[2001:db8::1]",
+        "amqp://u:secret@127.0.0.1.example.com",
+    ])
+    func plaintextToAnotherMachineMustBeAskedForAloud(url: String) throws {
+        let error = #expect(throws: RabbitError.self) { _ = try RabbitConfiguration(url: url, connectionName: "x") }
+        #expect(error?.code == .invalidConfiguration && error?.message.contains("?plaintext=allowed") == true)
+        let aloud = try RabbitConfiguration(url: url + "?plaintext=allowed", connectionName: "x")
+        #expect(!aloud.isLocal && aloud.transportWarning?.contains("plaintext=allowed") == true)
+    }
+
+    @Test func whoeverProvesWhoItIsNeedsNoWarning() throws {
+        for url in [
+            "amqps://h", "amqp://127.0.0.1", "amqp://localhost", "amqp://[::1]", "amqps://localhost?verify=none",
+        ] {
+            #expect(try RabbitConfiguration(url: url, connectionName: "x").transportWarning == nil, "\(url)")
+        }
+        let unverified = try RabbitConfiguration(url: "amqps://h?verify=none", connectionName: "x")
+        #expect(unverified.transportWarning?.contains("verify=none") == true)
+    }
+
+    @Test func aPasswordInAURLIsFound() {
+        for url in ["amqp://u:x@h", "amqp://u:x/y@h", "amqps://:x@h/v", "amqp://u:@h"] {
+            #expect(RabbitConfiguration.holdsPassword(url: url), "\(url)")
+        }
+        for url in ["amqp://u@h:5672/v", "amqp://h:5672", "amqps://[::1]:5671/v", "amqp://u%3Ax@h"] {
+            #expect(!RabbitConfiguration.holdsPassword(url: url), "\(url)")
+        }
+    }
+
     @Test func noDescriptionShowsThePassword() throws {
-        let configuration = try RabbitConfiguration(url: "amqp://u:secret@h/v", connectionName: "x")
+        let configuration = try RabbitConfiguration(url: "amqp://u:secret@localhost/v", connectionName: "x")
         var dumped = ""
         dump(configuration, to: &dumped)
         #expect(!"\(configuration) \(String(reflecting: configuration)) \(dumped)".contains("secret"))

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import PostgresDriver
 import TestKit
 import Testing
@@ -99,6 +100,10 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         for (flag, url) in [
             ("--database-url", nowhere), ("--amqp-url", brokerNowhere),
             ("--database-url", "host=x password=PASSWORD-IN-URL"),
+            ("--database-url", "host=x password = PASSWORD-IN-URL"),
+            ("--database-url", "postgresql://x/d?pass%77ord=PASSWORD-IN-URL"),
+            ("--database-url", "postgresql://u:PASSWORD-IN-URL@x/d?unknown=1"),
+            ("--amqp-url", "amqp://u:PASSWORD-IN-URL/with-slash@x"),
         ] {
             let run = try await Program.run(["line", "list", flag, url])
             #expect(run.status == 2 && run.errors.contains(flag) && !run.errors.contains("PASSWORD-IN-URL"))
@@ -243,6 +248,168 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         }
     }
 
+    /// A server that answers every request with the same.
+    private static func withAPI<R>(_ answer: String, _ body: (String) async throws -> R) async throws -> R {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 && listen(descriptor, 8) == 0
+                    && getsockname(descriptor, $0, &length) == 0
+            }
+        }
+        try #require(isListening)
+        Thread.detachNewThread {
+            var bytes = [UInt8](repeating: 0, count: 4_096)
+            while true {
+                let connection = accept(descriptor, nil, nil)
+                guard connection >= 0 else { return }
+                _ = read(connection, &bytes, bytes.count)
+                _ = Array(answer.utf8).withUnsafeBytes { write(connection, $0.baseAddress, $0.count) }
+                close(connection)
+            }
+        }
+        defer {
+            shutdown(descriptor, Int32(SHUT_RDWR))
+            close(descriptor)
+        }
+        return try await body("http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
+    }
+
+    private static func answer(_ status: String, _ body: String = "{}", _ header: String = "") -> String {
+        "HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\(header)Connection: close\r\n\r\n"
+            + body
+    }
+
+    private static func health(_ sendable: Bool, _ state: String) -> String {
+        answer(
+            "200 OK",
+            #"{"health":{"status":{"code":4,"text":"AUTH"}},"line":{"lifecycleState":"\#(state)","effectiveSendState":"\#(state)","sendable":\#(sendable)}}"#
+        )
+    }
+
+    /// The line is stored whatever its API says, and what it says is told with the likely mend.
+    @Test(
+        arguments: [
+            (answer("404 Not Found"), "", "try --base-url"),
+            (answer("404 Not Found"), "/api/v1", "look at the base URL"),
+            (answer("401 Unauthorized"), "/api/v1", "is it this line's token"),
+            (answer("403 Forbidden"), "/api/v1", "look at the line and its account"),
+            (
+                answer("302 Found", "{}", "Location: https://elsewhere.example\r\n"), "/api/v1",
+                "redirects are never followed"
+            ),
+            (answer("503 Service Unavailable"), "/api/v1", "workers ask again"),
+            (answer("200 OK", "<html>"), "", "is this the Channel API?"),
+            ("SSH-2.0-OpenSSH\r\n", "/api/v1", "does not speak HTTP"),
+            (health(false, "qr_required"), "/api/v1", "linked again"),
+            (health(false, "connecting"), "/api/v1", "by itself"),
+        ] as [(String, String, String)]
+    )
+    func aLineThatIsWrongFromTheStartSaysSo(_ answer: String, _ path: String, _ mend: String) async throws {
+        try await Self.withInstall { environment in
+            try await Self.withAPI(answer) { origin in
+                let add = [
+                    "line", "add", "il", "--workspace", "acme", "--base-url", origin + path, "--token-env", "EZW_TOKEN",
+                ]
+                let run = try await Program.run(add, environment: environment)
+                #expect(run.status == 0 && run.output.hasPrefix("added line il"), "\(run.errors)")
+                #expect(run.errors.contains("warning: line il is stored") && run.errors.contains(mend), "\(run.errors)")
+                #expect(!(run.output + run.errors).contains("TOPSECRET"))
+                let pace = try await Program.run(["line", "set", "il", "--pace", "20/min"], environment: environment)
+                #expect(pace.status == 0 && pace.errors.isEmpty, "what says nothing about the address asks nothing")
+                let set = ["line", "set", "il", "--base-url", origin + path, "--token-env", "EZW_TOKEN"]
+                let changed = try await Program.run(set + ["--json"], environment: environment)
+                #expect(changed.status == 0 && changed.errors.contains(mend), "\(changed.errors)")
+                #expect(changed.output.contains("\"sendable\" : false"), "\(changed.output)")
+                let unasked = try await Program.run(set + ["--no-check"], environment: environment)
+                #expect(unasked.status == 0 && unasked.errors.isEmpty)
+            }
+        }
+    }
+
+    @Test func aLineThatIsRightSaysSoToo() async throws {
+        try await Self.withInstall { environment in
+            try await Self.withAPI(Self.health(true, "sendable")) { origin in
+                let run = try await Program.run(
+                    [
+                        "line", "add", "il", "--workspace", "acme", "--base-url", origin + "/api/v1", "--token-env",
+                        "EZW_TOKEN",
+                    ],
+                    environment: environment
+                )
+                #expect(run.status == 0 && run.errors.isEmpty && run.output.contains("its API answers: sendable"))
+            }
+            // Where no worker's variables are, a reference cannot be looked behind.
+            let reference = try await Program.run(
+                ["line", "set", "il", "--token-env", "NOT_HERE", "--by-reference"],
+                environment: environment
+            )
+            #expect(
+                reference.status == 0 && reference.errors.contains("its health was not asked"),
+                "\(reference.errors)"
+            )
+        }
+    }
+
+    /// Whatever a file or a stored row holds, nothing of it steers the terminal.
+    @Test func foreignWordsDoNotReachTheTerminalAsTheyAre() async throws {
+        try await Self.withInstall { environment in
+            _ = try await Program.run(Self.add + ["--token-env", "EZW_TOKEN", "--no-check"], environment: environment)
+            let harmful = "\u{1B}]0;owned\u{07}\u{9B}31m\u{202E}\u{2066}\u{2028}"
+            try await Program.withFolder { folder in
+                let map = folder.appending(path: "map.yaml")
+                try Data("line: il\nkey: a.{{ID}}\nto: \"{{Phone}}\"\nbody: Hello\npurpose: order\n".utf8).write(
+                    to: map
+                )
+                let file = folder.appending(path: "orders.csv")
+                try Data("ID,Phone,\(harmful)x\n1,none,a\n2,1,\"broken\" quote\n".utf8).write(to: file)
+                for arguments in [
+                    ["enqueue", file.path, "--map", map.path], ["enqueue", file.path, "--map", map.path, "--json"],
+                    ["enqueue", harmful], ["line", "show", harmful], ["why", harmful], [harmful],
+                ] {
+                    let run = try await Program.run(arguments, environment: environment)
+                    let harmless = (run.output + run.errors).unicodeScalars.allSatisfy { scalar in
+                        scalar == "\n"
+                            || scalar.properties.generalCategory != .control
+                                && scalar.properties.generalCategory != .format && scalar != "\u{2028}"
+                    }
+                    #expect(harmless, "\(arguments): \(run.output.debugDescription)\(run.errors.debugDescription)")
+                }
+            }
+            try await PostgresSession.withSession(
+                url: environment["TRUNKLINE_DATABASE_URL"] ?? "",
+                applicationName: "tests"
+            ) { session in
+                try await session.query(
+                    "update trunkline.lane_state set gate = 'held_human', gate_since = now() - interval '3 hours', gate_reason = $1",
+                    [.text("line_needs_person: " + harmful)]
+                )
+                try await session.query(
+                    "update trunkline.lines set token_reference = $1",
+                    [.text(harmful)]
+                )
+            }
+            for arguments in [
+                ["status"], ["line", "list"], ["line", "show", "il"], ["status", "--json"], ["doctor"],
+            ] {
+                let run = try await Program.run(arguments, environment: environment)
+                for scalar in (run.output + run.errors).unicodeScalars where scalar != "\n" {
+                    #expect(
+                        scalar.properties.generalCategory != .control && scalar.properties.generalCategory != .format,
+                        "\(arguments): \(run.output.debugDescription)"
+                    )
+                }
+                if arguments == ["line", "show", "il"] {
+                    #expect(run.output.contains("held_human (line_needs_person: "))
+                }
+            }
+        }
+    }
+
     @Test func noticesAreCancelledAndMoved() async throws {
         try await Self.withInstall { environment in
             func run(_ arguments: [String], _ status: Int32, input: String? = nil) async throws -> Program.Run {
@@ -342,17 +509,22 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         }
     }
 
-    @Test func aTokenNeedsTheMasterKeyUnlessItIsAReference() async throws {
+    @Test func aTokenAndAReferenceNeedTheMasterKey() async throws {
         try await Self.withInstall { environment in
             var without = environment
             without["TRUNKLINE_MASTER_KEY"] = nil
-            let refused = try await Program.run(Self.add + ["--token-env", "EZW_TOKEN"], environment: without)
-            #expect(refused.status == 2 && refused.errors.contains("TRUNKLINE_MASTER_KEY"))
+            for kind in [[], ["--by-reference"]] {
+                let refused = try await Program.run(
+                    Self.add + ["--token-env", "EZW_TOKEN"] + kind,
+                    environment: without
+                )
+                #expect(refused.status == 2 && refused.errors.contains("TRUNKLINE_MASTER_KEY"))
+            }
             let missing = try await Program.run(Self.add + ["--token-env", "NOT_THERE"], environment: environment)
             #expect(missing.status == 2 && missing.errors.contains("NOT_THERE"))
             let reference = try await Program.run(
                 Self.add + ["--token-env", "EZW_TOKEN", "--by-reference"],
-                environment: without
+                environment: environment
             )
             #expect(reference.status == 0, "\(reference.errors)")
             let shown = try await Program.run(["line", "show", "il"], environment: without)

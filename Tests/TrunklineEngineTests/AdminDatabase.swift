@@ -30,8 +30,8 @@ struct AdminDatabase {
                 insert into trunkline.scopes (name) values ('workspace:' || $2)
                 on conflict (name) do update set name = excluded.name returning number
             ), state as (insert into trunkline.lane_state (lane) select number from lane)
-            insert into trunkline.lines (id, lane, scope, workspace, base_url, token_reference, token_hint)
-            select $1, lane.number, scope.number, $2, 'http://127.0.0.1:1', 'env:TOKEN', '' from lane, scope
+            insert into trunkline.lines (id, lane, scope, workspace, base_url, token_sealed, token_key_version, token_hint)
+            select $1, lane.number, scope.number, $2, 'http://127.0.0.1:1', '', 1, '' from lane, scope
             """,
             [.text(id), .text(workspace), .int8(hash)]
         )

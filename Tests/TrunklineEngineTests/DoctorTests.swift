@@ -5,6 +5,7 @@ import Synchronization
 import TestKit
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 
 @testable import TrunklineEngine
 
@@ -235,15 +236,17 @@ import TrunklineCore
     /// Of every kind a line can be in trouble.
     @Test func eachLineIsAskedAndNamed() async throws {
         try await AdminDatabase.with { database in
-            try await database.session.query(
-                "update trunkline.lines set token_reference = 'env:PATH' where id = 'acme-2'"
-            )
-            try await database.session.query(
-                "update trunkline.lines set hold_reason = 'repair', held_at = now(), token_reference = 'env:HOME' where id = 'other-1'"
-            )
+            for (id, variable) in [("acme-2", "NOT_THERE"), ("acme-3", "PATH"), ("other-1", "HOME")] {
+                if id == "acme-3" { try await database.addLine(id, workspace: "acme") }
+                let line = try LineID(id)
+                let base = try EZWhatsApp.BaseURL("http://127.0.0.1:1")
+                let reference = LineToken.reference(try SecretReference("env:" + variable), current: nil, Self.key)
+                _ = try await database.session.changeLine(line, LineChanges(baseURL: base, token: reference))
+            }
+            _ = try await database.session.holdLine(LineID("other-1"), reason: "repair", until: nil)
             let findings = await examine(database.url, nil)
-            // No such variable, no usable token, nobody listens at the address.
-            for line in ["acme-1", "acme-2"] { #expect(findings["line \(line)"]?.verdict == .failed) }
+            // Nothing that was sealed, no such variable, no token in it.
+            for line in ["acme-1", "acme-2", "acme-3"] { #expect(findings["line \(line)"]?.verdict == .failed) }
             #expect(findings["line acme-1"]?.advice?.contains("--token-file") == true)
             #expect(findings["line other-1"] != nil)
         }

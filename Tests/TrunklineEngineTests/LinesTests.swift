@@ -22,16 +22,22 @@ import TrunklineIntegrations
         _ id: String,
         to session: PostgresSession,
         workspace: String = "acme",
+        baseURL: String = "https://api.example/api/v1/",
         token: LineToken? = nil,
         pace: Pace = .standard
     ) async throws -> Line {
         try await session.addLine(
             LineID(id),
             workspace: WorkspaceID(workspace),
-            baseURL: EZWhatsApp.BaseURL("https://api.example/api/v1/"),
+            baseURL: EZWhatsApp.BaseURL(baseURL),
             token: token ?? .sealed(EZWhatsApp.Token("ezw_line_secret_1234"), key()),
             pace: pace
         )
+    }
+
+    /// What a worker would send, and where.
+    private static func token(of id: LineID, _ session: PostgresSession, _ key: MasterKey?) async throws -> String {
+        try await session.access(to: id, masterKey: key, ownFiles: []).token.value
     }
 
     private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession)
@@ -70,7 +76,7 @@ import TrunklineIntegrations
             let (first, second) = (try LineID("a"), try LineID("b"))
             try await Self.add("a", to: session)
             try await Self.add("b", to: session, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
-            #expect(try await session.token(of: first, masterKey: Self.key()).value == "ezw_line_secret_1234")
+            #expect(try await Self.token(of: first, session, Self.key()) == "ezw_line_secret_1234")
 
             let stored = try await session.query(
                 "select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'"
@@ -78,20 +84,20 @@ import TrunklineIntegrations
             #expect(stored.text(0, 1)?.contains("secret") == false)
             #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("secret") == false)
 
-            await #expect(throws: MasterKeyError.doesNotOpen) {
-                try await session.token(of: first, masterKey: Self.key(1))
+            await #expect(throws: LineTokenError.notBound(first)) {
+                try await Self.token(of: first, session, Self.key(1))
             }
-            await #expect(throws: LineTokenError.needsMasterKey) { try await session.token(of: first, masterKey: nil) }
+            await #expect(throws: LineTokenError.needsMasterKey) { try await Self.token(of: first, session, nil) }
             // A row copied onto another line opens nothing.
             try await session.query(
                 "update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'"
             )
-            await #expect(throws: MasterKeyError.doesNotOpen) {
-                try await session.token(of: second, masterKey: Self.key())
+            await #expect(throws: LineTokenError.notBound(second)) {
+                try await Self.token(of: second, session, Self.key())
             }
             try await session.query("update trunkline.lines set token_key_version = 2")
             await #expect(throws: LineTokenError.unknownKeyVersion(2)) {
-                try await session.token(of: first, masterKey: Self.key())
+                try await Self.token(of: first, session, Self.key())
             }
         }
     }
@@ -102,9 +108,84 @@ import TrunklineIntegrations
             defer { try? FileManager.default.removeItem(atPath: path) }
             try Data("ezw_line_from_file\n".utf8).write(to: URL(filePath: path))
             let reference = try SecretReference("file:" + path)
-            let line = try await Self.add("a", to: session, token: .reference(reference, current: nil))
-            #expect(line.tokenPlace == .reference(reference) && line.tokenHint == "")
-            #expect(try await session.token(of: line.id, masterKey: nil).value == "ezw_line_from_file")
+            let line = try await Self.add("a", to: session, token: .reference(reference, current: nil, Self.key()))
+            #expect(line.tokenPlace == .reference("file:" + path) && line.tokenHint == "")
+            #expect(try await Self.token(of: line.id, session, Self.key()) == "ezw_line_from_file")
+            await #expect(throws: SecretReferenceError.ownFile(path)) {
+                try await session.access(to: line.id, masterKey: Self.key(), ownFiles: [path])
+            }
+        }
+    }
+
+    /// Whoever may write the table, and has no master key: every change of what a secret belongs to opens nothing.
+    @Test(arguments: [
+        "base_url = 'https://evil.example/api/v1'", "base_url = 'https://api.example:8443/api/v1'",
+        "base_url = 'http://127.0.0.1:9/api/v1'", "token_reference = 'env:TRUNKLINE_MASTER_KEY'",
+        "token_reference = 'env:PATH'", "token_reference = 'file:/etc/hostname'", "token_reference = null",
+        "token_sealed = other.token_sealed, token_reference = other.token_reference", "token_sealed = ''",
+    ])
+    func aRowChangedBehindOurBackOpensNothing(_ change: String) async throws {
+        try await Self.withInstall { session in
+            let key = try Self.key()
+            let place = try SecretReference("env:LINE_TOKEN")
+            try await Self.add("sealed", to: session)
+            try await Self.add("referenced", to: session, token: .reference(place, current: nil, key))
+            let other = try SecretReference("env:OTHER_TOKEN")
+            try await Self.add("other", to: session, token: .reference(other, current: nil, key))
+            try await session.query(
+                "update trunkline.lines l set \(change) from trunkline.lines other where l.id <> 'other' and other.id = 'other'"
+            )
+            for id in [try LineID("sealed"), try LineID("referenced")] {
+                if id.value == "sealed", change.hasSuffix("= null") { continue }  // It has none.
+                await #expect(throws: LineTokenError.notBound(id), "\(id): \(change)") {
+                    try await Self.token(of: id, session, key)
+                }
+                // A new token must not follow the row to an address that nobody gave.
+                if change.hasPrefix("base_url") {
+                    await #expect(throws: LineError.self) {
+                        try await session.changeLine(
+                            id,
+                            LineChanges(token: .sealed(EZWhatsApp.Token("ezw_line_new_0001"), key))
+                        )
+                    }
+                }
+            }
+            // The untouched one fails only for the lack of its variable; and the rows are still listed.
+            await #expect(throws: SecretReferenceError.missingVariable("OTHER_TOKEN")) {
+                try await Self.token(of: LineID("other"), session, key)
+            }
+            #expect(try await session.allLines().count == 3)
+        }
+    }
+
+    @Test func aTokenDoesNotFollowItsLineToAnotherAddress() async throws {
+        try await Self.withInstall { session in
+            let (key, id) = (try Self.key(), try LineID("a"))
+            try await Self.add("a", to: session)
+            func set(_ baseURL: String?, token: String? = nil, _ key: MasterKey) async throws -> Line {
+                let base = try baseURL.map { try EZWhatsApp.BaseURL($0) }
+                let token = try token.map { LineToken.sealed(try EZWhatsApp.Token($0), key) }
+                return try await session.changeLine(id, LineChanges(baseURL: base, token: token))
+            }
+            for address in [
+                "https://other.example/api/v1", "https://api.example:8443/api/v1", "http://127.0.0.1/api/v1",
+            ] {
+                await #expect(throws: LineError.tokenOfAnotherAddress(id)) { try await set(address, key) }
+            }
+            // Another path of the same host is the same address.
+            #expect(try await set("https://api.example/api/v2", key).baseURL == "https://api.example/api/v2")
+            #expect(try await Self.token(of: id, session, key) == "ezw_line_secret_1234")
+            #expect(try await set(nil, token: "ezw_line_rotated_1", key).baseURL == "https://api.example/api/v2")
+            #expect(try await Self.token(of: id, session, key) == "ezw_line_rotated_1")
+            _ = try await set("https://other.example/api/v1", token: "ezw_line_other_2", key)
+            #expect(try await Self.token(of: id, session, key) == "ezw_line_other_2")
+            // Under a new key the row proves nothing: the address is said too.
+            let new = try Self.key(1)
+            await #expect(throws: LineError.addressNotProven(id, origin: "https://other.example")) {
+                try await set(nil, token: "ezw_line_third_3", new)
+            }
+            _ = try await set("https://other.example/api/v1", token: "ezw_line_third_3", new)
+            #expect(try await Self.token(of: id, session, new) == "ezw_line_third_3")
         }
     }
 
@@ -207,7 +288,7 @@ import TrunklineIntegrations
             _ = try await session.holdLine(line.id, reason: "x", until: nil)
             for change in [
                 LineChanges(pace: PaceChange(interval: .seconds(1))),
-                LineChanges(baseURL: try EZWhatsApp.BaseURL("http://127.0.0.1:3010/api/v1")),
+                LineChanges(baseURL: try EZWhatsApp.BaseURL("https://api.example/api/v2")),
                 LineChanges(token: .sealed(try EZWhatsApp.Token("ezw_line_rotated_9999"), try Self.key())),
                 LineChanges(dailyCap: .sends(10)), LineChanges(timeZone: "Europe/Madrid"),
             ] {
@@ -218,9 +299,9 @@ import TrunklineIntegrations
             }
             let changed = try await session.line(line.id)
             #expect(changed.pace == Pace(interval: .seconds(1), concurrency: 1, recipientGap: .seconds(10)))
-            #expect(changed.baseURL == "http://127.0.0.1:3010/api/v1" && changed.tokenHint == "…9999")
+            #expect(changed.baseURL == "https://api.example/api/v2" && changed.tokenHint == "…9999")
             #expect(changed.hold?.reason == "x")
-            #expect(try await session.token(of: line.id, masterKey: Self.key()).value == "ezw_line_rotated_9999")
+            #expect(try await Self.token(of: line.id, session, Self.key()) == "ezw_line_rotated_9999")
         }
     }
 

@@ -82,6 +82,30 @@ import TrunklineEngine
         #expect(throws: SecretReferenceError.notAVariable) { try SecretReference(text) }
     }
 
+    @Test(arguments: [
+        "TRUNKLINE_MASTER_KEY", "TRUNKLINE_DATABASE_URL_FILE", "PGPASSWORD", "PGPASSFILE", "AMQP_URL", "AMQPURL",
+    ])
+    func refusesVariablesOfOurOwn(_ name: String) {
+        #expect(throws: SecretReferenceError.ownVariable(name)) { try SecretReference("env:" + name) }
+    }
+
+    /// By whatever path: a link, a detour.
+    @Test func refusesFilesOfOurOwn() throws {
+        let files = FileManager.default
+        let folder = files.temporaryDirectory.appending(path: "own-" + TestServers.random())
+        try files.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? files.removeItem(at: folder) }
+        let own = folder.appending(path: "master.key").path
+        try Data("ezw_line_looks_like_one".utf8).write(to: URL(filePath: own))
+        let link = folder.appending(path: "link").path
+        try files.createSymbolicLink(atPath: link, withDestinationPath: own)
+        for path in [own, link, folder.path + "/../" + folder.lastPathComponent + "/master.key"] {
+            let reference = try SecretReference("file:" + path)
+            #expect(throws: SecretReferenceError.ownFile(path)) { try reference.resolve(ownFiles: [own, "/nowhere"]) }
+            #expect(try reference.resolve(ownFiles: ["/nowhere"]).count == 23)
+        }
+    }
+
     @Test(arguments: ["file:", "file:relative", "file:/a\u{0}b"])
     func refusesWhatIsNoAbsolutePath(_ text: String) {
         #expect(throws: SecretReferenceError.notAPath) { try SecretReference(text) }

@@ -65,7 +65,9 @@ import TrunklineIntegrations
     }
 
     @Test(arguments: [
-        "", "short", "ezw_line_a b c d e", "ezw_line_\r\nX-Evil: 1", "ezw_line_é123456", "ezw_line_\u{0}12345",
+        "", "short", "ezw_line_", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "Bearer ezw_line_0123456789",
+        "postgresql://user:password@host/database", "ezw_line_a b c d e", "ezw_line_\"quoted\"", "EZW_LINE_0123456789",
+        "ezw_line_\r\nX-Evil: 1", "ezw_line_é123456", "ezw_line_\u{0}12345",
     ])
     func badTokens(_ text: String) {
         #expect(throws: Refusal.self) { try EZWhatsApp.Token(text) }

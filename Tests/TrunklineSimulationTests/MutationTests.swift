@@ -1,4 +1,3 @@
-import Glibc
 import Testing
 
 @testable import TrunklineEngine
@@ -7,8 +6,6 @@ import Testing
 @Suite(.serialized)
 struct MutationTests {
     private static let seeds: ClosedRange<UInt64> = 1...1_500
-
-    init() { setenv(SimAPI.tokenName, "simulated-token", 1) }
 
     @Test(arguments: [Mechanism.lastLook, .ackAfterCommit, .reread, .terminate, .foreignLease])
     func aMechanismOfTheWorkerIsMissed(_ mechanism: Mechanism) async {

@@ -1,4 +1,3 @@
-import Glibc
 import Testing
 
 @testable import TrunklineEngine
@@ -8,8 +7,6 @@ import Testing
 struct SimulationTests {
     /// How many seeds a run looks at; TRUNKLINE_SEEDS says otherwise, and TRUNKLINE_SEED runs one alone and tells all of it.
     private static let usualCount: UInt64 = 5_000
-
-    init() { setenv(SimAPI.tokenName, "simulated-token", 1) }
 
     @Test func everySeedKeepsThePromises() async throws {
         if let seed = variable("TRUNKLINE_SEED") {

@@ -39,6 +39,72 @@ import TrunklineTesting
         }
     }
 
+    /// A hold that lasts is said once, whoever owns the line meanwhile, and again only after it was open.
+    @Test func aLineThatIsHeldForLongIsSaidOnce() async throws {
+        try await TestInstall.with(shards: 1, lines: 1) { install in
+            func set(_ state: String) throws {
+                try install.simulator.control("PUT", "/__sim/lines/line-01/state", #"{"state":"\#(state)"}"#)
+            }
+            func held() async throws {
+                try await install.wait(for: "the hold") {
+                    try await install.number("select count(*) from trunkline.lane_state where gate = 'held_human'") == 1
+                }
+            }
+            func replace(_ worker: TestInstall.WorkerHandle) async throws -> TestInstall.WorkerHandle {
+                worker.kill()
+                let next = try install.startWorker()
+                try await install.wait(for: "the next owner") {
+                    try await install.number(
+                        "select count(*) from trunkline.shards s join trunkline.workers w on w.boot = s.owner where w.pid = \(next.pid)"
+                    ) == 1
+                }
+                return next
+            }
+            func told(_ worker: TestInstall.WorkerHandle) -> Int {
+                worker.logText.split(separator: "\n").count { $0.contains("line held for long") }
+            }
+            /// As if the hold had begun before.
+            func age() async throws {
+                try await install.database.query(
+                    "update trunkline.lane_state set gate_since = now() - interval '16 minutes'"
+                )
+            }
+            try set("qr_required")
+            let first = try install.startWorker()
+            try await install.publish([try TestInstall.job("waits")])
+            try await held()
+            try await age()
+            let second = try await replace(first)
+            try await install.wait(for: "the word") { told(second) == 1 }
+            let line = second.logText.split(separator: "\n").first { $0.contains("line held for long") } ?? ""
+            #expect(
+                line.contains("line=line-01") && line.contains("line_needs_person") && line.contains("waiting=1"),
+                "\(line)"
+            )
+            try await install.wait(for: "the note") {
+                try await install.number("select count(*) from trunkline.lane_state where hold_told") == 1
+            }
+            let third = try await replace(second)
+            // Two looks of ten seconds: what was said is not said again.
+            try await Task.sleep(for: .seconds(22))
+            #expect(told(second) == 1 && told(third) == 0)
+
+            try set("sendable")
+            try await install.waitUntilSent(1, within: .seconds(120))
+            try await install.wait(for: "the end of the hold in the row") {
+                try await install.number("select count(*) from trunkline.lane_state where not hold_told") == 1
+            }
+            try set("qr_required")
+            // An OPEN answer counts for 30 s: only then is the line asked again.
+            try await Task.sleep(for: .seconds(31))
+            try await install.publish([try TestInstall.job("waits too")])
+            try await held()
+            try await age()
+            let fourth = try await replace(third)
+            try await install.wait(for: "the word, once more") { told(fourth) == 1 }
+        }
+    }
+
     /// A next owner does not ask a held line again before its time: the probe and its back-off are kept.
     @Test func aNextOwnerGoesOnWithTheProbesOfTheLast() async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in

@@ -5,7 +5,9 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +24,17 @@ static inline int tl_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD
 
 // Names the calling thread; the kernel keeps the first 15 bytes. pthread_setname_np hides behind _GNU_SOURCE.
 static inline void tl_thread_set_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// A core file would hold whatever is in memory. The limit alone does not bind a core_pattern that is a pipe.
+static inline int tl_forbid_cores(void) {
+    struct rlimit none = {0, 0};
+    return setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -1;
+}
+
+// SIGTERM and SIGINT as bytes of a pipe, from this call on, whichever thread they reach. The pipe's reading end, or -1.
+int tl_stop_signals_catch(void);
+// Gives both their usual effect again.
+void tl_stop_signals_release(void);
 
 // Closes every descriptor from `first` on in a spawned child.
 int tl_spawn_close_from(posix_spawn_file_actions_t *actions, int first);

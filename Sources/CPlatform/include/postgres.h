@@ -7,6 +7,7 @@
 #include <postgresql/libpq-fe.h>
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 // The PG_DIAG_* field codes are character macros, which Swift does not import.
@@ -53,6 +54,15 @@ static inline void tl_pg_keep_last_words(PGconn *connection, tl_pg_last_words *w
 static inline int tl_pg_is_hung_up(int descriptor) {
     struct pollfd one = {.fd = descriptor, .events = 0, .revents = 0};
     return poll(&one, 1, 0) > 0 && (one.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+
+// Whether `text` names this machine's loopback: localhost, 127.0.0.0/8 or ::1.
+static inline int tl_is_loopback(const char *text) {
+    struct in_addr four;
+    struct in6_addr six;
+    if (strcasecmp(text, "localhost") == 0) return 1;
+    if (inet_pton(AF_INET, text, &four) == 1) return ntohl(four.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, text, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
 // Whether `text` is an address that getaddrinfo need not look up.

@@ -15,6 +15,7 @@ public final class ChildProcess: Sendable {
     ///   - path: the program.
     ///   - environment: the whole of it; nil: this process's.
     ///   - input: a file to read as standard input; nil: nothing.
+    ///   - blocked: signals that it finds blocked.
     ///   - output: files for standard output and standard error; the same path for both appends to one.
     /// - Throws: ``ChaosError`` when it cannot be started.
     public init(
@@ -23,7 +24,8 @@ public final class ChildProcess: Sendable {
         environment: [String: String]? = nil,
         input: String? = nil,
         output: String = "/dev/null",
-        errors: String = "/dev/null"
+        errors: String = "/dev/null",
+        blocked: [Int32] = []
     ) throws {
         var files = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&files)
@@ -36,9 +38,10 @@ public final class ChildProcess: Sendable {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        for signal in blocked { sigaddset(&mask, signal) }
+        posix_spawnattr_setsigmask(&attributes, &mask)
         var usual = sigset_t()
         sigemptyset(&usual)
         for signal in [SIGTERM, SIGINT, SIGPIPE, SIGHUP] { sigaddset(&usual, signal) }

@@ -126,7 +126,7 @@ final class Stage: Sendable {
             try await trunkline(
                 [
                     "line", "add", line.id, "--workspace", "chaos", "--token-env", "CHAOS_TOKEN", "--base-url",
-                    "http://127.0.0.1:\(apiPort)/api/v1",
+                    "http://127.0.0.1:\(apiPort)/api/v1", "--no-check",
                 ] + line.pace.arguments,
                 environment: ["CHAOS_TOKEN": "ezw_line_\(line.id)"]
             ).requireSuccess("trunkline line add \(line.id)")

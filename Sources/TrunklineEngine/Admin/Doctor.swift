@@ -11,6 +11,8 @@ public enum Doctor {
         /// Nil when no broker is configured.
         public var amqpURL: String?
         public var masterKey: MasterKey?
+        /// Paths of files that hold secrets of the program itself: no line's token is read from them.
+        public var ownFiles: Set<String> = []
         /// Names of standbys that are never promoted.
         public var readReplicas: Set<String> = []
         /// A PEM file to trust instead of the system's authorities, for the lines' HTTPS.
@@ -71,6 +73,7 @@ public enum Doctor {
         if let session {
             report(.ok("database", "answers"))
             do {
+                report(try await databaseTransport(session, configuration.databaseURL))
                 shards = try await examineDatabase(session, configuration, now, report)
             } catch {
                 report(
@@ -168,6 +171,36 @@ public enum Doctor {
             )
         }
         return shards
+    }
+
+    /// What is in effect, beside what was asked for.
+    private static func databaseTransport(_ session: PostgresSession, _ url: String) async throws -> Finding {
+        let transport = try DatabaseTransport(url: url)
+        let rows = try await session.query("select ssl, version from pg_stat_ssl where pid = pg_backend_pid()")
+        let state = rows.bool(0, 0) == true ? rows.text(0, 1) ?? "TLS" : "not encrypted"
+        if let warning = transport.warning {
+            return .warning(
+                "database TLS",
+                "\(warning) (now: \(state))",
+                "leave sslmode out of the URL, or write sslmode=verify-full, and name the authority with sslrootcert=FILE"
+            )
+        }
+        return .ok(
+            "database TLS",
+            transport.isLocal ? "on this machine (\(state))" : "the server is verified (\(state))"
+        )
+    }
+
+    private static func brokerTransport(_ url: String) throws -> Finding {
+        let broker = try RabbitConfiguration(url: url, connectionName: "trunkline doctor")
+        if let warning = broker.transportWarning {
+            return .warning("broker TLS", warning, "write amqps://, and name the authority with cacertfile=FILE")
+        }
+        return .ok(
+            "broker TLS",
+            broker.isLocal
+                ? "on this machine (\(broker.isEncrypted ? "TLS" : "not encrypted"))" : "the broker is verified (TLS)"
+        )
     }
 
     private static func version(_ server: DatabaseServer) -> Finding {
@@ -359,6 +392,7 @@ public enum Doctor {
             )
             return
         }
+        if let finding = try? brokerTransport(url) { report(finding) }
         let server = await session.server
         report(.ok("broker", "answers: \(server?.product ?? "unknown") \(server?.version ?? "of an unknown version")"))
         do {
@@ -497,10 +531,12 @@ public enum Doctor {
         var tokens: [Result<(EZWhatsApp.BaseURL, EZWhatsApp.Token), any Error>] = []
         for line in lines {
             do {
-                let base = try EZWhatsApp.BaseURL(line.baseURL)
-                tokens.append(
-                    .success((base, try await session.token(of: line.id, masterKey: configuration.masterKey)))
+                let access = try await session.access(
+                    to: line.id,
+                    masterKey: configuration.masterKey,
+                    ownFiles: configuration.ownFiles
                 )
+                tokens.append(.success(access))
             } catch {
                 tokens.append(.failure(error))
             }
@@ -543,7 +579,8 @@ public enum Doctor {
                 "'trunkline line set \(line.id) --token-file FILE', or make the reference readable on this host"
             )
         }
-        let verdict = await Preflight.ask(base: base, token: token, certificateAuthorities: certificateAuthorities)
+        let answer = await Preflight.ask(base: base, token: token, certificateAuthorities: certificateAuthorities)
+        let verdict = answer.verdict
         let unfinished = line.unfinished.values.reduce(0, +)
         let waiting = unfinished > 0 ? "; \(unfinished) unfinished" : ""
         if line.isHeld(at: line.readAt), let hold = line.hold {
@@ -557,7 +594,7 @@ public enum Doctor {
         case .open:
             return .ok(name, "\(health(verdict))\(waiting)")
         case .held(.human, _, _):
-            return .failed(name, "\(health(verdict))\(waiting)", "a person must look at the line at EZWhatsApp")
+            return .failed(name, "\(health(verdict))\(waiting)", answer.advice ?? "somebody must look at the line")
         case .held(.transient, _, _):
             return .warning(name, "\(health(verdict))\(waiting)", "its notices wait; workers ask again by themselves")
         case .keepLast(.slowDown):
@@ -566,7 +603,7 @@ public enum Doctor {
             return .failed(
                 name,
                 "\(health(verdict))\(waiting)",
-                "is the API up, and can this host reach \(line.baseURL)? 'trunkline line preflight \(line.id)' asks again"
+                (answer.advice ?? "is the API up?") + "; 'trunkline line preflight \(line.id)' asks again"
             )
         }
     }

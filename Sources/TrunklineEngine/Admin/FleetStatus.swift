@@ -25,6 +25,8 @@ public struct FleetStatus: Sendable, Hashable {
         public let gate: String
         public let gateReason: String?
         public let gateSince: Timestamp?
+        /// How long it has been held, while it is.
+        public let heldFor: Duration?
         /// When a held line is asked next.
         public let nextProbeAt: Timestamp?
         /// When the line began to go on after a hold, while it ramps.
@@ -149,7 +151,8 @@ public struct FleetStatus: Sendable, Hashable {
                 (select b.origin from trunkline.breakers b
                  where b.origin = substring(l.base_url from '^https?://[^/]*') and b.opened_at is not null),
                 l.daily_cap, l.time_zone,
-                case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end
+                case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end,
+                (extract(epoch from now() - s.gate_since) * 1000)::bigint
             from trunkline.lines l
             join trunkline.lanes n on n.number = l.lane
             left join trunkline.lane_state s on s.lane = l.lane
@@ -179,6 +182,7 @@ public struct FleetStatus: Sendable, Hashable {
                 gate: gate,
                 gateReason: rows.text(row, 6),
                 gateSince: rows.timestamp(row, 7).map(Timestamp.init(microseconds:)),
+                heldFor: isClosed ? rows.int8(row, 26).map { .milliseconds(max(0, $0)) } : nil,
                 nextProbeAt: isClosed ? rows.timestamp(row, 20).map(Timestamp.init(microseconds:)) : nil,
                 rampBegan: rows.timestamp(row, 21).map(Timestamp.init(microseconds:)),
                 brokenOrigin: rows.text(row, 22),

@@ -8,8 +8,8 @@ public struct Line: Sendable, Hashable {
     public enum TokenPlace: Sendable, Hashable {
         /// In the database, sealed under a master key of this version.
         case sealed(keyVersion: Int32)
-        /// Outside, read by the worker.
-        case reference(SecretReference)
+        /// Outside, read by the worker: the text of a ``SecretReference``, as the row has it.
+        case reference(String)
     }
 
     /// What a person said about a line.
@@ -98,14 +98,6 @@ public enum DailyCap: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// A line's token on its way into the database.
-public enum LineToken: Sendable {
-    /// To be sealed under the key.
-    case sealed(EZWhatsApp.Token, MasterKey)
-    /// To be read by the workers; `current` is what it leads to here, if it does.
-    case reference(SecretReference, current: EZWhatsApp.Token?)
-}
-
 /// What changes of a line; nil: nothing.
 public struct LineChanges: Sendable {
     public var baseURL: EZWhatsApp.BaseURL?
@@ -188,6 +180,8 @@ public enum LineError: ExplainedError, Hashable {
     case holdIsOver
     case holdTooLong
     case unknownTimeZone
+    case tokenOfAnotherAddress(LineID)
+    case addressNotProven(LineID, origin: String)
 
     public var isRefusal: Bool { true }
 
@@ -204,6 +198,12 @@ public enum LineError: ExplainedError, Hashable {
             "a hold needs a reason of 1 to 200 characters without control characters: somebody will read it at night"
         case .holdIsOver: "the end of the hold has passed already"
         case .unknownTimeZone: "there is no such time zone; they are written like Europe/Madrid, Asia/Jerusalem or UTC"
+        case .tokenOfAnotherAddress(let id):
+            "the token of line \(id) is for its present address only and does not follow it elsewhere: give the token again, "
+                + "with --token-file or another of --token-…"
+        case .addressNotProven(let id, let origin):
+            "the row of line \(id) says \(origin), which the stored token does not confirm (another master key, or the row was "
+                + "changed by something else than 'trunkline line'): say the line's address too, with --base-url"
         case .holdTooLong: "a hold ends within a year; without --until it lasts until it is resumed"
         }
     }
@@ -214,7 +214,7 @@ extension PostgresSession {
 
     /// Makes a line with its lane and its lane's state; a line that was removed from the same workspace comes back.
     ///
-    /// The token is sealed here, under the context `line:ID`. Throws ``LineError`` when the id is taken.
+    /// The token is sealed here, for this line and the address's origin. Throws ``LineError`` when the id is taken.
     public func addLine(
         _ id: LineID,
         workspace: WorkspaceID,
@@ -224,7 +224,7 @@ extension PostgresSession {
         dailyCap: DailyCap = .unlimited,
         timeZone: String = "UTC"
     ) async throws -> Line {
-        let stored = try StoredToken(token, line: id)
+        let stored = try StoredToken(token, line: id, base: baseURL)
         try await transaction { session in
             try await session.requireTimeZone(timeZone)
             let lane = try await session.query(
@@ -322,30 +322,44 @@ extension PostgresSession {
 
     /// A line's token in the clear: for the call that needs it, never for showing.
     ///
-    /// - Parameter masterKey: needed for a sealed token.
-    public func token(of id: LineID, masterKey: MasterKey?) async throws -> EZWhatsApp.Token {
+    /// - Parameter ownFiles: paths of the program's own secrets, which no reference may name.
+    /// - Returns: the only address that it may be sent to, and the token.
+    public func access(
+        to id: LineID,
+        masterKey: MasterKey?,
+        ownFiles: Set<String>
+    ) async throws -> (base: EZWhatsApp.BaseURL, token: EZWhatsApp.Token) {
+        let (address, stored) = try await storedToken(of: id)
+        let base = try EZWhatsApp.BaseURL(address)
+        return (base, try stored.open(line: id, base: base, masterKey: masterKey, ownFiles: ownFiles))
+    }
+
+    private func storedToken(of id: LineID) async throws -> (address: String, StoredToken) {
         let rows = try await query(
-            "select token_sealed, token_reference, token_key_version from trunkline.lines where id = $1",
+            "select base_url, token_sealed, token_reference, token_key_version from trunkline.lines where id = $1",
             [.text(id.value)]
         )
         guard rows.count == 1 else { throw LineError.unknown(id) }
-        return try LineToken.open(
-            sealed: rows.bytes(0, 0),
-            reference: rows.text(0, 1),
-            keyVersion: rows.int4(0, 2),
-            line: id,
-            masterKey: masterKey
+        return (
+            rows.text(0, 0) ?? "",
+            StoredToken(
+                sealed: rows.bytes(0, 1) ?? [],
+                reference: rows.text(0, 2),
+                keyVersion: rows.int4(0, 3) ?? 0
+            )
         )
     }
 
     // MARK: Changing
 
-    /// Changes a line; workers follow within a second.
+    /// Changes a line; workers follow within a second. A new origin needs the token again, and a new token an address that
+    /// was not changed behind Trunkline's back: see ``LineError/tokenOfAnotherAddress(_:)`` and
+    /// ``LineError/addressNotProven(_:origin:)``.
     public func changeLine(_ id: LineID, _ changes: LineChanges) async throws -> Line {
-        let token = try changes.token.map { try StoredToken($0, line: id) }
         try await transaction { session in
             try await session.lockLine(id)
             let before = try await session.line(id)
+            let token = try await session.newToken(of: id, changes)
             let pace = try changes.pace.applied(to: before.pace)
             if let timeZone = changes.timeZone { try await session.requireTimeZone(timeZone) }
             try await session.query(
@@ -435,6 +449,22 @@ extension PostgresSession {
         return try await line(id)
     }
 
+    /// The token to store, nil when it stays.
+    private func newToken(of id: LineID, _ changes: LineChanges) async throws -> StoredToken? {
+        guard changes.baseURL != nil || changes.token != nil else { return nil }
+        let (address, stored) = try await storedToken(of: id)
+        let before = try? EZWhatsApp.BaseURL(address)
+        guard let token = changes.token else {
+            guard changes.baseURL?.origin == before?.origin else { throw LineError.tokenOfAnotherAddress(id) }
+            return nil
+        }
+        if let base = changes.baseURL { return try StoredToken(token, line: id, base: base) }
+        guard let before, stored.isBound(to: id, before, token.masterKey) else {
+            throw LineError.addressNotProven(id, origin: before?.origin ?? address)
+        }
+        return try StoredToken(token, line: id, base: before)
+    }
+
     /// As the database knows them, since it is the one that looks for midnight. Abbreviations like EST have no summer.
     private func requireTimeZone(_ name: String) async throws {
         if name == "UTC" { return }
@@ -458,88 +488,31 @@ extension PostgresSession {
 
 // MARK: - Rows
 
-/// A token as the table has it.
-private struct StoredToken {
-    /// token_sealed, token_reference, token_key_version, token_hint.
-    let parameters: [PostgresParameter]
-
-    init(_ token: LineToken, line: LineID) throws {
-        switch token {
-        case .sealed(let token, let key):
-            let sealed = try key.seal(Array(token.value.utf8), context: line.laneName)
-            parameters = [.bytes(sealed), .null, .int4(MasterKey.version), .text(token.lastFour)]
-        case .reference(let reference, let current):
-            parameters = [.null, .text(reference.text), .null, .text(current?.lastFour ?? "")]
-        }
-    }
-}
-
 extension PostgresSession {
     /// Throws ``LineTokenError`` when there are stored tokens and the key opens none of the latest ones: a worker with a
     /// wrong key would take shards and hold their lines.
     public func requireMasterKey(_ key: MasterKey?) async throws {
         let rows = try await query(
             """
-            select id, token_sealed, token_key_version from trunkline.lines
-            where token_sealed is not null and removed_at is null order by revision desc limit 20
+            select id, base_url, token_sealed, token_reference, token_key_version from trunkline.lines
+            where removed_at is null order by revision desc limit 20
             """,
             []
         )
         guard rows.count > 0 else { return }
         guard let key else { throw LineTokenError.needsMasterKey }
         for row in 0..<rows.count {
-            guard let id = rows.text(row, 0), let line = try? LineID(id) else { continue }
-            let token = try? LineToken.open(
-                sealed: rows.bytes(row, 1),
-                reference: nil,
-                keyVersion: rows.int4(row, 2),
-                line: line,
-                masterKey: key
+            guard let line = try? LineID(rows.text(row, 0) ?? ""),
+                let base = try? EZWhatsApp.BaseURL(rows.text(row, 1) ?? "")
+            else { continue }
+            let stored = StoredToken(
+                sealed: rows.bytes(row, 2) ?? [],
+                reference: rows.text(row, 3),
+                keyVersion: rows.int4(row, 4) ?? 0
             )
-            if token != nil { return }
+            if stored.isBound(to: line, base, key) { return }
         }
         throw LineTokenError.opensNothing
-    }
-}
-
-extension LineToken {
-    /// The token of a row of `trunkline.lines`, in the clear.
-    public static func open(
-        sealed: [UInt8]?,
-        reference: String?,
-        keyVersion: Int32?,
-        line: LineID,
-        masterKey: MasterKey?
-    ) throws -> EZWhatsApp.Token {
-        let bytes: [UInt8]
-        if let sealed {
-            guard let masterKey else { throw LineTokenError.needsMasterKey }
-            guard keyVersion == MasterKey.version else { throw LineTokenError.unknownKeyVersion(keyVersion ?? 0) }
-            bytes = try masterKey.open(sealed, context: line.laneName)
-        } else {
-            bytes = try SecretReference(reference ?? "").resolve()
-        }
-        return try EZWhatsApp.Token(String(decoding: bytes, as: UTF8.self))
-    }
-}
-
-/// Why a stored token cannot be opened.
-public enum LineTokenError: ExplainedError, Hashable {
-    case needsMasterKey
-    case unknownKeyVersion(Int32)
-    case opensNothing
-
-    public var isRefusal: Bool { false }
-
-    public var description: String {
-        switch self {
-        case .needsMasterKey:
-            "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"
-        case .opensNothing:
-            "none of the lines' stored tokens opens with this master key: it is not the one they were stored under"
-        case .unknownKeyVersion(let version):
-            "the line's token is sealed under version \(version) of the master key, which this program does not know"
-        }
     }
 }
 
@@ -562,7 +535,7 @@ extension Line {
         workspace = try WorkspaceID(text(1))
         baseURL = text(2)
         if let reference = rows.text(row, 3) {
-            tokenPlace = .reference(try SecretReference(reference))
+            tokenPlace = .reference(reference)
         } else {
             tokenPlace = .sealed(keyVersion: rows.int4(row, 4) ?? 0)
         }

@@ -111,21 +111,10 @@ public final class Acceptor {
     private func take(_ jobs: [SendJob]) async throws -> [AcceptVerdict] {
         var batch = TakeBatch()
         for job in jobs { batch.append(job, requestBytes: EZWhatsApp.textRequestBody(job), fast: false) }
-        let parameters = batch.parameters(
-            boot: nil,
-            // Asked only of an owner; no division by zero either way.
-            shardCount: 1,
-            shards: [],
-            fences: [],
-            leaseMilliseconds: 0,
-            jobClass: configuration.jobClass,
-            parked: nil,
-            paceLanes: [],
-            paceNextMilliseconds: []
-        )
+        let parameters = batch.acceptanceParameters(jobClass: configuration.jobClass)
         do {
             let rows = try await persistently { session in
-                try await session.query(TakeBatch.statement.sql, parameters)
+                try await session.query(TakeBatch.acceptance, parameters)
             }
             return try verdicts(rows, count: jobs.count)
         } catch let error as PostgresError where Self.isDataFault(error) {
@@ -166,7 +155,7 @@ public final class Acceptor {
         return try verdicts.map { verdict in
             // Never silently: a job without a verdict would be one that nobody knows of.
             guard let verdict else {
-                throw PostgresError(code: .protocolViolation, message: "trunkline.take gave no verdict for a job")
+                throw PostgresError(code: .protocolViolation, message: "trunkline.accept gave no verdict for a job")
             }
             return verdict
         }

@@ -36,7 +36,8 @@ enum Statements {
                    greatest(0, least(86400000, extract(epoch from greatest(s.paused_until, now()) - now()) * 1000))::int8,
                    s.gate, s.gate_reason, s.probes,
                    greatest(0, least(86400000, extract(epoch from s.next_probe_at - now()) * 1000))::int8,
-                   greatest(0, least(86400000, extract(epoch from now() - s.ramp_started_at) * 1000))::int8
+                   greatest(0, least(86400000, extract(epoch from now() - s.ramp_started_at) * 1000))::int8,
+                   greatest(0, least(8640000000, extract(epoch from now() - s.gate_since) * 1000))::int8, s.hold_told
             from trunkline.lane_state s join trunkline.lanes n on n.number = s.lane
             where (n.shard_hash % $1)::int = any ($2)
               and (greatest(s.next_send_at, s.paused_until) > now() or s.gate not in ('unknown', 'open'))
@@ -115,6 +116,7 @@ enum Statements {
             set gate = g.gate, gate_reason = g.reason, probes = g.probes,
                 next_probe_at = now() + make_interval(secs => g.next_probe_ms / 1000.0),
                 ramp_started_at = now() - make_interval(secs => g.ramp_ms / 1000.0),
+                hold_told = s.hold_told and g.gate in ('held_transient', 'held_human', 'probing'),
                 gate_since = case
                     when s.gate = g.gate
                       or s.gate in ('held_transient', 'held_human', 'probing') and g.gate in ('held_transient', 'held_human', 'probing')
@@ -123,6 +125,13 @@ enum Statements {
             where s.lane = g.lane
             """,
         parameterTypes: [.int4Array, .textArray, .textArray, .int4Array, .int4Array, .int4Array]
+    )
+
+    /// That a hold has been long was said; its end makes it news again.
+    static let holdTold = PostgresStatement(
+        name: "hold_told",
+        sql: "update trunkline.lane_state set hold_told = true where lane = any ($1)",
+        parameterTypes: [.int4Array]
     )
 
     /// Jobs that should have begun in lanes of which their owner knows no work.

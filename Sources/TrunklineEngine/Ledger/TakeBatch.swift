@@ -53,6 +53,11 @@ public struct TakeBatch: Sendable {
         ]
     )
 
+    /// `trunkline.accept`, which a producer's role may call: the same answer for rows of nobody's shards.
+    static let acceptance =
+        "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job "
+        + "from trunkline.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+
     private var line: [String?] = []
     private var key: [String?] = []
     private var keyDigest: [[UInt8]?] = []
@@ -94,6 +99,20 @@ public struct TakeBatch: Sendable {
         fast.append(isFast)
     }
 
+    /// The parameters of ``acceptance``.
+    func acceptanceParameters(jobClass: JobClass) -> [PostgresParameter] {
+        [.int4(Int32(jobClass.rawValue))] + jobs
+    }
+
+    /// The jobs' own columns, as both functions take them.
+    private var jobs: [PostgresParameter] {
+        [
+            .textArray(line), .textArray(key), .byteaArray(keyDigest), .byteaArray(contentDigest), .int8Array(person),
+            .textArray(recipient), .byteaArray(request), .textArray(purpose), .textArray(tags),
+            .timestampArray(notBefore), .timestampArray(sendBefore), .textArray(supersedeKey), .timestampArray(factAt),
+        ]
+    }
+
     /// The parameters of `statement`.
     ///
     /// - Parameters:
@@ -118,11 +137,6 @@ public struct TakeBatch: Sendable {
         return [
             boot.map { .uuid($0) } ?? .null, .int4(Int32(shardCount)), .int4Array(shards), .int8Array(fences),
             .int4(leaseMilliseconds), .int4(Int32(jobClass.rawValue)), parked.map { .text($0) } ?? .null,
-            .textArray(line), .textArray(key), .byteaArray(keyDigest), .byteaArray(contentDigest), .int8Array(person),
-            .textArray(recipient), .byteaArray(request), .textArray(purpose), .textArray(tags),
-            .timestampArray(notBefore), .timestampArray(sendBefore), .textArray(supersedeKey),
-            .timestampArray(factAt), .boolArray(fast),
-            .int4Array(paceLanes), .int4Array(paceNextMilliseconds),
-        ]
+        ] + jobs + [.boolArray(fast), .int4Array(paceLanes), .int4Array(paceNextMilliseconds)]
     }
 }

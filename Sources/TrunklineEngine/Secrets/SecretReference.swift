@@ -10,7 +10,10 @@ public enum SecretReference: Sendable, Hashable {
     /// Files above this size are no secrets; bytes.
     public static let fileLimit = 64 << 10
 
-    /// Reads `env:NAME` or `file:/path`.
+    /// What the names of variables begin with that hold secrets of Trunkline itself, or of libpq and AMQP clients.
+    private static let ownVariables = ["TRUNKLINE_", "PG", "AMQP"]
+
+    /// Reads `env:NAME` or `file:/path`. Variables of Trunkline, libpq and AMQP are refused.
     public init(_ text: String) throws(SecretReferenceError) {
         if text.hasPrefix("env:") {
             let name = String(text.dropFirst(4))
@@ -21,6 +24,7 @@ public enum SecretReference: Sendable, Hashable {
                 }
                 && !(0x30...0x39).contains(name.utf8.first ?? 0x30)
             guard isName else { throw .notAVariable }
+            guard !Self.ownVariables.contains(where: name.hasPrefix) else { throw .ownVariable(name) }
             self = .environment(name)
         } else if text.hasPrefix("file:") {
             let path = String(text.dropFirst(5))
@@ -44,8 +48,14 @@ public enum SecretReference: Sendable, Hashable {
 
     /// Reads the secret, white space around it removed.
     ///
-    /// - Parameter environment: the variables to look in; nil: those of the process.
-    public func resolve(environment: [String: String]? = nil) throws(SecretReferenceError) -> [UInt8] {
+    /// - Parameters:
+    ///   - environment: the variables to look in; nil: those of the process.
+    ///   - ownFiles: paths of files that hold secrets of the program itself, and are never read for anybody else, by
+    ///     whatever path.
+    public func resolve(
+        environment: [String: String]? = nil,
+        ownFiles: Set<String> = []
+    ) throws(SecretReferenceError) -> [UInt8] {
         let bytes: [UInt8]
         switch self {
         case .environment(let name):
@@ -56,6 +66,7 @@ public enum SecretReference: Sendable, Hashable {
         case .file(let path):
             guard let handle = FileHandle(forReadingAtPath: path) else { throw .unreadableFile(path) }
             defer { try? handle.close() }
+            guard !Self.isOneOf(ownFiles, handle.fileDescriptor) else { throw .ownFile(path) }
             // A directory opens, and then cannot be read.
             guard let data = try? handle.read(upToCount: Self.fileLimit + 1) else { throw .unreadableFile(path) }
             guard data.count <= Self.fileLimit else { throw .tooBig(path) }
@@ -68,6 +79,16 @@ public enum SecretReference: Sendable, Hashable {
         }
         return Array(bytes[first...last])
     }
+
+    /// Whether the open file is one of `paths`, by device and inode: links and detours change nothing.
+    private static func isOneOf(_ paths: Set<String>, _ descriptor: Int32) -> Bool {
+        var opened = stat()
+        guard fstat(descriptor, &opened) == 0 else { return true }
+        return paths.contains { path in
+            var own = stat()
+            return stat(path, &own) == 0 && own.st_dev == opened.st_dev && own.st_ino == opened.st_ino
+        }
+    }
 }
 
 /// Why a reference is none, or does not lead to a secret. Names variables and paths, never what is in them.
@@ -75,6 +96,8 @@ public enum SecretReferenceError: ExplainedError, Hashable {
     case unknownKind
     case notAVariable
     case notAPath
+    case ownVariable(String)
+    case ownFile(String)
     case missingVariable(String)
     case unreadableFile(String)
     case tooBig(String)
@@ -82,7 +105,7 @@ public enum SecretReferenceError: ExplainedError, Hashable {
 
     public var isRefusal: Bool {
         switch self {
-        case .unknownKind, .notAVariable, .notAPath: true
+        case .unknownKind, .notAVariable, .notAPath, .ownVariable, .ownFile: true
         case .missingVariable, .unreadableFile, .tooBig, .empty: false
         }
     }
@@ -92,6 +115,9 @@ public enum SecretReferenceError: ExplainedError, Hashable {
         case .unknownKind: "a reference to a secret is env:NAME or file:/path"
         case .notAVariable: "env: must be followed by the name of an environment variable"
         case .notAPath: "file: must be followed by an absolute path"
+        case .ownVariable(let name):
+            "the variable \(name) is for a secret of Trunkline, PostgreSQL or RabbitMQ and never for a line's token"
+        case .ownFile(let path): "the file \(path) holds a secret of Trunkline itself and never a line's token"
         case .missingVariable(let name): "the environment variable \(name) is not set"
         case .unreadableFile(let path): "the file \(path) cannot be read"
         case .tooBig(let path): "the file \(path) is too big for a secret"

@@ -181,6 +181,8 @@ struct KeptLane {
     let pausedUntil: ContinuousClock.Instant
     let word: String
     let gate: Gate.Memory
+    let heldSince: ContinuousClock.Instant?
+    let isHoldTold: Bool
 
     init?(_ rows: PostgresRows, _ row: Int, _ now: ContinuousClock.Instant) {
         guard let lane = rows.int4(row, 0), let next = rows.int8(row, 1), let pause = rows.int8(row, 2),
@@ -206,5 +208,7 @@ struct KeptLane {
             nextProbe: rows.int8(row, 6).map { now + .milliseconds($0) },
             rampBegan: rows.int8(row, 7).map { now - .milliseconds($0) }
         )
+        heldSince = hold == nil ? nil : rows.int8(row, 8).map { now - .milliseconds($0) }
+        isHoldTold = rows.bool(row, 9) ?? false
     }
 }

@@ -26,7 +26,7 @@ extension Worker {
                 continue
             }
             if let fault = line.fault {
-                lane.gate.sendHeld(.human, reason: .lineNeedsPerson, detail: fault, at: now, jitter: 0)
+                lane.gate.sendHeld(.human, reason: .lineUnusable, detail: fault, at: now, jitter: 0)
                 gateWrites.insert(number)
                 // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
                 readTokenAgain(line.id)

@@ -37,13 +37,17 @@ extension Worker {
         var base: EZWhatsApp.BaseURL?
         var token: EZWhatsApp.Token?
         do {
-            base = try EZWhatsApp.BaseURL(address)
-            token = try LineToken.open(
-                sealed: rows.bytes(row, 4),
+            let address = try EZWhatsApp.BaseURL(address)
+            base = address
+            token = try StoredToken(
+                sealed: rows.bytes(row, 4) ?? [],
                 reference: rows.text(row, 5),
-                keyVersion: rows.int4(row, 13),
+                keyVersion: rows.int4(row, 13) ?? 0
+            ).open(
                 line: LineID(id),
-                masterKey: configuration.masterKey
+                base: address,
+                masterKey: configuration.masterKey,
+                ownFiles: configuration.ownFiles
             )
         } catch {
             fault = "\(error)"
@@ -81,6 +85,7 @@ extension Worker {
         var ramps: [Int32?] = []
         for number in gateWrites {
             guard let lane = lanes[number] else { continue }
+            noteHold(of: lane, at: now)
             let word = lane.gate.word(at: now)
             let memory = lane.gate.memory(at: now)
             // An OPEN answer that has aged is not news: nobody asks while there is no work.
@@ -89,9 +94,7 @@ extension Worker {
             lane.writtenProbes = memory.probes
             numbers.append(number)
             words.append(word)
-            reasons.append(
-                memory.hold.map { hold in [hold.reason.code, hold.detail].compactMap { $0 }.joined(separator: ": ") }
-            )
+            reasons.append(memory.hold?.stored)
             probes.append(Int32(clamping: memory.probes))
             nextProbes.append(memory.nextProbe.map { Int32(clamping: max(.zero, $0 - now).wholeMilliseconds) })
             ramps.append(memory.rampBegan.map { Int32(clamping: (now - $0).wholeMilliseconds) })

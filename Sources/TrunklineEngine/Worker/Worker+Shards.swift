@@ -294,6 +294,8 @@ extension Worker {
             lane.gate = Gate(kept.gate)
             lane.writtenGate = kept.word
             lane.writtenProbes = kept.gate.probes
+            lane.heldSince = kept.heldSince
+            lane.isHoldTold = kept.isHoldTold
         }
         for (number, person, instant) in lastSends { lane(number)?.queue.wroteTo(person: person, at: instant) }
         for call in calls.values where lineOfLane[call.lane].flatMap({ lines[$0]?.shard }) == shard.number {

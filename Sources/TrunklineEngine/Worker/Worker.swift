@@ -69,6 +69,9 @@ final class Worker {
         /// The gate's word and its number of probes as last written to lane_state.
         var writtenGate = ""
         var writtenProbes = 0
+        /// Since when the line is held, also by former owners, and whether that was said when it became long.
+        var heldSince: Instant?
+        var isHoldTold = false
         /// How the calls of the line went lately.
         var record = CallRecord()
         /// The line has sent what it may today; until its next midnight.
@@ -205,6 +208,7 @@ final class Worker {
     var adoptUnderWay = false
     var lastSweep: Instant?
     var lastAudit: Instant?
+    var lastHoldLook: Instant?
     var lastForgetting: Instant?
     var claimUnderWay = false
     var calls: [Int64: Call] = [:]
@@ -324,6 +328,7 @@ final class Worker {
         lookAtForeign(now)
         sweepIfDue(now)
         auditIfDue(now)
+        lookAtLongHolds(now)
         lookAtQueues(now)
         if let lastPartitions, now - lastPartitions > .seconds(3_600) { makePartitions() }
         drainIfDue(now)

@@ -4,8 +4,10 @@ public struct WorkerConfiguration: Sendable {
     public var databaseURL: String
     /// `amqp://` or `amqps://`.
     public var amqpURL: String
-    /// Opens sealed tokens; nil when every line's token is a reference.
+    /// Opens the lines' tokens.
     public var masterKey: MasterKey?
+    /// Paths of files that hold secrets of the program itself: no line's token is read from them.
+    public var ownFiles: Set<String> = []
     /// Shown in `trunkline status`.
     public var host: String
     /// Shown in `trunkline status`.

@@ -80,17 +80,33 @@ public enum EZWhatsApp {
         /// The secret itself: goes into the `Authorization` header and nowhere else.
         public let value: String
 
-        /// 8 to 512 visible ASCII characters: anything else could break out of the header.
+        /// What every token begins with.
+        public static let prefix = "ezw_line_"
+
+        /// The prefix and after it the characters of a bearer token (RFC 6750, 2.1), at most 512 in all. Nothing else is
+        /// ever sent as a token, wherever it was read: no key, no password, no URL has this form.
         /// Throws a refusal on the field `token`.
         public init(_ value: String) throws(Refusal) {
-            guard (8...512).contains(value.utf8.count), value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            let secret = value.utf8.dropFirst(Self.prefix.utf8.count)
+            guard value.hasPrefix(Self.prefix), !secret.isEmpty, value.utf8.count <= 512,
+                secret.allSatisfy(Self.isTokenCharacter)
+            else {
                 throw Refusal(
                     kind: .invalid,
                     field: "token",
-                    reason: "the token is not 8 to 512 visible ASCII characters (it has \(value.utf8.count) bytes)"
+                    reason:
+                        "the token does not look like \(Self.prefix)… (letters, digits and -._~+/=; at most 512; it has "
+                        + "\(value.utf8.count) bytes)"
                 )
             }
             self.value = value
+        }
+
+        private static func isTokenCharacter(_ byte: UInt8) -> Bool {
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: "-._~+/=".utf8.contains(byte)
+            }
         }
 
         /// What may be shown: `…abcd`.

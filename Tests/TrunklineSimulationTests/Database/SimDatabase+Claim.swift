@@ -212,7 +212,10 @@ extension SimDatabase {
     func gate(_ p: [PostgresParameter]) -> Answer {
         for (index, lane) in p[0].int4s.enumerated() {
             guard var state = laneStates[lane] else { continue }
+            let before = state
             state.gate = p[1].texts[index]!
+            state.isHoldTold = before.isHoldTold && state.isHeld
+            if before.gate != state.gate, !(before.isHeld && state.isHeld) { state.gateSince = clock }
             state.reason = p[2].texts[index]
             if p.count > 3 {
                 state.probes = p[3].int4s[index]
@@ -221,6 +224,11 @@ extension SimDatabase {
             }
             laneStates[lane] = state
         }
+        return .success(Self.none)
+    }
+
+    func holdTold(_ p: [PostgresParameter]) -> Answer {
+        for lane in p[0].int4s { laneStates[lane]?.isHoldTold = true }
         return .success(Self.none)
     }
 

@@ -1,4 +1,8 @@
 import PostgresDriver
+import TrunklineCore
+import TrunklineIntegrations
+
+@testable import TrunklineEngine
 
 /// Heartbeats, fences, lines and the breaker.
 extension SimDatabase {
@@ -93,12 +97,24 @@ extension SimDatabase {
             ],
             lines.filter { $0.revision > p[0].int8 }.sorted { $0.revision < $1.revision }.map { line in
                 [
-                    .text(line.id), .int4(line.lane), .int8(line.hash), .text(SimAPI.base + line.id), .null,
-                    .text("env:\(SimAPI.tokenName)"), .int4(line.interval), .int4(line.concurrency), .int4(line.gap),
-                    .bool(line.isHeld && weakness != .hold), .null, .bool(false), .int8(line.revision), .null, .null,
+                    .text(line.id), .int4(line.lane), .int8(line.hash), .text(SimAPI.base + line.id),
+                    .bytes(Self.sealedToken(of: line.id)), .null, .int4(line.interval), .int4(line.concurrency),
+                    .int4(line.gap),
+                    .bool(line.isHeld && weakness != .hold), .null, .bool(false), .int8(line.revision),
+                    .int4(MasterKey.version), .null,
                 ]
             }
         )
+    }
+
+    private static func sealedToken(of line: String) -> [UInt8] {
+        do {
+            let base = try EZWhatsApp.BaseURL(SimAPI.base + line)
+            let token = LineToken.sealed(try EZWhatsApp.Token("ezw_line_simulated"), masterKey)
+            return try StoredToken(token, line: LineID(line), base: base).sealed
+        } catch {
+            fatalError("a simulated token cannot be stored: \(error)")
+        }
     }
 
     // MARK: The breaker

@@ -242,7 +242,7 @@ extension SimDatabase {
         let asked = Set(p[1].int4s)
         func left(_ time: Int64) -> Int64 { max(0, min(86_400_000, (time - clock) / 1_000)) }
         return table(
-            [.int4, .int8, .int8, .text, .text, .int4, .int8, .int8],
+            [.int4, .int8, .int8, .text, .text, .int4, .int8, .int8, .int8, .bool],
             laneStates.sorted { $0.key < $1.key }.filter { lane, state in
                 asked.contains(shard(ofLane: lane))
                     && (max(state.nextSend, state.pausedUntil) > clock || !["unknown", "open"].contains(state.gate))
@@ -251,6 +251,7 @@ extension SimDatabase {
                     .int4(lane), .int8(left(state.nextSend)), .int8(left(state.pausedUntil)), .text(state.gate),
                     PostgresParameter(state.reason), .int4(state.probes), PostgresParameter(state.nextProbe.map(left)),
                     PostgresParameter(state.rampStarted.map { max(0, (clock - $0) / 1_000) }),
+                    .int8(max(0, (clock - state.gateSince) / 1_000)), .bool(state.isHoldTold),
                 ]
             }
         )

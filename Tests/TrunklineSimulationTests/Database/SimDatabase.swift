@@ -88,6 +88,8 @@ final class SimDatabase {
         case ledger
     }
 
+    static let masterKey = try! MasterKey(base64: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+
     struct Line {
         let id: String
         let lane: Int32
@@ -108,6 +110,9 @@ final class SimDatabase {
         var probes: Int32 = 0
         var nextProbe: Int64?
         var rampStarted: Int64?
+        var gateSince: Int64 = 0
+        var isHoldTold = false
+        var isHeld: Bool { ["held_transient", "held_human", "probing"].contains(gate) }
     }
 
     struct Worker {
@@ -274,6 +279,7 @@ final class SimDatabase {
         case "settle": settle(p)
         case "pause": pause(p)
         case "gate": gate(p)
+        case "hold_told": holdTold(p)
         case "refuse": refuse(p)
         case "suspect": suspect(p)
         case "unsuspect": unsuspect(p)

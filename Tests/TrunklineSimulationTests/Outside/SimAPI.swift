@@ -51,7 +51,6 @@ final class SimCall {
 /// The carrier's API: lines with a state of their own, keys that it remembers or not, and every kind of answer.
 final class SimAPI {
     static let base = "https://api.example/"
-    static let tokenName = "TRUNKLINE_SIMULATED_TOKEN"
 
     enum Health: CaseIterable { case sendable, transient, human, unclear }
 

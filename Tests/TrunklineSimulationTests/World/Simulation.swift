@@ -150,7 +150,7 @@ final class Simulation {
         var configuration = WorkerConfiguration(
             databaseURL: "",
             amqpURL: "",
-            masterKey: nil,
+            masterKey: SimDatabase.masterKey,
             host: "simulated",
             version: "0"
         )

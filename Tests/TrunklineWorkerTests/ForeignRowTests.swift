@@ -1,0 +1,161 @@
+import Foundation
+import Glibc
+import PostgresDriver
+import Testing
+import TrunklineTesting
+
+/// Somebody who may write the database, and has no master key, tries to make a worker give a secret to a host of theirs.
+@Suite struct ForeignRowTests {
+    private static let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+    /// A host that answers nobody, and keeps what comes.
+    private final class ForeignHost {
+        private let descriptor: Int32
+        let origin: String
+
+        init() throws {
+            let opened = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = inet_addr("127.0.0.1")
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(opened, $0, length) == 0 && listen(opened, 64) == 0 && getsockname(opened, $0, &length) == 0
+                }
+            }
+            guard isListening else { throw TestInstall.Failure("no foreign host: errno \(errno)") }
+            descriptor = opened
+            origin = "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
+        }
+
+        deinit { close(descriptor) }
+
+        /// What the first connection that comes within `limit` has sent; nil when none comes.
+        func received(within limit: Duration) -> String? {
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&waiting, 1, Int32(limit / .milliseconds(1))) == 1 else { return nil }
+            let connection = accept(descriptor, nil, nil)
+            defer { close(connection) }
+            var bytes = [UInt8](repeating: 0, count: 4_096)
+            var sent = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+            _ = poll(&sent, 1, 5_000)
+            let count = read(connection, &bytes, bytes.count)
+            return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+        }
+    }
+
+    private struct Status: Decodable {
+        struct Line: Decodable {
+            let id: String
+            let gate: String
+            let gateReason: String?
+        }
+        let lines: [Line]
+    }
+
+    @Test func aRowInTheDatabaseNeverMakesAWorkerGiveASecretToAnotherHost() async throws {
+        try await TestInstall.with(lines: 7) { install in
+            let foreign = try ForeignHost()
+            let keyFile = install.folder.appendingPathComponent("master.key").path
+            // As a variable and as a file, so that both could be read.
+            let worker = try install.startWorker([
+                "TRUNKLINE_MASTER_KEY": Self.key, "TRUNKLINE_MASTER_KEY_FILE": "", "OTHER_TOKEN": "ezw_line_of_another",
+            ])
+            try await install.trunkline(
+                ["line", "set", "line-06", "--token-env", "OTHER_TOKEN", "--by-reference"],
+                environment: ["OTHER_TOKEN": "ezw_line_line-06"]
+            ).requireSuccess()
+            let address = "base_url = '\(foreign.origin)/api/v1'"
+            let changes = [
+                "line-01": address,
+                "line-02": address + ", token_reference = 'env:TRUNKLINE_MASTER_KEY'",
+                "line-03": address + ", token_reference = 'file:\(keyFile)'",
+                "line-04": address + ", token_reference = 'env:OTHER_TOKEN'",
+                "line-05": address + ", (token_sealed, token_reference, token_hint) = "
+                    + "(select token_sealed, token_reference, token_hint from trunkline.lines where id = 'line-06')",
+                "line-06": "token_reference = 'env:TRUNKLINE_MASTER_KEY'",
+            ]
+            for (line, change) in changes {
+                try await install.database.query("update trunkline.lines set \(change) where id = '\(line)'")
+            }
+            try await install.wait(for: "the worker to have read every row") {
+                changes.keys.allSatisfy { line in
+                    worker.logText.split(separator: "\n").contains {
+                        $0.contains("line cannot be used") && $0.contains(line)
+                    }
+                }
+            }
+            let lines = (1...7).map { "line-0\($0)" }
+            try await install.publish(try TestInstall.jobs(70, lines: lines))
+            try await install.wait(for: "the untouched line's notices, and all the others held") {
+                try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 10
+                    && install.number("select count(*) from trunkline.lane_state where gate = 'held_human'") == 6
+            }
+            // They are looked at again and again: nothing leaves, and no job has used a try.
+            #expect(foreign.received(within: .seconds(20)) == nil)
+            #expect(try await install.number("select count(*) from trunkline.jobs where tries > 0") == 0)
+
+            let shown = try await install.trunkline(["status", "--json"]).requireSuccess().output
+            let status = try JSONDecoder().decode(Status.self, from: Data(shown.utf8))
+            for line in status.lines where line.id != "line-07" {
+                #expect(line.gate == "held_human", "\(line.id)")
+                #expect(
+                    line.gateReason?.contains("the row was changed by something else") == true,
+                    "\(line.gateReason ?? "")"
+                )
+            }
+            // Nor do the commands that ask.
+            for line in ["line-01", "line-02", "line-03", "line-05"] {
+                let asked = try await install.trunkline(
+                    ["line", "preflight", line],
+                    environment: ["TRUNKLINE_MASTER_KEY": Self.key, "TRUNKLINE_MASTER_KEY_FILE": ""]
+                )
+                #expect(asked.status == 1 && asked.errors.contains("the row was changed"), "\(asked.errors)")
+            }
+            _ = try await install.trunkline(["doctor"])
+            #expect(foreign.received(within: .zero) == nil)
+
+            // What the sentence advises mends it, and the notices go.
+            try await install.trunkline(
+                ["line", "set", "line-01", "--base-url", install.lineURL, "--token-env", "TOKEN"],
+                environment: ["TOKEN": "ezw_line_line-01"]
+            ).requireSuccess()
+            try await install.wait(for: "the mended line's notices") {
+                try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 20
+            }
+        }
+    }
+
+    @Test func anotherAddressNeedsTheTokenAgain() async throws {
+        try await TestInstall.with(lines: 1) { install in
+            let foreign = try ForeignHost()
+            _ = try install.startWorker()
+            let to = ["line", "set", "line-01", "--base-url", foreign.origin + "/api/v1"]
+            let refused = try await install.trunkline(to)
+            #expect(refused.status == 3 && refused.errors.contains("give the token again"), "\(refused.errors)")
+            let key = try await install.trunkline(
+                to + ["--token-env", "TRUNKLINE_MASTER_KEY"],
+                environment: ["TRUNKLINE_MASTER_KEY": Self.key, "TRUNKLINE_MASTER_KEY_FILE": ""]
+            )
+            #expect(key.status == 2 && key.errors.contains("never for a line's token"), "\(key.errors)")
+            let file = install.folder.appendingPathComponent("master.key").path
+            let own = try await install.trunkline(to + ["--token-file", file, "--by-reference"])
+            #expect(own.status == 2 && own.errors.contains("never a line's token"), "\(own.errors)")
+            let other = try await install.trunkline(to + ["--token-stdin"], input: Self.key)
+            #expect(other.status == 3 && other.errors.contains("ezw_line_"), "\(other.errors)")
+            try await install.publish(try TestInstall.jobs(5, lines: ["line-01"]))
+            try await install.waitUntilSent(5)
+            #expect(foreign.received(within: .zero) == nil)
+
+            // Given on purpose, it goes there: the recorder records.
+            try await install.trunkline(
+                to + ["--token-env", "TOKEN", "--no-check"],
+                environment: ["TOKEN": "ezw_line_for_there"]
+            )
+            .requireSuccess()
+            try await install.publish(try TestInstall.jobs(1, prefix: "there", lines: ["line-01"]))
+            #expect(foreign.received(within: .seconds(60))?.contains("Bearer ezw_line_for_there") == true)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+import Foundation
+import PostgresDriver
+import Testing
+import TrunklineTesting
+
+/// The roles that `trunkline roles` prints, on a real server: each can do its own commands and is refused the others.
+@Suite struct RolesTests {
+    @Test func eachRoleDoesItsOwnAndNothingElse() async throws {
+        try await TestInstall.with(shards: 2, lines: 1) { install in
+            let prefix = "r" + String(UInt64.random(in: 0 ... .max), radix: 36)
+            let sql = try await install.trunkline(["roles", "--prefix", prefix]).requireSuccess().output
+            let names = ["worker", "producer", "reader"].map { prefix + "_" + $0 }
+            func drop() async throws {
+                for name in names { try await install.database.script("drop owned by \(name); drop role \(name)") }
+            }
+            // As after the next migration, too.
+            for _ in 1...2 { try await install.database.script(sql) }
+            do {
+                for name in names { try await install.database.script("alter role \(name) password 'of-the-test'") }
+                try await look(install, names)
+            } catch {
+                try await drop()
+                throw error
+            }
+            try await drop()
+        }
+    }
+
+    private func look(_ install: TestInstall, _ names: [String]) async throws {
+        func url(_ role: String) throws -> String {
+            var parts = try #require(URLComponents(string: install.databaseURL))
+            parts.user = role
+            parts.password = "of-the-test"
+            return try #require(parts.string)
+        }
+        func run(_ role: String, _ arguments: [String], input: String? = nil) async throws -> TestInstall.Outcome {
+            try await install.trunkline(
+                arguments,
+                input: input,
+                environment: ["TRUNKLINE_DATABASE_URL": try url(role), "TEST_TOKEN": "ezw_line_x"]
+            )
+        }
+        func isRefused(_ role: String, _ arguments: [String], input: String? = nil) async throws {
+            let outcome = try await run(role, arguments, input: input)
+            #expect(
+                outcome.status != 0 && outcome.errors.contains("permission denied"),
+                "\(role) \(arguments): \(outcome.status) \(outcome.errors)"
+            )
+        }
+        func isDenied(_ role: String, _ statement: String) async throws {
+            try await PostgresSession.withSession(url: try url(role), applicationName: "tests") { session in
+                let error = await #expect(throws: PostgresError.self, "\(role): \(statement)") {
+                    try await session.script(statement)
+                }
+                #expect(error?.sqlState == "42501", "\(role): \(statement)")
+            }
+        }
+        let (worker, producer, reader) = (names[0], names[1], names[2])
+        func notice(_ key: String, line: String = "line-01") throws -> String {
+            String(decoding: try TestInstall.job(key, line: line).encode(), as: UTF8.self)
+        }
+        let send = [
+            "send", "--line", "line-01", "--to", "+972501234567", "--purpose", "order", "--body", "Hello", "--key",
+        ]
+
+        // A producer accepts, also what is refused, and sees nothing.
+        try await run(producer, ["enqueue", "-"], input: try notice("order:a.1")).requireSuccess()
+        try await run(producer, send + ["order:a.2"]).requireSuccess()
+        let mixed = try await run(
+            producer,
+            ["enqueue", "-"],
+            input: try notice("order:a.1") + "\n" + notice("order:a.3", line: "nobody")
+        )
+        #expect(mixed.status == 3 && mixed.output.contains("1 repeat"), "\(mixed.output)\(mixed.errors)")
+        #expect(try await install.number("select count(*) from trunkline.refusals") == 1)
+        for arguments in [
+            ["status"], ["why", "order:a.1"], ["check"], ["line", "list"],
+            ["line", "hold", "line-01", "--reason", "x"],
+            ["cancel", "order:a.1"], ["refusals", "list"], ["parked", "list"],
+        ] {
+            try await isRefused(producer, arguments)
+        }
+        for statement in [
+            "select * from trunkline.jobs", "select token_sealed from trunkline.lines",
+            "select count(*) from trunkline.ledger",
+            "update trunkline.lines set base_url = 'https://evil.example'", "select trunkline.make_partitions(1)",
+            "delete from trunkline.jobs", "create table trunkline.mine (a int)",
+            "select trunkline.keep_pace('{1}', '{1}')",
+        ] {
+            try await isDenied(producer, statement)
+        }
+
+        // A reader looks.
+        for arguments in [
+            ["status"], ["why", "order:a.1"], ["check"], ["line", "list"], ["line", "show", "line-01"],
+            ["parked", "list"],
+            ["refusals", "list"],
+        ] {
+            let outcome = try await run(reader, arguments)
+            #expect(outcome.status == 0, "\(arguments): \(outcome.errors)")
+        }
+        try await isRefused(reader, send + ["order:a.4"])
+        for arguments in [
+            ["line", "hold", "line-01", "--reason", "x"], ["cancel", "order:a.1"], ["line", "preflight", "line-01"],
+            ["reschedule", "order:a.1", "--not-before", "now"], ["worker"],
+        ] {
+            try await isRefused(reader, arguments)
+        }
+        for statement in [
+            "select token_sealed from trunkline.lines", "select * from trunkline.lines",
+            "delete from trunkline.finished",
+            "update trunkline.lane_state set gate = 'open'", "select nextval('trunkline.job_number')",
+        ] {
+            try await isDenied(reader, statement)
+        }
+
+        // A worker works, and changes no line.
+        let process = try install.startWorker(["TRUNKLINE_DATABASE_URL": try url(worker)])
+        try await install.waitUntilSent(2)
+        try await install.publish(try TestInstall.jobs(20, lines: ["line-01"]))
+        try await install.waitUntilSent(22)
+        #expect(!process.logText.contains("permission denied"), "\(process.logText)")
+        for arguments in [
+            ["line", "set", "line-01", "--pace", "20/min"], ["cancel", "order:a.9"],
+            [
+                "line", "add", "other", "--workspace", "w", "--base-url", "http://127.0.0.1:1", "--token-env",
+                "TEST_TOKEN",
+            ],
+        ] {
+            try await isRefused(worker, arguments)
+        }
+        for statement in [
+            "update trunkline.lines set base_url = 'https://evil.example'", "drop table trunkline.jobs",
+            "select trunkline.drop_finished_before('2020-01-01')", "update trunkline.settings set value = '1'",
+        ] {
+            try await isDenied(worker, statement)
+        }
+        try await install.requireProof(sent: 22)
+    }
+}
