@@ -265,9 +265,12 @@ public enum ChaosRun {
         let faults = evidence.apiFaults.filter { !$0.key.hasSuffix("latency") }
         let ofHealth = faults.filter { $0.key.hasPrefix("health.") }.values.reduce(0, +)
         let all = faults.values.reduce(0, +)
+        // On a slow machine most of the work is left to the drain, in which nothing fails.
+        let healed = evidence.faults.first { $0.kind == .phase && $0.word == FaultRecord.healed }?.begin ?? .max
+        let exposed = evidence.calls.count { $0.at < healed }
         report.demand(
             "faults of the API at sends",
-            max(1, evidence.calls.count / ChaosOptions.callsPerAPIFault),
+            max(1, exposed / ChaosOptions.callsPerAPIFault),
             had: all - ofHealth
         )
         report.demand("faults of the API at questions for health", 1, had: ofHealth)

@@ -512,23 +512,18 @@ import TrunklineChaos
         expect(story, trips: .sentTwice, .calledAgain)
     }
 
-    /// A freeze in a partition ends neither: only when both are over anything passes.
-    @Test func aFreezeAndAPartitionOverlap() {
-        for seconds in [12.0, 4] {
+    /// A connection is told of one interval, whatever overlaps in it; with a freeze it is both ways.
+    @Test func aFreezeInAPartitionHoldsBackBothWays() {
+        for isFrozen in [true, false] {
             var story = Story()
+            story.label(7, worker: 1)
             story.give("job:1")
             story.send("job:1", port: 7)
-            story.pass(-0.03)
-            story.flow(7, "partitioned")
-            story.pass(1)
-            story.flow(7, "frozen")
-            story.pass(3)
-            story.flow(7, "frozen")
-            story.pass(seconds)
-            story.flow(7, "healed")
+            story.partition(7, worker: 1, .toServer, began: 0.03, seconds: 16)
+            if isFrozen { story.past(.proxyFreeze, seconds: 5) { $0.part = .api } }
             story.pass(3)
             story.send("job:1", port: 8)
-            if seconds == 12 { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+            if isFrozen { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
         }
     }
 

@@ -111,11 +111,11 @@ struct Story {
         seconds: Double
     ) {
         pass(-before)
-        flow(port, "partitioned")
+        flow(port, "frozen")
         fault(.partition, seconds: seconds) {
             $0.part = .api; $0.worker = worker; $0.direction = direction
         }
-        flow(port, "healed")
+        flow(port, "frozen")
         if seconds < before { pass(before - seconds) }
     }
 

@@ -19,42 +19,15 @@ struct Wire {
 
     /// When nothing passed on one connection, by its port.
     private var still: [UInt16: [Interval]] = [:]
-    /// Freezes and slow times of the whole way.
+    /// Freezes and slow times of the whole way, and partitions.
     private var whole: [Interval] = []
     private var cuts: [UInt16: [Int64]] = [:]
 
     init(_ faults: [FaultRecord]) {
-        var open: [UInt16: Open] = [:]
-        let partitions = faults.filter { $0.kind == .partition && $0.part == .api }
-        for fault in faults where fault.kind == .flow {
-            for port in fault.ports ?? [] {
-                let isCut = fault.word == "cut" || fault.word == "undelivered"
-                if isCut { cuts[port, default: []].append(fault.begin) }
-                guard let ended = open[port, default: Open()].hear(fault.word ?? "", at: fault.begin, isCut: isCut)
-                else {
-                    continue
-                }
-                still[port, default: []].append(
-                    Interval(
-                        begin: ended.begin,
-                        end: fault.begin,
-                        direction: Self.direction(of: ended, partitions),
-                        isCut: isCut
-                    )
-                )
-            }
-        }
-        for (port, open) in open {
-            guard let began = open.began else { continue }
-            still[port, default: []].append(
-                Interval(begin: began.begin, end: .max, direction: Self.direction(of: began, partitions), isCut: true)
-            )
-        }
         for fault in faults where fault.part == .api {
             switch fault.kind {
             case .proxyFreeze: whole.append(Interval(begin: fault.begin, end: fault.end))
             case .proxySlow: whole.append(Interval(begin: fault.begin, end: fault.end, delay: fault.delay ?? 0))
-            // Who connects in it is told of it all the same; this is for one that was not seen to be its worker's.
             case .partition:
                 whole.append(
                     Interval(
@@ -67,48 +40,43 @@ struct Wire {
             default: break
             }
         }
+        var open: [UInt16: Int64] = [:]
+        for fault in faults where fault.kind == .flow {
+            for port in fault.ports ?? [] {
+                switch fault.word {
+                case "frozen":
+                    // Begin and end of each time are told in turn.
+                    if let begin = open.removeValue(forKey: port) {
+                        stood(port, from: begin, to: fault.begin)
+                    } else {
+                        open[port] = fault.begin
+                    }
+                case "cut", "undelivered":
+                    cuts[port, default: []].append(fault.begin)
+                    if let begin = open.removeValue(forKey: port) {
+                        stood(port, from: begin, to: fault.begin, isCut: true)
+                    }
+                default: break
+                }
+            }
+        }
+        for (port, begin) in open { stood(port, from: begin, to: .max, isCut: true) }
     }
 
-    /// What a connection has been told of and not yet of its end.
-    private struct Open {
-        struct Began {
-            let begin: Int64
-            /// Only partitions have stopped it.
-            var isPartition: Bool
-        }
-        var began: Began?
-        private var isFrozen = false
-        private var partitions = 0
-
-        /// What is over now, when all of it is.
-        mutating func hear(_ word: String, at moment: Int64, isCut: Bool) -> Began? {
-            switch word {
-            // Begin and end of each freeze are told in turn.
-            case "frozen": isFrozen.toggle()
-            case "partitioned": partitions += 1
-            case "healed": partitions = max(0, partitions - 1)
-            default:
-                guard isCut else { return nil }
-                (isFrozen, partitions) = (false, 0)
-            }
-            if isFrozen || partitions > 0 {
-                if began == nil { began = Began(begin: moment, isPartition: true) }
-                if isFrozen { began?.isPartition = false }
-                return nil
-            }
-            defer { began = nil }
-            return began
-        }
-    }
-
-    /// Which way nothing passed: both, unless it was one partition, or several of one direction.
-    private static func direction(of began: Open.Began, _ partitions: [FaultRecord]) -> FaultProxy.Direction {
-        guard began.isPartition else { return .both }
+    /// A connection was told that it stood still: both ways, unless partitions of one direction are all that there was.
+    private mutating func stood(_ port: UInt16, from begin: Int64, to end: Int64, isCut: Bool = false) {
         let slack = Moment.seconds(0.5)
-        let directions = Set(
-            partitions.filter { $0.begin <= began.begin + slack && began.begin <= $0.end }.map { $0.direction ?? .both }
+        let causes = whole.filter { $0.delay == nil && $0.begin <= end && $0.end >= begin }
+        let isFreeze = causes.contains { $0.worker == nil }
+        let directions = Set(causes.filter { $0.begin <= begin + slack }.map(\.direction))
+        still[port, default: []].append(
+            Interval(
+                begin: begin,
+                end: end,
+                direction: isFreeze || directions.count != 1 ? .both : directions.first ?? .both,
+                isCut: isCut
+            )
         )
-        return directions.count == 1 ? directions.first ?? .both : .both
     }
 
     /// How long the bytes of a request that came at `moment` may have been on their way.

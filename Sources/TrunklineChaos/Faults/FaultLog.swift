@@ -68,6 +68,9 @@ public struct FaultRecord: Codable, Sendable, Hashable {
     /// Of a slow time: by how many nanoseconds everything was late.
     public var delay: Int64?
 
+    /// The word of the phase in which nothing is harmed any more.
+    static let healed = "healed"
+
     public init(_ kind: Kind, begin: Int64 = Moment.now, hits: Int = 0) {
         self.kind = kind
         self.begin = begin

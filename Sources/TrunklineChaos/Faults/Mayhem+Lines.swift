@@ -77,6 +77,9 @@ extension Mayhem {
         for proxy in [stage.api, stage.producer, stage.rows] + stage.workers.flatMap({ [$0.database, $0.broker] }) {
             proxy.heal()
         }
+        var phase = FaultRecord(.phase)
+        phase.word = FaultRecord.healed
+        stage.faultLog.append(phase)
         try await stage.simulator.control("DELETE", "/faults")
         for line in stage.plan.lines { await heal(line.id) }
         try await stage.servers.database("start")

@@ -39,8 +39,6 @@ public final class FaultProxy: @unchecked Sendable {
             case undelivered
             /// It stood still for the time of a freeze.
             case frozen
-            /// From now on nothing passes in one direction or in both, and no more.
-            case partitioned, healed
             /// It was slow for a time.
             case slowed
         }
