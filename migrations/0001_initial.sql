@@ -112,10 +112,13 @@ create table trunkline.workers (
     stopping         boolean not null default false,
     origins          text[] not null default '{}',
     lines_active     int[] not null default '{}',
-    lines_failing    int[] not null default '{}'
+    lines_failing    int[] not null default '{}',
+    reach            text[] not null default '{}'
 ) with (fillfactor = 50);
 comment on column trunkline.workers.origins is
     'API origins that its lines called within 30 s; how many lines did, and how many of those got no answer twice.';
+comment on column trunkline.workers.reach is
+    'Of each of these origins: answers, silent, or null when it is not known.';
 
 -- One breaker for all lines of an API origin, in the whole fleet.
 create table trunkline.breakers (

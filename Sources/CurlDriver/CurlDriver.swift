@@ -15,6 +15,7 @@ public final class CurlDriver {
         var userAgent: String
         var maximumBody: Int
         var replayGuard: Bool
+        var connectTo: String?
     }
 
     private struct Socket {
@@ -68,13 +69,15 @@ public final class CurlDriver {
     ///   - userAgent: Sent as `User-Agent`.
     ///   - maximumBody: How many bytes of an answer's body are kept.
     ///   - replayGuard: Stops libcurl from sending a request a second time by itself. Off only in tests that show why.
+    ///   - connectTo: `HOST:PORT:OTHER_HOST:OTHER_PORT`: calls to the first connect to the second. For tests only.
     public init(
         loop: EventLoop,
         maximumCalls: Int,
         certificateAuthorities: String? = nil,
         userAgent: String = "trunkline",
         maximumBody: Int = 65_536,
-        replayGuard: Bool = true
+        replayGuard: Bool = true,
+        connectTo: String? = nil
     ) {
         loop.preconditionOnLoop()
         precondition(maximumCalls > 0 && maximumBody >= 0)
@@ -85,7 +88,8 @@ public final class CurlDriver {
             certificateAuthorities: certificateAuthorities,
             userAgent: userAgent,
             maximumBody: maximumBody,
-            replayGuard: replayGuard
+            replayGuard: replayGuard,
+            connectTo: connectTo
         )
         guard let multi = curl_multi_init() else { preconditionFailure("out of memory") }
         self.multi = multi

@@ -34,6 +34,7 @@ final class Transfer {
     private var discarded = 0
     private var hasLargeBody = false
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectToList: UnsafeMutablePointer<curl_slist>?
 
     init(configuration: CurlDriver.Configuration, driver: CurlDriver) {
         self.driver = driver
@@ -46,6 +47,7 @@ final class Transfer {
 
     deinit {
         curl_slist_free_all(headerList)
+        curl_slist_free_all(connectToList)
         curl_easy_cleanup(easy)
     }
 
@@ -83,6 +85,10 @@ final class Transfer {
         // An empty proxy, and no proxy for any host: the environment's http_proxy does not apply.
         set(CURLOPT_PROXY, "")
         set(CURLOPT_NOPROXY, "*")
+        if let connectTo = configuration.connectTo {
+            connectToList = curl_slist_append(nil, connectTo)
+            Self.check(tl_curl_set_connect_to(easy, connectToList))
+        }
         set(CURLOPT_NETRC, tl_curl_netrc_ignored)
         set(CURLOPT_USERAGENT, configuration.userAgent)
         // Without it libcurl uses SIGALRM and touches the process' signal handlers.

@@ -5,11 +5,13 @@
 /// | 1 | 0.1 to 0.2 |
 /// | 2 | 0.1 to 0.4 |
 /// | 3 | 0.1 to 0.8 |
-/// | 4, 5, 6, 7 | 0.1 to 1.6, 3.2, 6.4, 12.8 |
-/// | 8 and more | 0.1 to 15 |
+/// | 4 | 0.1 to 1.6 |
+/// | 5 and more | 0.1 to 3 |
+///
+/// No longer: a server that is there again must be found within seconds.
 struct Backoff {
     static let floor = 100
-    static let cap = 15_000
+    static let cap = 3_000
 
     private(set) var failures = 0
 

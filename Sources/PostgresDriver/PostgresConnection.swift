@@ -25,7 +25,8 @@ public final class PostgresConnection {
         public var url: String
         /// `application_name` at the server, whatever the URL says.
         public var applicationName: String
-        /// From the beginning of a try until every statement is prepared, name look-up included. Default 5 s.
+        /// Between two signs of life of one try: name look-up, each step of the handshake, preparing. A server that is slow
+        /// gets through, one that says nothing is left. Default 5 s.
         public var connectTimeout: Duration
         /// Prepared at every connect, before ``PostgresConnection/onConnect``. Names must be unique and not empty.
         public var statements: [PostgresStatement]
@@ -117,6 +118,9 @@ public final class PostgresConnection {
 
     /// Statements that were given to ``execute(_:_:_:)`` while connected and have not ended.
     public var inFlight: Int { readyPipeline?.inFlight ?? 0 }
+
+    /// Since when statements are in flight and none is answered; nil when nothing is waited for. libpq itself waits for ever.
+    public var silentSince: ContinuousClock.Instant? { readyPipeline?.silentSince }
 
     private var readyPipeline: PostgresPipeline? {
         if case .ready(let pipeline, _) = phase, !pipeline.ended { pipeline } else { nil }
@@ -213,7 +217,8 @@ public final class PostgresConnection {
             loop: loop,
             parameters: parameters,
             applicationName: configuration.applicationName,
-            skip: triesInVain
+            skip: triesInVain,
+            onProgress: { [weak self] in self?.armTimeout(attempt) }
         ) { [weak self] result in
             switch result {
             case .success(let handle): self?.established(attempt, takingOwnershipOf: handle)
@@ -221,8 +226,14 @@ public final class PostgresConnection {
             }
         }
         phase = .connecting(connector)
-        timeout = loop.schedule(after: configuration.connectTimeout) { [weak self] in self?.timedOut(attempt) }
+        armTimeout(attempt)
         connector.start()
+    }
+
+    private func armTimeout(_ attempt: Int) {
+        guard attempt == generation else { return }
+        cancelTimeout()
+        timeout = loop.schedule(after: configuration.connectTimeout) { [weak self] in self?.timedOut(attempt) }
     }
 
     private func established(_ attempt: Int, takingOwnershipOf handle: OpaquePointer) {
@@ -234,6 +245,7 @@ public final class PostgresConnection {
             self?.ended(attempt, cause)
         }
         phase = .preparing(pipeline)
+        armTimeout(attempt)
         prepare(pipeline, attempt)
     }
 

@@ -18,6 +18,8 @@ final class PostgresConnector {
     private let applicationName: String
     /// How many of the servers were tried in vain before; the try begins with the next one.
     private let skip: Int
+    /// Called when the server has taken a step; not after `done`.
+    private let onProgress: () -> Void
     private let done: (Result<OpaquePointer, PostgresError>) -> Void
     private var phase = Phase.idle
 
@@ -27,12 +29,14 @@ final class PostgresConnector {
         parameters: ConnectionParameters,
         applicationName: String,
         skip: Int = 0,
+        onProgress: @escaping () -> Void = {},
         done: @escaping (Result<OpaquePointer, PostgresError>) -> Void
     ) {
         self.loop = loop
         self.parameters = parameters
         self.applicationName = applicationName
         self.skip = skip
+        self.onProgress = onProgress
         self.done = done
     }
 
@@ -128,8 +132,12 @@ final class PostgresConnector {
         if let watched { loop.forget(watched) }
         phase = .polling(handle, watched: nil)
         switch PQconnectPoll(handle) {
-        case PGRES_POLLING_READING: wait(handle, for: .read)
-        case PGRES_POLLING_WRITING: wait(handle, for: .write)
+        case PGRES_POLLING_READING:
+            wait(handle, for: .read)
+            onProgress()
+        case PGRES_POLLING_WRITING:
+            wait(handle, for: .write)
+            onProgress()
         case PGRES_POLLING_OK:
             phase = .ended
             done(.success(handle))

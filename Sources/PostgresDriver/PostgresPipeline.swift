@@ -60,6 +60,10 @@ final class PostgresPipeline {
 
     var inFlight: Int { sent.count + queued.count }
 
+    /// Since when an answer is waited for without one: from the last answer, or from the first statement after a rest.
+    var silentSince: ContinuousClock.Instant? { sent.isEmpty ? nil : lastNews }
+    private var lastNews = ContinuousClock.now
+
     /// Owns `handle`, which must be connected, from now on. `onEnd` is called once, after every completion has failed.
     init(loop: EventLoop, takingOwnershipOf handle: OpaquePointer, onEnd: @escaping (PostgresError) -> Void) {
         self.loop = loop
@@ -133,6 +137,7 @@ final class PostgresPipeline {
             }
             // From here on bytes may leave, whatever libpq answers.
             let entry = queued.removeFirst()
+            if sent.isEmpty { lastNews = .now }
             sent.append(Sent(done: entry.done, result: nil))
             guard send(entry.work) else {
                 breakLater()
@@ -271,6 +276,7 @@ final class PostgresPipeline {
             }
             // Sent statements and Syncs match one to one: the first one has ended.
             let finished = sent.removeFirst()
+            lastNews = .now
             if let known = finished.result {
                 finished.done(known)
             } else {

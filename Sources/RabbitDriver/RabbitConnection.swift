@@ -8,8 +8,9 @@ internal import Synchronization
 /// | --- | --- |
 /// | 1 | 0.1…0.2 s |
 /// | 2 | 0.1…0.4 s |
-/// | 5 | 0.1…3.2 s |
-/// | 8 and more | 0.1…15 s |
+/// | 5 and more | 0.1…3 s |
+///
+/// No longer: a broker that is there again must be found within seconds.
 struct Backoff: Sendable {
     private(set) var failures = 0
 
@@ -17,7 +18,7 @@ struct Backoff: Sendable {
 
     mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
         failures += 1
-        let ceiling = min(15_000, 100 << min(failures, 8))
+        let ceiling = min(3_000, 100 << min(failures, 8))
         return .milliseconds(Int.random(in: 100...ceiling, using: &generator))
     }
 }
@@ -158,6 +159,16 @@ public final class RabbitConnection {
             return
         }
         channel.open { result in done(result.map { channel }) }
+    }
+
+    /// Asks the broker for something that costs nothing. The answer proves that the way is whole in both directions, which
+    /// heartbeats do not: each of them goes one way. `answered` is not called when no answer comes.
+    public func ask(_ answered: @escaping () -> Void) {
+        openChannel { result in
+            guard case .success(let channel) = result else { return }
+            channel.close { _ in }
+            answered()
+        }
     }
 
     // MARK: Connecting

@@ -134,6 +134,7 @@ public enum ChaosRun {
             + "\(times(.workerKill)) kills, \(times(.workerFreeze)) freezes, "
             + "\(times(.brokerRestart, .brokerKill)) broker and \(times(.databaseCrash, .databaseRestart)) database ends, "
             + "\(counts.filter { $0.key.rawValue.hasPrefix("proxy") }.values.reduce(0, +)) on the wire, "
+            + "\(times(.partition)) partitions, "
             + "\(times(.lineHold, .lineState)) lines"
     }
 

@@ -55,15 +55,16 @@ public struct CallCounts: Sendable, Hashable {
 /// One breaker for all lines of an origin (scheme, host and port of the API), in the whole fleet. No I/O, no clock.
 ///
 /// ```
-/// closed ── more than a tenth of the active lines fail ──> open ── one probe in the fleet, after 5 s … 60 s, doubling
+/// closed ── more than a tenth of the active lines fail ──> open ── one probe in the fleet, after 3 s, then every 6 s
 ///    ^                                                        │
 ///    └────────────── the probe got an answer; every line goes on by the ramp
 /// ```
 /// While it is open nothing is sent and nothing else is asked. Its state is a row in the database (`trunkline.breakers`),
 /// so that every worker stops and one of them asks.
 public enum Breaker {
-    private static let shortestProbe: Duration = .seconds(5)
-    private static let longestProbe: Duration = .seconds(60)
+    private static let shortestProbe: Duration = .seconds(3)
+    /// One question for the whole fleet costs nothing, and an API that is there again must be found within seconds.
+    private static let longestProbe: Duration = .seconds(6)
 
     /// Whether the provider or the network is to be suspected, by what every living worker counted.
     ///

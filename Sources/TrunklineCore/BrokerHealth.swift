@@ -22,10 +22,11 @@ public struct BrokerHealth: Sendable, Hashable {
         lostSince = nil
     }
 
-    /// The connection is gone.
-    public mutating func lost(at now: ContinuousClock.Instant) {
+    /// The connection is gone. A break begins when the broker was last known to answer: `silentSince`, when it was asked
+    /// since then, is when.
+    public mutating func lost(at now: ContinuousClock.Instant, silentSince: ContinuousClock.Instant? = nil) {
         // One that had not proven itself yet does not begin a new break.
-        lostSince = isGood(at: now) ? now : now - Self.patience
+        lostSince = isGood(at: now) ? min(silentSince ?? now, now) : now - Self.patience
         connectedSince = nil
     }
 

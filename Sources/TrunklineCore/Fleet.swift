@@ -12,11 +12,14 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
         public let isStopping: Bool
         /// Has a connection to the broker.
         public let hasBroker: Bool
-        public init(id: ID, beat: Int64, isStopping: Bool, hasBroker: Bool) {
+        /// Cannot reach the API although another worker can.
+        public let isCutOff: Bool
+        public init(id: ID, beat: Int64, isStopping: Bool, hasBroker: Bool, isCutOff: Bool = false) {
             self.id = id
             self.beat = beat
             self.isStopping = isStopping
             self.hasBroker = hasBroker
+            self.isCutOff = isCutOff
         }
     }
 
@@ -57,11 +60,14 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
         return now - member.unchangedSince >= silenceLimit
     }
 
-    /// Those that take part in the division, in rank order: alive, not stopping, and with a broker where anybody has one.
+    /// Those that take part in the division, in rank order: alive, not stopping, able to reach the API where anybody is, and
+    /// with a broker where anybody of those has one.
     public func ranked(at now: ContinuousClock.Instant) -> [ID] {
         let living = table.values.filter { !$0.observation.isStopping && now - $0.unchangedSince < silenceLimit }
-        let connected = living.filter(\.observation.hasBroker)
-        return (connected.isEmpty ? living : connected).map(\.observation.id).sorted()
+        let reaching = living.filter { !$0.observation.isCutOff }
+        let able = reaching.isEmpty ? living : reaching
+        let connected = able.filter(\.observation.hasBroker)
+        return (connected.isEmpty ? able : connected).map(\.observation.id).sorted()
     }
 
     /// Who should own each of `count` shards: as evenly as can be, and with as few moves as that takes. Whoever owns a

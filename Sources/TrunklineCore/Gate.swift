@@ -22,6 +22,7 @@ public struct Gate: Sendable, Hashable {
     private static let shortestProbe: Duration = .seconds(15)
     private static let longestProbe: Duration = .seconds(300)
     private static let silenceProbe: Duration = .seconds(2)
+    private static let longestSilenceProbe: Duration = .seconds(6)
 
     /// Why the gate is closed.
     public struct Hold: Sendable, Hashable {
@@ -29,6 +30,8 @@ public struct Gate: Sendable, Hashable {
         public let reason: Reason
         /// State words of the answer, safe to log; nil when a send told us.
         public let detail: String?
+        /// Nothing was heard at all: that says something about the wire, and nothing about the line.
+        var isSilence: Bool { reason == .unreachable || reason == .timedOut }
         public init(kind: HoldKind, reason: Reason, detail: String?) {
             self.kind = kind
             self.reason = reason
@@ -68,11 +71,11 @@ public struct Gate: Sendable, Hashable {
 
     public init() {}
 
-    /// A gate that a former owner has known. What it thought open is asked again.
+    /// A gate that a former owner has known. What it thought open, or could not reach, is asked again.
     public init(_ memory: Memory) {
         hold = memory.hold
         probes = memory.hold == nil ? 0 : max(0, memory.probes)
-        nextQuestion = memory.hold == nil ? nil : memory.nextProbe
+        nextQuestion = memory.hold.map { $0.isSilence ? nil : memory.nextProbe } ?? nil
         rampBegan = memory.hold == nil ? memory.rampBegan : nil
     }
 
@@ -201,7 +204,10 @@ public struct Gate: Sendable, Hashable {
         self.hold = hold
         openSince = nil
         rampBegan = nil
-        let wait = min(Self.longestProbe, Self.shortestProbe * (1 << min(probes, 6)))
+        let wait =
+            hold.isSilence
+            ? min(Self.longestSilenceProbe, Self.silenceProbe * (1 << min(probes, 6)))
+            : min(Self.longestProbe, Self.shortestProbe * (1 << min(probes, 6)))
         probes += 1
         nextQuestion = now + wait * (0.8 + 0.4 * min(max(jitter, 0), 1))
     }

@@ -39,6 +39,12 @@ public enum Mechanism: String, Sendable, CaseIterable {
     case consumerWatch = "consumer_watch"
     /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
     case foreignLease = "foreign_lease"
+    /// A worker that may not act, or lacks a database session, gives up its subscriptions.
+    case giveBack = "give_back"
+    /// A worker that drains gives what it has not taken of shared queues back at once, in order.
+    case drainGivesBack = "drain_gives_back"
+    /// A worker that cannot reach the API while others can gives its shards to them.
+    case reach
 }
 
 /// What a test can make deadly (TRUNKLINE_POISON=message:TEXT or job:TEXT).

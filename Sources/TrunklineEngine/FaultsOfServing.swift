@@ -20,6 +20,10 @@ extension Faults {
             Step(rawValue: String(cString: $0))
         }
 
+        /// Where calls to the API really go, so that each worker of a test has a way of its own (TRUNKLINE_CONNECT_TO,
+        /// HOST:PORT:OTHER_HOST:OTHER_PORT).
+        static let connectTo = getenv("TRUNKLINE_CONNECT_TO").map { String(cString: $0) }
+
         /// Whether a subscription must get nothing: the queue's n-th, on a connection before which so many were lost.
         static func isSilent(subscription: Int, lostConnections: Int) -> Bool {
             switch silence {
@@ -36,6 +40,7 @@ extension Faults {
             while true { sleep(1) }
         }
     #else
+        static var connectTo: String? { nil }
         @inline(__always) static func isSilent(subscription: Int, lostConnections: Int) -> Bool { false }
         @inline(__always) static func hang(at step: Step) {}
     #endif

@@ -437,7 +437,8 @@ public final class TestInstall: Sendable {
         }
     }
 
-    private func situation() async -> String {
+    /// What is unfinished, who owns what, and the ends of the logs: for the words of a failure.
+    public func situation() async -> String {
         let jobs =
             (try? await text(
                 "select string_agg(state || ':' || coalesce(reason, '-') || ':' || n, ', ') from (select state, reason, count(*) as n from trunkline.jobs group by 1, 2) s"

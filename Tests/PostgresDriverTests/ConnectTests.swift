@@ -304,7 +304,7 @@ struct ConnectTests {
                 let wait = first.next(using: &generator)
                 #expect(wait == second.next(using: &same))
                 #expect(wait >= .milliseconds(100))
-                #expect(wait <= min(.seconds(15), .milliseconds(100 << min(failure, 20))))
+                #expect(wait <= min(.seconds(3), .milliseconds(100 << min(failure, 20))))
             }
             first.reset()
             #expect(first.next(using: &generator) <= .milliseconds(200))

@@ -75,7 +75,7 @@ import Testing
         var backoff = Backoff()
         var ceiling = Duration.milliseconds(100)
         for _ in 0..<100 {
-            ceiling = min(ceiling * 2, .seconds(15))
+            ceiling = min(ceiling * 2, .seconds(3))
             let wait = backoff.next(using: &generator)
             #expect(wait >= .milliseconds(100))
             #expect(wait <= ceiling)

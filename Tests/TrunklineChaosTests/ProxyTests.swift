@@ -77,6 +77,56 @@ import Testing
         }
     }
 
+    /// What is said in a blocked direction arrives when it is open again; other clients notice nothing.
+    @Test(arguments: FaultProxy.Direction.allCases)
+    func aBlockHoldsItsDirectionOfItsClient(direction: FaultProxy.Direction) async throws {
+        try await withProxy { proxy in
+            let (cut, other) = (try Client(proxy.port), try Client(proxy.port))
+            for client in [cut, other] {
+                await client.write([1])
+                #expect(await client.read(1) == [1])
+            }
+            let port = cut.port
+            let (block, hits) = await proxy.block(direction) { $0 == port }
+            #expect(hits == 1)
+            let begin = ContinuousClock.now
+            await cut.write([2])
+            await other.write([3])
+            #expect(await other.read(1) == [3])
+            Task {
+                try? await Task.sleep(for: .milliseconds(300))
+                proxy.unblock(block)
+            }
+            #expect(await cut.read(1) == [2])
+            #expect(ContinuousClock.now - begin >= .milliseconds(300))
+            cut.close()
+            other.close()
+        }
+    }
+
+    @Test func whoIsRefusedIsServedWhenItIsHealed() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            await client.write([1])
+            #expect(await client.read(1) == [1])
+            #expect(await proxy.refuse() == 1)
+            #expect(await client.read(1) == [])
+            // The kernel may say so at once, or when one reads.
+            if let refused = try? Client(proxy.port) {
+                #expect(await refused.read(1) == [])
+                #expect(refused.lastError == ECONNREFUSED)
+                refused.close()
+            }
+            proxy.heal()
+            #expect(await proxy.openFlows().isEmpty)
+            let next = try Client(proxy.port)
+            await next.write([2])
+            #expect(await next.read(1) == [2])
+            client.close()
+            next.close()
+        }
+    }
+
     @Test func slowBytesComeInTheirOrder() async throws {
         try await withProxy { proxy in
             let client = try Client(proxy.port)

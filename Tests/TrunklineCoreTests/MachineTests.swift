@@ -27,6 +27,22 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(gate.hold?.kind == .transient && gate.word(at: at(31)) == "held_transient")
     }
 
+    /// Nobody was reached: that is no word about the line, so the next question comes soon, and a next owner asks at once.
+    @Test func aLineThatWasNotReachedIsAskedSoon() {
+        var gate = Gate()
+        var clock = 0.0
+        var waits: [Double] = []
+        for _ in 0..<4 {
+            gate.asked(at: at(clock))
+            gate.answered(.keepLast(reason: .unreachable), at: at(clock), jitter: 0.5)
+            waits.append(Double((gate.nextQuestion(after: at(clock))! - at(clock)).wholeMilliseconds) / 1_000)
+            clock += waits.last!
+        }
+        #expect(waits == [2, 4, 6, 6])
+        let next = Gate(gate.memory(at: at(clock)))
+        #expect(next.hold != nil && next.wantsQuestion(at: at(clock)))
+    }
+
     @Test func aHeldLineIsAskedAgainLaterAndLater() {
         var gate = Gate()
         var clock = 0.0
@@ -115,6 +131,30 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(!fleet.isDead(2, at: at(8)))
         fleet.observed([seen(2, 5)], at: at(13), isJudgeFit: true)
         #expect(fleet.isDead(2, at: at(13)))
+    }
+
+    @Test func whoCannotReachTheAPIHasNoPartWhereOthersCan() {
+        var fleet = Members(silenceLimit: .seconds(7))
+        func look(_ cutOff: Set<Int>, broker: Set<Int> = [1, 2, 3]) -> [Int] {
+            fleet.observed(
+                [1, 2, 3].map {
+                    .init(
+                        id: $0,
+                        beat: 1,
+                        isStopping: false,
+                        hasBroker: broker.contains($0),
+                        isCutOff: cutOff.contains($0)
+                    )
+                },
+                at: at(0),
+                isJudgeFit: true
+            )
+            return fleet.ranked(at: at(0))
+        }
+        #expect(look([]) == [1, 2, 3] && look([1]) == [2, 3] && look([1], broker: [1, 2]) == [2])
+        // Whoever can send goes before whoever can only take.
+        #expect(look([1], broker: [1]) == [2, 3])
+        #expect(look([1, 2, 3]) == [1, 2, 3] && look([1, 2, 3], broker: [3]) == [3])
     }
 
     private func fleet(_ ids: [Int]) -> Members {
@@ -214,10 +254,10 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(Breaker.suspects([broken, CallCounts(), CallCounts()]))
     }
 
-    @Test func itsProbesBackOffToAMinute() {
+    @Test func itsProbesComeEverySixSeconds() {
         #expect(
             [0, 1, 2, 3, 4, 99].map { Breaker.wait(afterProbes: $0, jitter: 0.5) }
-                == [5, 10, 20, 40, 60, 60].map { .seconds($0) }
+                == [3, 6, 6, 6, 6, 6].map { .seconds($0) }
         )
     }
 }
@@ -332,5 +372,84 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(!health.isGood(at: at(129)) && health.isGood(at: at(130)))
         health.lost(at: at(125))
         #expect(!health.isGood(at: at(126)))
+        // A break begins with the question that was not answered.
+        health.connected(at: at(130))
+        #expect(health.isGood(at: at(140)))
+        health.lost(at: at(148), silentSince: at(142))
+        #expect(health.isGood(at: at(151)) && !health.isGood(at: at(152)))
+    }
+}
+
+@Suite struct ReachTests {
+    /// Calls that hang, then a question of its own that is not answered either.
+    private func silent(from start: Double = 0) -> Reach {
+        var reach = Reach()
+        reach.began(at: at(start))
+        #expect(!reach.wantsQuestion(at: at(start + 3.9)) && reach.wantsQuestion(at: at(start + 4)))
+        reach.asked(at: at(start + 4))
+        reach.began(at: at(start + 4))
+        reach.failed(at: at(start + 9), isQuestion: true)
+        return reach
+    }
+
+    @Test func callsAndAQuestionWithoutAnAnswerAreSilence() {
+        #expect(silent().word(at: at(9)) == .silent)
+        // One answer in between, whatever it says, and it is none.
+        var reach = Reach()
+        reach.began(at: at(0))
+        reach.asked(at: at(4))
+        reach.began(at: at(4))
+        reach.answered(at: at(5))
+        #expect(reach.word(at: at(6)) == .answers)
+        reach.failed(at: at(15), isQuestion: false)
+        #expect(reach.word(at: at(15)) != .silent)
+    }
+
+    @Test func oneHangingCallIsNoSilence() {
+        var reach = Reach()
+        reach.began(at: at(0))
+        reach.failed(at: at(15), isQuestion: false)
+        #expect(reach.word(at: at(15)) == nil && reach.wantsQuestion(at: at(15)))
+    }
+
+    @Test func anOldAnswerSaysNothing() {
+        var reach = Reach()
+        reach.began(at: at(0))
+        reach.answered(at: at(1))
+        #expect(reach.word(at: at(6)) == .answers && reach.word(at: at(6.1)) == nil)
+        #expect(!reach.wantsQuestion(at: at(100)))
+    }
+
+    @Test func whoWasSilentMustProveItself() {
+        var reach = silent()
+        for (second, word) in [(12.0, Reach.Word.silent), (15, .silent), (17.5, .answers)] {
+            #expect(reach.wantsQuestion(at: at(second)))
+            reach.asked(at: at(second))
+            reach.began(at: at(second))
+            reach.answered(at: at(second))
+            #expect(reach.word(at: at(second)) == word)
+        }
+        // A failure in between begins the proof anew.
+        reach = silent()
+        for second in [12.0, 18] {
+            reach.began(at: at(second))
+            reach.answered(at: at(second))
+            reach.began(at: at(second + 1))
+            reach.failed(at: at(second + 1), isQuestion: false)
+        }
+        #expect(reach.word(at: at(19)) == .silent)
+    }
+
+    @Test func onlyWhoIsSilentEverywhereWhileAnotherIsAnsweredIsCutOff() {
+        #expect(Reach.cutOff([1: ["a": .silent], 2: ["a": .answers], 3: [:]]) == [1])
+        #expect(Reach.cutOff([1: ["a": .silent], 2: ["a": .silent], 3: [:]]).isEmpty)
+        // A witness that says nothing for a moment changes nothing; when it is silent itself, nobody is cut off.
+        #expect(Reach.cutOff([1: ["a": .silent], 2: [:]], before: [1]) == [1])
+        #expect(Reach.cutOff([1: ["a": .silent], 2: ["a": .silent]], before: [1]).isEmpty)
+        #expect(Reach.cutOff([1: ["a": .answers], 2: [:]], before: [1]).isEmpty)
+        // Another origin proves nothing, and one that answers is reason enough to stay.
+        #expect(Reach.cutOff([1: ["a": .silent], 2: ["b": .answers]]).isEmpty)
+        #expect(Reach.cutOff([1: ["a": .silent, "b": .answers], 2: ["a": .answers]]).isEmpty)
+        #expect(Reach.cutOff([1: ["a": .silent, "b": .silent], 2: ["a": .answers]]) == [1])
     }
 }

@@ -105,26 +105,32 @@ import TrunklineIntegrations
 @Suite struct QueueWatchTests {
     @Test func silenceIsAnsweredStepByStep() {
         var watch = QueueWatch()
-        #expect(
-            (1...7).map { _ in watch.looked(at: "q", messages: 3, isOurs: true) } == [
-                nil, .subscribe, nil, .reconnect, nil, .end, nil,
-            ]
-        )
+        let steps = (1...7).map { _ in
+            let step = watch.looked(at: "q", messages: 3)
+            if step == .subscribe { watch.asked("q", isAlone: true) }
+            return step
+        }
+        #expect(steps == [nil, .subscribe, nil, .reconnect, .subscribe, .end, nil])
         watch.heard(from: "q")
         // An empty queue is no silent one, and each counts for itself.
         let looks = [("q", 3), ("q", 0), ("q", 3), ("q", 9), ("other", 9)]
         #expect(
-            looks.map { watch.looked(at: $0.0, messages: $0.1, isOurs: true) } == [nil, nil, nil, .subscribe, nil]
+            looks.map { watch.looked(at: $0.0, messages: $0.1) } == [nil, nil, nil, .subscribe, nil]
         )
     }
 
-    @Test func ofASharedQueueAnotherMayBeTheConsumer() {
+    /// Whoever is not the active consumer gets nothing and is well: it neither reconnects nor ends.
+    @Test func whereSomebodyElseConsumesNothingIsEscalated() {
         var watch = QueueWatch()
         // It falls: somebody is at work.
-        let falling = (1...50).reversed().compactMap { watch.looked(at: "q", messages: $0, isOurs: false) }
+        let falling = (1...50).reversed().compactMap { watch.looked(at: "q", messages: $0) }
         #expect(falling.isEmpty)
         watch.heard(from: "q")
-        let steps = (1...30).map { _ in watch.looked(at: "q", messages: 5, isOurs: false) }
+        let steps = (1...30).map { _ in
+            let step = watch.looked(at: "q", messages: 5)
+            if step == .subscribe { watch.asked("q", isAlone: false) }
+            return step
+        }
         #expect(steps.enumerated().filter { $0.element != nil }.map(\.offset) == [1, 13, 25])
         #expect(steps.allSatisfy { $0 == nil || $0 == .subscribe })
     }

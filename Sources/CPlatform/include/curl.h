@@ -35,6 +35,9 @@ static inline CURLcode tl_curl_set_pointer(CURL *easy, CURLoption option, void *
 static inline CURLcode tl_curl_set_headers(CURL *easy, struct curl_slist *list) {
     return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
 }
+static inline CURLcode tl_curl_set_connect_to(CURL *easy, struct curl_slist *list) {
+    return curl_easy_setopt(easy, CURLOPT_CONNECT_TO, list);
+}
 // The body is copied, and its size is told first: COPYPOSTFIELDS reads that many bytes. NULL would mean "ask the read
 // callback", so that an empty body still needs an address.
 static inline CURLcode tl_curl_set_body(CURL *easy, const void *bytes, size_t count) {

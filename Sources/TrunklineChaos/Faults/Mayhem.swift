@@ -70,6 +70,7 @@ final class Mayhem: Sendable {
             group.addTask { await self.brokerLane() }
             group.addTask { await self.databaseLane() }
             group.addTask { await self.proxyLane() }
+            if stage.options.hasProxies { group.addTask { await self.partitionLane() } }
             group.addTask { await self.lineLane() }
             group.addTask { await self.onceLane() }
         }

@@ -41,6 +41,7 @@ extension ChaosOptions {
                 .proxyAnswer,
                 .proxyInFrame
             ),
+            Demand("partitions", share(0.02), .partition),
             Demand("sick or held lines", share(0.02), .lineState, .lineHold),
         ]
         if loadSeconds >= Self.fullSeconds {

@@ -65,7 +65,7 @@ public final class FaultProxy: @unchecked Sendable {
 
     let loop: EventLoop
     let target: UInt16
-    private let listener: Int32
+    private var listener: Int32
     private let report: @Sendable (Event) -> Void
     private var flows: [Int: ProxyFlow] = [:]
     private var lastFlow = 0
@@ -74,6 +74,9 @@ public final class FaultProxy: @unchecked Sendable {
     // Faults that are switched on.
     private(set) var delay: Duration = .zero
     private(set) var isFrozen = false
+    private var blocks: [Int: (direction: Direction, covers: @Sendable (UInt16) -> Bool)] = [:]
+    private var lastBlock = 0
+    private var isRefusing = false
     var armed: ArmedFault?
     private var hits = 0
     private var freezes = 0
@@ -122,8 +125,10 @@ public final class FaultProxy: @unchecked Sendable {
         loop.run { [self] in
             guard !isStopped else { return }
             isStopped = true
-            loop.forget(listener)
-            Glibc.close(listener)
+            if !isRefusing {
+                loop.forget(listener)
+                Glibc.close(listener)
+            }
             for flow in Array(flows.values) { flow.end(.reset) }
         }
     }
@@ -155,6 +160,59 @@ public final class FaultProxy: @unchecked Sendable {
                 // A later freeze goes on.
                 if freezes == number { setFrozen(false) }
             }
+            return flows.count
+        }
+    }
+
+    /// Lets nothing pass in a direction, until ``unblock(_:)`` or ``heal()``. Who connects meanwhile is accepted and treated
+    /// alike.
+    ///
+    /// - Parameter covers: whether a client's port is meant; asked once per connection, on the loop.
+    /// - Returns: its number, and how many connections there were.
+    @discardableResult
+    public func block(
+        _ direction: Direction,
+        of covers: @escaping @Sendable (UInt16) -> Bool = { _ in true }
+    ) async -> (block: Int, hits: Int) {
+        await onLoop { [self] in
+            lastBlock += 1
+            blocks[lastBlock] = (direction, covers)
+            let hit = flows.values.filter { covers($0.clientPort) }
+            for flow in hit { setBlock(lastBlock, direction, of: flow) }
+            return (lastBlock, hit.count)
+        }
+    }
+
+    /// Ends a block.
+    public func unblock(_ number: Int) {
+        loop.run { [self] in
+            blocks[number] = nil
+            for flow in Array(flows.values) where flow.blocks[number] != nil { setBlock(number, nil, of: flow) }
+        }
+    }
+
+    /// Resets every connection and refuses new ones, until ``heal()``.
+    ///
+    /// - Returns: how many connections there were.
+    @discardableResult
+    public func refuse() async -> Int {
+        await onLoop { [self] in
+            let hit = Array(flows.values)
+            setRefusing(true)
+            for flow in hit { strike(flow, .reset) }
+            return hit.count
+        }
+    }
+
+    /// Delays everything in both directions by `delay`, until ``heal()``.
+    ///
+    /// - Returns: how many connections there were.
+    @discardableResult
+    public func slow(by delay: Duration) async -> Int {
+        await onLoop { [self] in
+            slowings += 1
+            self.delay = delay
+            for flow in flows.values { tell(.slowed, flow) }
             return flows.count
         }
     }
@@ -211,6 +269,11 @@ public final class FaultProxy: @unchecked Sendable {
             slowings += 1
             freezes += 1
             setFrozen(false)
+            blocks = [:]
+            for flow in Array(flows.values) {
+                for number in flow.blocks.keys { setBlock(number, nil, of: flow) }
+            }
+            setRefusing(false)
         }
     }
 
@@ -261,7 +324,40 @@ public final class FaultProxy: @unchecked Sendable {
             tell(.frozen, flow)
             frozen ? flow.pause() : flow.resume()
         }
-        frozen ? loop.forget(listener) : watchListener()
+        if !isRefusing { frozen ? loop.forget(listener) : watchListener() }
+    }
+
+    /// Begins or ends a block of a connection, and says so.
+    private func setBlock(_ number: Int, _ direction: Direction?, of flow: ProxyFlow) {
+        guard flows[flow.number] === flow else { return }
+        tell(direction == nil ? .healed : .partitioned, flow)
+        flow.blocks[number] = direction
+        // Watched anew, so that a descriptor that was left alone for its hang-up is looked at again.
+        guard !isFrozen else { return }
+        flow.pause()
+        flow.resume()
+    }
+
+    private func setRefusing(_ refusing: Bool) {
+        guard !isStopped, isRefusing != refusing else { return }
+        isRefusing = refusing
+        if refusing {
+            if !isFrozen { loop.forget(listener) }
+            Glibc.close(listener)
+        } else {
+            listenAgain()
+        }
+    }
+
+    /// On the same port; somebody may have it for a moment as the port of a connection of his.
+    private func listenAgain() {
+        guard !isStopped, !isRefusing else { return }
+        guard let (descriptor, _) = Socket.listen(on: port) else {
+            loop.schedule(after: .milliseconds(20)) { [self] in listenAgain() }
+            return
+        }
+        listener = descriptor
+        if !isFrozen { watchListener() }
     }
 
     private func watchListener() {
@@ -277,6 +373,10 @@ public final class FaultProxy: @unchecked Sendable {
             lastFlow += 1
             let flow = ProxyFlow(number: lastFlow, client: client, server: server, proxy: self)
             flows[lastFlow] = flow
+            for (number, block) in blocks where block.covers(flow.clientPort) {
+                flow.blocks[number] = block.direction
+                tell(.partitioned, flow)
+            }
             flow.resume()
         }
     }

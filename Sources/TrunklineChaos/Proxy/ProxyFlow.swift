@@ -36,6 +36,8 @@ final class ProxyFlow {
     private var isConnected = false
     private var isOver = false
     private var isPaused = true
+    /// By the proxy's numbers: which ways nothing passes.
+    var blocks: [Int: FaultProxy.Direction] = [:]
     private var watch: WireWatch
     /// Set by a fault that counts bytes: what may still pass of one side.
     private var allowance: (bytes: Int, fromServer: Bool, how: FaultProxy.Cut)?
@@ -96,7 +98,14 @@ final class ProxyFlow {
             isConnected = true
             serverPort = Socket.port(server, ofPeer: false)
         }
-        if readiness.contains(.read) || readiness.contains(.error) { read(fromServer: isServer) }
+        if readiness.contains(.read) || readiness.contains(.error) {
+            if isBlocked(fromServer: isServer) {
+                // Its hang-up would be reported without end. Whoever hung up also reads nothing any more.
+                if readiness.contains(.error) { return proxy.loop.forget(isServer ? server : client) }
+            } else {
+                read(fromServer: isServer)
+            }
+        }
         guard !isOver else { return }
         if readiness.contains(.write) { flush(fromServer: !isServer) }
         if !isOver { updateInterest() }
@@ -163,8 +172,10 @@ final class ProxyFlow {
         flush(fromServer: fromServer)
     }
 
+    private func isBlocked(fromServer: Bool) -> Bool { blocks.values.contains { $0.blocks(fromServer: fromServer) } }
+
     private func flush(fromServer: Bool) {
-        guard !isOver, !isPaused, isConnected || fromServer else { return }
+        guard !isOver, !isPaused, isConnected || fromServer, !isBlocked(fromServer: fromServer) else { return }
         let sink = fromServer ? client : server
         let now = ContinuousClock.now
         while let chunk = pipe(fromServer).chunks.first {
@@ -208,14 +219,16 @@ final class ProxyFlow {
 
     private func updateInterest() {
         guard !isOver, !isPaused else { return }
-        proxy.loop.update(client, to: interest(source: toServer, sink: toClient))
-        if isConnected { proxy.loop.update(server, to: interest(source: toClient, sink: toServer)) }
+        proxy.loop.update(client, to: interest(fromServer: false))
+        if isConnected { proxy.loop.update(server, to: interest(fromServer: true)) }
     }
 
-    private func interest(source: Pipe, sink: Pipe) -> EventLoop.Interest {
+    /// What to wait for on one side's descriptor.
+    private func interest(fromServer: Bool) -> EventLoop.Interest {
+        let (source, sink) = (pipe(fromServer), pipe(!fromServer))
         var interest: EventLoop.Interest = []
-        if !source.hasEnded, source.size < Self.limit { interest.insert(.read) }
-        if !sink.isEmpty, !sink.hasTimer { interest.insert(.write) }
+        if !source.hasEnded, source.size < Self.limit, !isBlocked(fromServer: fromServer) { interest.insert(.read) }
+        if !sink.isEmpty, !sink.hasTimer, !isBlocked(fromServer: !fromServer) { interest.insert(.write) }
         return interest
     }
 

@@ -23,11 +23,14 @@ enum Socket {
         }
     }
 
-    /// A listening descriptor and its port; nil when the kernel refuses.
-    static func listen() -> (descriptor: Int32, port: UInt16)? {
+    /// A listening descriptor and its port, a free one unless it is named; nil when the kernel refuses.
+    static func listen(on port: UInt16 = 0) -> (descriptor: Int32, port: UInt16)? {
         let descriptor = make()
         guard descriptor >= 0 else { return nil }
-        var address = loopback(0)
+        // What is left of earlier connections must not keep the port.
+        var one: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        var address = loopback(port)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let works = withAddress(&address) {
             bind(descriptor, $0, length) == 0 && Glibc.listen(descriptor, 512) == 0

@@ -152,21 +152,33 @@ enum Statements {
         name: "beat",
         sql: """
             insert into trunkline.workers as w (boot, host, pid, version, backend_pids, backend_starts, broker_connected, stopping,
-                origins, lines_active, lines_failing)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                origins, lines_active, lines_failing, reach)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             on conflict (boot) do update set beat = w.beat + 1, renewed_at = now(), backend_pids = excluded.backend_pids,
                 backend_starts = excluded.backend_starts, broker_connected = excluded.broker_connected, stopping = excluded.stopping,
-                origins = excluded.origins, lines_active = excluded.lines_active, lines_failing = excluded.lines_failing
+                origins = excluded.origins, lines_active = excluded.lines_active, lines_failing = excluded.lines_failing,
+                reach = excluded.reach
             """,
         parameterTypes: [
             .uuid, .text, .int4, .text, .int4Array, .timestamptzArray, .bool, .bool, .textArray, .int4Array, .int4Array,
+            .textArray,
         ]
     )
     static let fleet = PostgresStatement(
         name: "fleet",
         sql: """
-            select boot, beat, stopping, broker_connected, origins, lines_active, lines_failing from trunkline.workers
+            select boot, beat, stopping, broker_connected, origins, lines_active, lines_failing, reach
+            from trunkline.workers
             """
+    )
+    /// Whether a session of ours does nothing but wait for its client; no row when there is no such session.
+    static let waitsForUs = PostgresStatement(
+        name: "waits_for_us",
+        sql: """
+            select state is distinct from 'active' or coalesce(wait_event_type = 'Client', false)
+            from pg_stat_activity where pid = $1 and backend_start = $2
+            """,
+        parameterTypes: [.int4, .timestamptz]
     )
     static let breakers = PostgresStatement(
         name: "breakers",

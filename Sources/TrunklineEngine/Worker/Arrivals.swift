@@ -57,6 +57,16 @@ struct Arrivals {
         for way in waiting.keys { waiting[way]?.removeAll { $0.epoch != $0.queue.epoch } }
     }
 
+    /// Forgets what of a queue has not begun to be taken.
+    ///
+    /// - Returns: the tag of the first one; nil when there was none.
+    mutating func forget(_ queue: ConsumedQueue) -> UInt64? {
+        let way = Way(queue.kind)
+        let first = waiting[way]?.first { $0.queue === queue && $0.epoch == queue.epoch }?.tag
+        waiting[way]?.removeAll { $0.queue === queue }
+        return first
+    }
+
     /// Puts a batch back in front.
     mutating func putBack(_ arrivals: [Arrival], way: Way) {
         waiting[way] = arrivals + (waiting[way] ?? [])

@@ -40,6 +40,8 @@ final class ConsumedQueue {
     private(set) var isLeaving = false
     private var cancelled = false
     private var hasLeft = false
+    /// The last delivery that is wanted, of a queue that is left with the rest given back.
+    private var lastWanted: UInt64?
     /// Deliveries since the start, whatever became of them.
     private(set) var delivered: UInt64 = 0
     /// Whether something that was delivered is not acknowledged yet.
@@ -71,12 +73,7 @@ final class ConsumedQueue {
         epoch += 1
         subscriptions += 1
         let current = epoch
-        channel?.close { _ in }
-        channel = nil
-        lastSeen = 0
-        lowestOpen = 1
-        committed = []
-        acknowledged = 0
+        closeChannel()
         broker.openConsumerChannel { [weak self] result in
             guard let self, self.epoch == current else {
                 if case .success(let stale) = result { stale.close { _ in } }
@@ -107,7 +104,7 @@ final class ConsumedQueue {
                     tag: self.consumerTag,
                     prefetch: prefetch,
                     onDelivery: { [weak self] delivery in
-                        guard let self, self.epoch == current else { return }
+                        guard let self, self.epoch == current, self.lastWanted == nil else { return }
                         self.lastSeen = delivery.tag
                         self.delivered += 1
                         self.onDelivery(self, delivery)
@@ -168,6 +165,40 @@ final class ConsumedQueue {
         }
     }
 
+    /// Stops at once: what is being taken, the deliveries before tag `first` (nil: all of them), is still acknowledged.
+    /// Then the channel is closed, and the rest is at the head of its queue again, in order.
+    ///
+    /// For queues that several workers consume. After a cancel the broker makes the next consumer active while this one
+    /// still holds earlier messages: the next one would overtake it.
+    func leaveGivingBack(from first: UInt64?) {
+        guard !isLeaving else { return }
+        isLeaving = true
+        cancelled = true
+        lastWanted = first.map { $0 - 1 } ?? lastSeen
+        if channel == nil { epoch += 1 }
+        finishLeaving()
+    }
+
+    /// Gives everything back that is not acknowledged, by closing the channel: it is at the head of its queue again, in
+    /// order. ``subscribe(prefetch:)`` takes up again; a queue that is being left has left.
+    func giveBack() {
+        epoch += 1
+        closeChannel()
+        if isLeaving {
+            cancelled = true
+            finishLeaving()
+        }
+    }
+
+    private func closeChannel() {
+        channel?.close { _ in }
+        channel = nil
+        lastSeen = 0
+        lowestOpen = 1
+        committed = []
+        acknowledged = 0
+    }
+
     /// Gives back at once what is not committed, by closing the channel.
     func abandon() {
         epoch += 1
@@ -184,7 +215,9 @@ final class ConsumedQueue {
     }
 
     private func finishLeaving() {
-        guard isLeaving, cancelled, !hasLeft, channel == nil || acknowledged == lastSeen else { return }
+        guard isLeaving, cancelled, !hasLeft, channel == nil || acknowledged >= lastWanted ?? lastSeen else {
+            return
+        }
         hasLeft = true
         channel?.close { _ in }
         channel = nil

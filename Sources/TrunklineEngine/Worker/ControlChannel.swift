@@ -3,13 +3,19 @@ internal import TrunklineCore
 
 /// A channel for questions and declarations, beside those that consume: a refusal closes it, and nothing else.
 protocol ControlChannel: AnyObject {
-    /// How many messages of a queue are ready. Fails with 404 when there is no such queue.
-    func count(_ queue: String, done: @escaping (Result<Int, RabbitError>) -> Void)
+    /// How many messages of a queue are ready, and how many consumers are active. Fails with 404 when there is no such queue.
+    func look(at queue: String, done: @escaping (Result<QueueLook, RabbitError>) -> Void)
     /// Fails with 404 when there is no such exchange.
     func find(exchange: String, done: @escaping (Result<Void, RabbitError>) -> Void)
     /// Declares what is missing; fails at the first object that exists with other arguments.
     func declare(_ plan: Topology.Plan, done: @escaping (Result<Void, RabbitError>) -> Void)
     func close(done: @escaping (Result<Void, RabbitError>) -> Void)
+}
+
+/// What the broker says of a queue.
+struct QueueLook {
+    let messages: Int
+    let consumers: Int
 }
 
 extension RabbitConnection {
@@ -19,8 +25,10 @@ extension RabbitConnection {
 }
 
 extension RabbitChannel: ControlChannel {
-    func count(_ queue: String, done: @escaping (Result<Int, RabbitError>) -> Void) {
-        declareQueue(queue, passive: true) { result in done(result.map { Int($0.messages) }) }
+    func look(at queue: String, done: @escaping (Result<QueueLook, RabbitError>) -> Void) {
+        declareQueue(queue, passive: true) { result in
+            done(result.map { QueueLook(messages: Int($0.messages), consumers: Int($0.consumers)) })
+        }
     }
 
     func find(exchange: String, done: @escaping (Result<Void, RabbitError>) -> Void) {

@@ -32,6 +32,8 @@ extension WorkerLoop {
 /// A connection to PostgreSQL that comes back by itself. Statements run and end in the order of the calls.
 protocol DatabaseLink: AnyObject {
     var isConnected: Bool { get }
+    /// Since when statements are under way and none is answered; nil when nothing is waited for.
+    var silentSince: ContinuousClock.Instant? { get }
     var onConnect: ((PostgresBackend) -> Void)? { get set }
     var onDisconnect: ((PostgresError) -> Void)? { get set }
     var onConnectFailure: ((PostgresError) -> Void)? { get set }
@@ -66,6 +68,8 @@ protocol BrokerLink: AnyObject {
     func open()
     func openConsumerChannel(_ done: @escaping (Result<any ConsumerChannel, RabbitError>) -> Void)
     func openControlChannel(_ done: @escaping (Result<any ControlChannel, RabbitError>) -> Void)
+    /// Asks for anything at all; `answered` is called when an answer comes.
+    func ask(_ answered: @escaping () -> Void)
     /// Gives up the live connection and makes a new one.
     func reset(because reason: String)
     func close(done: @escaping () -> Void)
@@ -77,9 +81,11 @@ extension DatabaseLink {
         get { nil }
         set {}
     }
+    var silentSince: ContinuousClock.Instant? { nil }
 }
 extension BrokerLink {
     func openControlChannel(_ done: @escaping (Result<any ControlChannel, RabbitError>) -> Void) {}
+    func ask(_ answered: @escaping () -> Void) { answered() }
     func reset(because reason: String) {}
 }
 
@@ -181,7 +187,7 @@ extension Statements {
     /// Heartbeat, look and fences. Short ones only: a worker that cannot renew may not act.
     static let ofControl = [
         beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines,
-        makePartitions, shardCount,
+        makePartitions, shardCount, waitsForUs,
     ]
     /// Whatever reads or begins jobs.
     static let ofIntake = [
@@ -235,7 +241,8 @@ extension WorkerPorts {
                 loop: loop,
                 maximumCalls: configuration.maximumCalls,
                 certificateAuthorities: configuration.certificateAuthorities,
-                replayGuard: !Faults.isOff(.replayGuard)
+                replayGuard: !Faults.isOff(.replayGuard),
+                connectTo: Faults.connectTo
             ),
             control: connection(
                 Statements.ofControl,

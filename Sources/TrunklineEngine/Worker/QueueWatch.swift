@@ -6,46 +6,52 @@ internal import TrunklineCore
 /// | looks in a row at a queue with messages, without a delivery | what is done |
 /// | --- | --- |
 /// | 1 | nothing: a message may just have come |
-/// | 2 | the queue is subscribed again |
-/// | 4 | the connection is made anew |
-/// | 6 | the process ends |
+/// | 2 | the subscription is given up, the broker is asked whether anybody else consumes, and the queue is subscribed again |
+/// | 4 | if nobody else does: the connection is made anew |
+/// | 5 | the same as 2 |
+/// | 6 | if still nobody else does: the process ends |
+/// | 14, 26, … | if somebody does: the same as 2 |
 ///
-/// By the fourth look whoever might be the rightful active consumer (a frozen former owner, `x-single-active-consumer`)
-/// has been cut off by the broker: the AMQP heartbeat is 5 s.
+/// Another consumer may be a worker that is slow or cut off, or a stranger (`x-single-active-consumer` lets one have
+/// everything). That is no fault of this worker, and neither a new connection nor an end would help.
 struct QueueWatch {
     enum Step: Hashable {
         case subscribe, reconnect, end
     }
 
-    private var silent: [String: (looks: Int, messages: Int)] = [:]
+    private struct Silence {
+        var looks: Int
+        var messages: Int
+        /// Whether the broker said that nobody else consumes, when it was asked last.
+        var isAlone = false
+    }
 
-    /// A look at a queue from which nothing came since the last one.
-    ///
-    /// - Parameters:
-    ///   - messages: ready ones.
-    ///   - isOurs: whether nobody but this worker consumes from it. On a shared queue another one may be the active
-    ///     consumer, and slow: there only a count that does not fall is silence, and only a new subscription is tried.
-    mutating func looked(at queue: String, messages: Int, isOurs: Bool) -> Step? {
+    private var silent: [String: Silence] = [:]
+
+    /// A look at a queue from which nothing came since the last one. `messages`: ready ones.
+    mutating func looked(at queue: String, messages: Int) -> Step? {
         guard messages > 0 else {
             silent[queue] = nil
             return nil
         }
-        let before = silent[queue]
-        if !isOurs, let before, messages < before.messages {
-            silent[queue] = (1, messages)
-            return nil
-        }
-        let looks = (before?.looks ?? 0) + 1
-        silent[queue] = (looks, messages)
-        switch looks {
+        var silence = silent[queue] ?? Silence(looks: 0, messages: messages)
+        // It falls, and not because of this worker: somebody is at work.
+        let falls = messages < silence.messages
+        silence.looks = falls ? 1 : silence.looks + 1
+        silence.messages = messages
+        silent[queue] = silence
+        switch silence.looks {
         case 2: return .subscribe
-        case 4 where isOurs: return .reconnect
-        case 6 where isOurs: return .end
-        // A shared queue is tried again, but not at every look.
-        case let looks where !isOurs && looks % 12 == 2: return .subscribe
+        case 4 where silence.isAlone: return .reconnect
+        case 5 where silence.isAlone: return .subscribe
+        case 6 where silence.isAlone: return .end
+        case let looks where looks % 12 == 2: return .subscribe
         default: return nil
         }
     }
+
+    /// The broker was asked who consumes, while this worker did not.
+    mutating func asked(_ queue: String, isAlone: Bool) { silent[queue]?.isAlone = isAlone }
 
     /// Something came from it, or it cannot be looked at.
     mutating func heard(from queue: String) { silent[queue] = nil }

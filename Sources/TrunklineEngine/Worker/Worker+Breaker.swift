@@ -117,6 +117,8 @@ extension Worker {
         }
         openBreakers = open
         for origin in closed {
+            // Everybody was silent: what was learned says nothing about this worker.
+            reaches[origin] = nil
             log.notice("breaker closed; lines go on by the ramp", metadata: ["origin": "\(origin)"])
             for lane in lanes.values where lineOfLane[lane.number].flatMap({ lines[$0]?.base?.origin }) == origin {
                 lane.record.forget()

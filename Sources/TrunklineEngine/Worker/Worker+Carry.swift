@@ -22,7 +22,7 @@ extension Worker {
         var request = HTTPRequest(EZWhatsApp.textRequest(base: base, token: token, key: call.key, body: call.request))
         request.connectTimeout = timing.connectTimeout
         request.totalTimeout = timing.callTimeout
-        http.send(request) { [weak self] in
+        self.call(request, of: line) { [weak self] in
             self?.mayLeave(id) ?? false
         } done: { [weak self] result in
             guard let self else { return }
@@ -213,14 +213,14 @@ extension Worker {
         lineRevision = min(lineRevision, line.revision - 1)
     }
 
-    func askHealth(of line: Line, _ done: @escaping (HealthVerdict) -> Void) {
+    func askHealth(of line: Line, isQuestion: Bool = false, _ done: @escaping (HealthVerdict) -> Void) {
         guard let base = line.base, let token = line.token else {
             return done(.held(.human, reason: .credentialRefused, detail: nil))
         }
         var request = HTTPRequest(EZWhatsApp.healthRequest(base: base, token: token))
         request.connectTimeout = timing.connectTimeout
-        request.totalTimeout = timing.callTimeout
-        http.send(request, mayLeave: { true }) { [weak self] result in
+        request.totalTimeout = timing.questionTimeout
+        call(request, of: line, isQuestion: isQuestion, mayLeave: { true }) { [weak self] result in
             switch result {
             case .success(let response): done(EZWhatsApp.health(status: response.status, body: response.body))
             case .failure(let failure): done(EZWhatsApp.health(failure: failure))

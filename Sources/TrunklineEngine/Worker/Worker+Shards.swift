@@ -22,7 +22,11 @@ extension Worker {
         guard shardCount > 0, control.isConnected else { return }
         renewalUnderWay = true
         let known = backends.values.sorted { $0.pid < $1.pid }
-        let counts = callCounts(now).sorted { $0.key < $1.key }
+        let words = wordsOfReach(now)
+        // Origins that nothing was called of lately may still be silent.
+        var counted = callCounts(now)
+        for origin in words.keys where counted[origin] == nil { counted[origin] = CallCounts() }
+        let counts = counted.sorted { $0.key < $1.key }
         let sent = now
         renewalSent = now
         control.execute(
@@ -33,6 +37,7 @@ extension Worker {
                 .bool(isDraining), .textArray(counts.map(\.key)),
                 .int4Array(counts.map { Int32(clamping: $0.value.active) }),
                 .int4Array(counts.map { Int32(clamping: $0.value.failing) }),
+                .textArray(counts.map { words[$0.key]?.rawValue }),
             ]
         ) { [weak self] result in
             guard let self else { return }
@@ -44,6 +49,8 @@ extension Worker {
                 // Counted from before it was sent: the database may have been slow, others count from its commit.
                 self.renewedAt = max(self.renewedAt ?? sent, sent)
                 self.databaseAnswered()
+                // Over a slow wire the next one cannot wait for the tick.
+                self.renewIfDue(self.loop.present)
             case .failure(let error):
                 self.judgeIsFit = false
                 if self.watch.heartbeat.began(error) {
@@ -65,6 +72,8 @@ extension Worker {
         control.execute(Statements.fleet, []) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             self.peerCounts.removeAll(keepingCapacity: true)
+            self.reachWords = Reach.words(rows)
+            let cutOff = self.cutOffWorkers(self.loop.present)
             let workers = (0..<rows.count).compactMap { row -> Fleet<BootID>.Observation? in
                 guard let boot = rows.uuid(row, 0), let beat = rows.int8(row, 1) else { return nil }
                 self.peerCounts[BootID(bytes: boot)] = CallCounts.byOrigin(rows, row)
@@ -72,7 +81,8 @@ extension Worker {
                     id: BootID(bytes: boot),
                     beat: beat,
                     isStopping: rows.bool(row, 2) ?? false,
-                    hasBroker: rows.bool(row, 3) ?? false
+                    hasBroker: rows.bool(row, 3) ?? false,
+                    isCutOff: cutOff.contains(BootID(bytes: boot))
                 )
             }
             self.fleet.observed(workers, at: loop.present, isJudgeFit: fit)
@@ -110,6 +120,7 @@ extension Worker {
         }
         // Without a session that takes or settles a shard would only be kept from those who can.
         guard mayAct(at: now), !isDraining, linesLoaded, intake.isConnected, settler.isConnected else { return }
+        consume()
         divide(now)
         forgetDeadWorkers(now)
     }
@@ -454,7 +465,7 @@ extension Worker {
             onLeft: { [weak self] _ in self?.release(shard) }
         )
         shard.queue = queue
-        if broker.isConnected { queue.subscribe(prefetch: 300) }
+        if isConsuming, broker.isConnected { queue.subscribe(prefetch: Self.shardPrefetch) }
     }
 
     /// Stop claiming; cancel; take and acknowledge what was delivered; release.
@@ -496,6 +507,8 @@ extension Worker {
 
     func brokerConnected() {
         brokerHealth.connected(at: loop.present)
+        watch.brokerAsked = nil
+        watch.brokerLife += 1
         log.info("broker connected", metadata: ["version": "\(broker.serverVersion ?? "unknown")"])
         if sharedQueues.isEmpty {
             for (kind, name) in [
@@ -515,13 +528,12 @@ extension Worker {
                 )
             }
         }
-        guard !isDraining else { return }
-        for queue in sharedQueues { queue.subscribe(prefetch: 500) }
-        for shard in shardsInOrder { shard.queue?.subscribe(prefetch: 300) }
+        if isConsuming, !isDraining { subscribeToAll() }
     }
 
     func brokerLost(_ error: RabbitError) {
-        brokerHealth.lost(at: loop.present)
+        brokerHealth.lost(at: loop.present, silentSince: watch.brokerAsked)
+        watch.brokerAsked = nil
         log.warning("broker connection lost", metadata: ["error": "\(error)"])
         for queue in sharedQueues { queue.connectionLost() }
         for shard in shardsInOrder { shard.queue?.connectionLost() }
@@ -542,8 +554,8 @@ extension Worker {
             }
         }
         loop.after(.seconds(2)) { [weak self, weak queue] in
-            guard let self, let queue, queue.epoch == epoch, self.broker.isConnected, !queue.isLeaving else { return }
-            queue.subscribe(prefetch: 300)
+            guard let self, let queue, queue.epoch == epoch else { return }
+            self.subscribeAgain(queue)
         }
     }
 

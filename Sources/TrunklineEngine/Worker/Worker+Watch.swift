@@ -19,6 +19,13 @@ extension Worker {
         /// Deliveries of each queue at the last look.
         var delivered: [String: UInt64] = [:]
         var queues = QueueWatch()
+        /// When the broker was asked for something and has not answered, or when it answered last.
+        var brokerAsked: ContinuousClock.Instant?
+        var brokerAnswered: ContinuousClock.Instant?
+        /// Rises with each connection to the broker.
+        var brokerLife = 0
+        /// How often in a row the server said of a session that it waits for us while we wait for it.
+        var frozen: [ObjectIdentifier: Int] = [:]
         /// The topology is being declared; these wait for it.
         var isDeclaring = false
         var waiting: [() -> Void] = []
@@ -95,8 +102,8 @@ extension Worker {
     /// Every ten seconds: has a queue messages from which nothing comes? Asked only of quiet ones, on a channel that lives
     /// for one look, so that a refusal harms no consumer.
     func lookAtQueues(_ now: Instant) {
-        guard !isDraining, broker.isConnected, shardCount > 0, mayAct(at: now), !watch.isLooking, !watch.isDeclaring,
-            !isOff(.consumerWatch)
+        guard !isDraining, broker.isConnected, isConsuming, shardCount > 0, mayAct(at: now), !watch.isLooking,
+            !watch.isDeclaring, !isOff(.consumerWatch)
         else { return }
         guard let last = watch.lastLook else {
             watch.lastLook = now
@@ -141,7 +148,7 @@ extension Worker {
             } else if let tier = tiers.popFirst() {
                 channel.find(exchange: tier.exchange) { result in
                     guard case .success = result else { return missing(result, tier.exchange) }
-                    channel.count(tier.queue) { missing($0.map { _ in }, tier.queue) }
+                    channel.look(at: tier.queue) { missing($0.map { _ in }, tier.queue) }
                 }
             } else {
                 go()
@@ -156,7 +163,7 @@ extension Worker {
             channel.close { _ in }
             return
         }
-        channel.count(queue.name) { [weak self] result in
+        channel.look(at: queue.name) { [weak self] result in
             guard let self, !self.isStopped else { return }
             switch result {
             case .failure(let error):
@@ -165,8 +172,8 @@ extension Worker {
                 if error.replyCode == 404 {
                     self.declareAgain(because: queue.name) { [weak self] in self?.subscribeAgain(queue) }
                 }
-            case .success(let messages):
-                self.looked(at: queue, messages: messages)
+            case .success(let look):
+                self.looked(at: queue, messages: look.messages)
                 if self.watch.isLooking { self.look(at: queues.dropFirst(), channel) }
             }
         }
@@ -177,16 +184,14 @@ extension Worker {
         guard queue.delivered == watch.delivered[queue.name], !queue.isLeaving else {
             return watch.queues.heard(from: queue.name)
         }
-        var isOurs = fleet.ranked(at: loop.present) == [BootID(bytes: boot)]
-        if case .shard(let number) = queue.kind { isOurs = shards[number]?.phase == .owned }
-        switch watch.queues.looked(at: queue.name, messages: messages, isOurs: isOurs) {
+        switch watch.queues.looked(at: queue.name, messages: messages) {
         case nil: return
         case .subscribe:
             log.warning(
                 "a queue has messages and delivers none: subscribing again",
                 metadata: ["queue": "\(queue.name)", "messages": "\(messages)"]
             )
-            subscribeAgain(queue)
+            askWhoConsumes(queue)
         case .reconnect:
             log.warning(
                 "a queue has messages and delivers none: connecting to the broker again",
@@ -208,8 +213,31 @@ extension Worker {
         }
     }
 
+    /// Gives the subscription up, asks whether anybody else consumes, and subscribes again.
+    private func askWhoConsumes(_ queue: ConsumedQueue) {
+        queue.giveBack()
+        arrivals.dropStale()
+        let epoch = queue.epoch
+        // The broker lets go of a closed channel's consumer a little after it has answered.
+        loop.after(.seconds(1)) { [weak self] in
+            guard let self, queue.epoch == epoch, self.broker.isConnected else { return }
+            self.broker.openControlChannel { [weak self] result in
+                guard let self, queue.epoch == epoch else { return }
+                guard case .success(let channel) = result else { return self.subscribeAgain(queue) }
+                channel.look(at: queue.name) { [weak self] result in
+                    channel.close { _ in }
+                    guard let self, queue.epoch == epoch else { return }
+                    if case .success(let look) = result {
+                        self.watch.queues.asked(queue.name, isAlone: look.consumers == 0)
+                    }
+                    self.subscribeAgain(queue)
+                }
+            }
+        }
+    }
+
     func subscribeAgain(_ queue: ConsumedQueue) {
-        guard broker.isConnected, !queue.isLeaving, !isDraining, !isStopped else { return }
-        queue.subscribe(prefetch: 300)
+        guard broker.isConnected, isConsuming, !queue.isLeaving, !isDraining, !isStopped else { return }
+        queue.subscribe(prefetch: Self.prefetch(of: queue.kind))
     }
 }

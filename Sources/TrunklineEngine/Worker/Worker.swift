@@ -198,10 +198,18 @@ final class Worker {
     var probing: Set<String> = []
     /// What other workers counted at their last heartbeat.
     var peerCounts: [BootID: [String: CallCounts]] = [:]
+    /// By origin of the API: whether calls are answered at all.
+    var reaches: [String: Reach] = [:]
+    /// What all workers, this one included, said of that at their last heartbeat.
+    var reachWords: [BootID: [String: Reach.Word]] = [:]
+    /// Who could not reach the API at the last look, although others could.
+    var cutOff: Set<BootID> = []
 
     // The way of a job.
     var arrivals = Arrivals()
     var sharedQueues: [ConsumedQueue] = []
+    /// Whether this worker holds subscriptions: see `Worker+Consuming`.
+    var isConsuming = false
     var takeUnderWay = false
     var takeRetryAt: Instant?
     var adoptWanted = false
@@ -312,6 +320,7 @@ final class Worker {
         }
         brokerHealth.started(at: loop.present)
         loop.beforeWait { [weak self] in self?.pump() }
+        isConsuming = isOff(.giveBack)
         control.connect()
         intake.connect()
         settler.connect()
@@ -324,6 +333,10 @@ final class Worker {
         guard !isStopped else { return }
         let now = loop.present
         renewIfDue(now)
+        giveBackIfUnfit(now)
+        lookAtSilentSessions(now)
+        askBroker(now)
+        lookAtReach(now)
         look(now)
         lookAtForeign(now)
         sweepIfDue(now)
@@ -450,7 +463,13 @@ final class Worker {
         isDraining = true
         drainDeadline = loop.present + timing.drainLimit
         log.notice("draining", metadata: ["calls": "\(calls.count)"])
-        for queue in sharedQueues { queue.leave() }
+        for queue in sharedQueues {
+            if isOff(.drainGivesBack) {
+                queue.leave()
+            } else {
+                queue.leaveGivingBack(from: arrivals.forget(queue))
+            }
+        }
         for shard in shardsInOrder { leave(shard) }
         renew(loop.present)
         drainIfDue(loop.present)

@@ -43,6 +43,8 @@ public struct WorkerConfiguration: Sendable {
         public var connectTimeout: Duration = .seconds(5)
         /// Total time-out of a call.
         public var callTimeout: Duration = .seconds(15)
+        /// Total time-out of a question for a line's health: it takes no effect, and can be asked again.
+        public var questionTimeout: Duration = .seconds(5)
         /// What a call's lease must have left beyond the total time-out when the bytes leave.
         public var leaseMargin: Duration = .seconds(2)
         /// How long a new owner sees a foreign attempt expired and unchanged before it takes it over.

@@ -17,6 +17,7 @@ extension SimDatabase {
             worker.origins = p[8].texts
             worker.active = p[9].maybeInt4s
             worker.failing = p[10].maybeInt4s
+            worker.reach = p[11].texts
         }
         workers[boot] = worker
         return .success(Self.none)
@@ -24,11 +25,12 @@ extension SimDatabase {
 
     func fleet() -> Answer {
         table(
-            [.uuid, .int8, .bool, .bool, .textArray, .int4Array, .int4Array],
+            [.uuid, .int8, .bool, .bool, .textArray, .int4Array, .int4Array, .textArray],
             workers.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map { boot, worker in
                 [
                     .uuid(boot), .int8(worker.beat), .bool(worker.isStopping), .bool(worker.hasBroker),
                     .textArray(worker.origins), .int4Array(worker.active), .int4Array(worker.failing),
+                    .textArray(worker.reach),
                 ]
             }
         )

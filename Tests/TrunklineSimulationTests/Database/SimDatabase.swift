@@ -123,6 +123,7 @@ final class SimDatabase {
         var origins: [String?] = []
         var active: [Int32?] = []
         var failing: [Int32?] = []
+        var reach: [String?] = []
     }
 
     struct Shard {
@@ -261,6 +262,7 @@ final class SimDatabase {
         case "lines": lineRows(p)
         case "make_partitions": .success(Self.none)
         case "shard_count": table([.text], [[.text(String(shardCount))]])
+        case "waits_for_us": table([.bool], sessions[p[0].int4].map { [[.bool($0.isWaiting)]] } ?? [])
         case "breakers": breakerRows()
         case "open_breaker": openBreaker(p)
         case "probe_breaker": probeBreaker(p)

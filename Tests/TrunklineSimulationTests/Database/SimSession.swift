@@ -47,6 +47,9 @@ final class SimSession {
         database.sessions[pid] = self
     }
 
+    /// Whether it waits for its client.
+    var isWaiting: Bool { queue.isEmpty && !isStuck }
+
     // MARK: Statements
 
     func submit(_ statement: SimStatement) {
@@ -110,8 +113,10 @@ final class SimSession {
         }
         lastReply = max(lastReply, world.now + latency())
         world.at(lastReply) { [self, weak connection] in
-            guard isOpen, !isOrphan else { return }
-            process.input { connection?.completed(statement, answer) }
+            guard isOpen, !isOrphan, let connection else { return }
+            connection.wire.toClient { [process, weak connection] in
+                process.input { connection?.completed(statement, answer) }
+            }
         }
     }
 
@@ -136,7 +141,9 @@ final class SimSession {
             forget()
         }
         world.after(world.any(0...300_000)) { [process, weak connection, pid] in
-            process.input { connection?.lost(pid, "the server closed the connection") }
+            connection?.wire.toClient {
+                process.input { connection?.lost(pid, "the server closed the connection") }
+            }
         }
     }
 
@@ -158,6 +165,26 @@ final class SimSession {
     }
 }
 
+/// What lies between one worker and the database. Dead in a direction, it keeps what is said, as TCP does, until it is whole.
+final class SimWire {
+    private var dead: (toServer: Bool, toClient: Bool) = (false, false)
+    private var waiting: (toServer: [() -> Void], toClient: [() -> Void]) = ([], [])
+
+    var isDead: Bool { dead.toServer || dead.toClient }
+
+    func toServer(_ body: @escaping () -> Void) { dead.toServer ? waiting.toServer.append(body) : body() }
+    func toClient(_ body: @escaping () -> Void) { dead.toClient ? waiting.toClient.append(body) : body() }
+
+    func die(toServer: Bool, toClient: Bool) { dead = (toServer, toClient) }
+
+    func heal() {
+        dead = (false, false)
+        let late = waiting
+        waiting = ([], [])
+        for body in late.toServer + late.toClient { body() }
+    }
+}
+
 /// The client's side: what the worker sees as its connection.
 final class SimConnection: DatabaseLink {
     private enum Phase { case idle, connecting, ready, waiting, closed }
@@ -166,7 +193,9 @@ final class SimConnection: DatabaseLink {
     private let world: World
     private let database: SimDatabase
     let boot: [UInt8]
+    let wire: SimWire
     private var phase = Phase.idle
+    private var lastNews: ContinuousClock.Instant?
     private var session: SimSession?
     private var inFlight: [SimStatement] = []
     private var failures = 0
@@ -175,13 +204,21 @@ final class SimConnection: DatabaseLink {
     /// Told of every statement as it is given.
     var onExecute: ((String, [PostgresParameter]) -> Void)?
 
-    init(_ process: SimProcess, _ database: SimDatabase, boot: [UInt8]) {
+    init(_ process: SimProcess, _ database: SimDatabase, boot: [UInt8], wire: SimWire) {
         self.process = process
+        self.wire = wire
         self.database = database
         self.boot = boot
         world = process.world
-        process.whenDead { [weak self] in self?.session?.clientWent() }
+        process.whenDead { [weak self] in self?.hangUp() }
     }
+
+    /// The server learns of it when the wire lets it.
+    private func hangUp() {
+        if let session { wire.toServer { session.clientWent() } }
+    }
+
+    var silentSince: ContinuousClock.Instant? { inFlight.isEmpty ? nil : lastNews }
 
     var isConnected: Bool { phase == .ready }
 
@@ -198,6 +235,11 @@ final class SimConnection: DatabaseLink {
         process.output { [self] in
             world.after(world.any(2_000...20_000)) { [self] in
                 guard process.state != .dead else { return }
+                if wire.isDead {
+                    return world.after(5 * World.second) { [self] in
+                        process.input { [self] in if phase == .connecting { tryLater() } }
+                    }
+                }
                 if world.now < database.downUntil || world.now < database.stalledUntil {
                     return process.input { [self] in
                         guard phase == .connecting else { return }
@@ -238,15 +280,17 @@ final class SimConnection: DatabaseLink {
         }
         precondition(statement.parameterTypes.count == parameters.count, "\(statement.name) takes other parameters")
         let entry = SimStatement(statement.name, parameters, done)
+        if inFlight.isEmpty { lastNews = world.instant }
         inFlight.append(entry)
         onExecute?(statement.name, parameters)
-        process.output { session.submit(entry) }
+        process.output { [wire] in wire.toServer { session.submit(entry) } }
     }
 
     func completed(_ statement: SimStatement, _ answer: SimDatabase.Answer) {
         guard let index = inFlight.firstIndex(where: { $0 === statement }) else { return }
         precondition(index == 0, "answers come in order")
         inFlight.removeFirst()
+        lastNews = world.instant
         statement.done(answer)
     }
 
@@ -271,14 +315,14 @@ final class SimConnection: DatabaseLink {
 
     func drop(_ reason: String) {
         guard phase == .ready, let session else { return }
-        process.output { session.clientWent() }
+        process.output { [wire] in wire.toServer { session.clientWent() } }
         lost(session.pid, reason)
     }
 
     func close() {
         guard phase != .closed else { return }
         phase = .closed
-        if let session { process.output { session.clientWent() } }
+        if let session { process.output { [wire] in wire.toServer { session.clientWent() } } }
         session = nil
         fail("the connection was closed")
     }

@@ -23,6 +23,7 @@ enum Fault: String, CaseIterable {
     case databaseStall = "database:stall"
     case statementError = "database:statement_error"
     case frozenLocks = "database:frozen_client_holds_locks"
+    case wireDead = "database:wire_dead"
     case terminated = "database:sessions_terminated"
     // Broker.
     case brokerCrash = "broker:crash"

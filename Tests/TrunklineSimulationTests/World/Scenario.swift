@@ -49,6 +49,7 @@ struct Scenario {
     let errorRate: Double
     let replyLossRate: Double
     let clockJumps: Int
+    let cuts: Int
     let api: SimAPI.Rates
     let timing: WorkerConfiguration.Timing
 
@@ -78,6 +79,7 @@ struct Scenario {
         errorRate = world.any(of: [0, 0, 0, 0.005, 0.03])
         replyLossRate = world.any(of: [0, 0, 0, 0.003, 0.02])
         clockJumps = some(1, 0.1)
+        cuts = some(2, 0.3)
         func rate(_ probability: Double) -> Double { world.chance(probability) ? world.any(of: [0.03, 0.1, 0.3]) : 0 }
         var api = SimAPI.Rates()
         api.noConnection = rate(0.25)

@@ -24,6 +24,7 @@ final class Simulation {
     let api: SimAPI
     var processes: [SimProcess] = []
     private var connections: [(process: SimProcess, connection: SimConnection)] = []
+    private var wires: [(process: SimProcess, wire: SimWire)] = []
     private let turnedOff: Set<Mechanism>
     private let rules: Rules
     private var workLeft: Int
@@ -112,8 +113,10 @@ final class Simulation {
         processes.append(process)
         let caller = SimCaller(process, api, maximumCalls: Int(world.any(of: [3, 16, 64])))
         caller.onLeave = { [rules] call in rules.left(call) }
+        let wire = SimWire()
+        wires.append((process, wire))
         func connection() -> SimConnection {
-            let connection = SimConnection(process, database, boot: boot)
+            let connection = SimConnection(process, database, boot: boot, wire: wire)
             connection.onExecute = { [rules, unowned process] name, parameters in
                 rules.given(name, parameters, by: process)
             }
@@ -371,6 +374,18 @@ final class Simulation {
                 world.write("\(scenario.lines[index].id) resumed")
                 database.changeLine(index) { $0.isHeld = false }
             }
+        }
+        // One worker's way to the database is dead, in one direction or both, while its way to the broker works.
+        sometime(scenario.cuts) { [self] in
+            let candidates = wires.filter { $0.process.isRunning && !$0.wire.isDead }
+            guard !candidates.isEmpty else { return }
+            let (process, wire) = world.any(of: candidates)
+            let ways = world.any(of: [(true, true), (true, true), (true, false), (false, true)])
+            let span = world.any(of: [2, 6, 12, 30]) * World.second
+            world.hit(.wireDead, "worker \(process.number) for \(span / World.second) s, \(ways)")
+            wire.die(toServer: ways.0, toClient: ways.1)
+            database.lastTrouble = max(database.lastTrouble, world.now + span)
+            world.after(span) { wire.heal() }
         }
         sometime(scenario.cancels) { [self] in if let key = someKey { database.cancel(key) } }
         sometime(scenario.reschedules) { [self] in
