@@ -29,17 +29,22 @@ import TrunklineTesting
                 rival == .wideLines && Self.rivals.contains(line) ? 256 : 16
             }
             try install.simulator.control("POST", "/__sim/faults", #"{"kind":"latency","on":"any","ms":1000}"#)
-            // A line alone could fill all slots for longer than this looks.
-            try await install.publish(try TestInstall.jobs(9_000, lines: Self.lines, persons: 9_000))
-            if rival == .wideLines {
-                try await install.publish(
-                    try TestInstall.jobs(2_000, prefix: "wide", lines: Self.rivals, persons: 2_000)
-                )
-            }
+            // Held until all work is known: who comes first has no start over the others.
+            try await install.database.script("update trunkline.lines set hold_reason = 'test', held_at = now()")
             _ = try install.startWorker(
                 turnedOff.map { ["TRUNKLINE_TURN_OFF": $0] } ?? [:],
                 arguments: ["--maximum-calls", "60"]
             )
+            var jobs = try TestInstall.jobs(3_600, lines: Self.lines, persons: 3_600)
+            if rival == .wideLines {
+                jobs += try TestInstall.jobs(1_000, prefix: "wide", lines: Self.rivals, persons: 1_000)
+            }
+            try await install.publish(jobs)
+            try await install.wait(for: "all work to be known", within: .seconds(240)) {
+                try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and place > 0")
+                    == jobs.count
+            }
+            try await install.database.script("update trunkline.lines set hold_reason = null, held_at = null")
             let arrivals = Task {
                 guard rival == .newcomers else { return }
                 for number in 1... where !Task.isCancelled {
@@ -74,6 +79,6 @@ import TrunklineTesting
     /// Without turns the lowest lines keep all slots: the test above can fail.
     @Test func withoutTurnsLinesStarve() async throws {
         let (_, late) = try await serve(.none, turnedOff: "rotation")
-        #expect(late.count { $0 == 0 } > 100)
+        #expect(late.count { $0 == 0 } > 50)
     }
 }

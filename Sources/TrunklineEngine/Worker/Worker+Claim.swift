@@ -26,14 +26,19 @@ extension Worker {
     var hasSlotForNewcomer: Bool { isOff(.rotation) ? hasFreeSlot : turns.leavesOne(of: freeSlots) }
 
     /// Looks at the lanes that are due: those that could use a call slot wait for their turn, the others say when to look
-    /// again. Then gives out the free slots by turns, and claims what may begin.
-    func claimDue(_ now: Instant) {
-        guard !claimUnderWay, !(dueLanes.isEmpty && turns.isEmpty), intake.isConnected, mayAct(at: now), !isDraining
-        else { return }
+    /// again.
+    func lookAtDueLanes(_ now: Instant) {
+        guard !dueLanes.isEmpty, intake.isConnected, mayAct(at: now), !isDraining else { return }
         for number in dueLanes.sorted() {
+            if hasScheduled(number, now) { placing.join(number) }
             if let lane = lanes[number], wantsSlot(lane, now) { turns.join(number) } else { turns.leave(number) }
         }
         dueLanes.removeAll(keepingCapacity: true)
+    }
+
+    /// Gives out the free call slots by turns, and claims what may begin.
+    func claimDue(_ now: Instant) {
+        guard !claimUnderWay, !turns.isEmpty, intake.isConnected, mayAct(at: now), !isDraining else { return }
         var chosen: [Chosen] = []
         var roomForSuspects: Int?
         while chosen.count < Self.batchLimit, hasFreeSlot {

@@ -592,7 +592,6 @@ extension Worker {
 
     /// Scheduled jobs whose time has come get their place: a batch at a time, in which lanes take turns.
     func placeScheduled(_ now: Instant) {
-        for number in dueLanes where hasScheduled(number, now) { placing.join(number) }
         guard !placing.isEmpty, !placeUnderWay, intake.isConnected, mayAct(at: now) else { return }
         var ids: [Int64] = []
         while ids.count < Self.placeLimit, let number = placing.next() {
@@ -623,7 +622,7 @@ extension Worker {
         }
     }
 
-    private func hasScheduled(_ number: Int32, _ now: Instant) -> Bool {
+    func hasScheduled(_ number: Int32, _ now: Instant) -> Bool {
         lanes[number]?.queue.nextScheduled.map { $0 <= now } ?? false
     }
 

@@ -376,9 +376,12 @@ final class Worker {
     private func pump() {
         guard !isStopped else { return }
         let now = loop.present
+        // Before arrivals: they get only what nobody waits for.
+        lookAtDueLanes(now)
         takeArrivals(now)
         adoptIfWanted(now)
         placeScheduled(now)
+        lookAtDueLanes(now)
         claimDue(now)
         writePauses(now)
         settleOutcomes(now)
