@@ -78,6 +78,7 @@ let package = Package(
                 "CPlatform", "TrunklineCore", "TrunklineIntegrations", "EventLoop", "RabbitDriver", "PostgresDriver",
                 "CurlDriver",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "Yams", package: "Yams"),
@@ -112,7 +113,7 @@ let package = Package(
             name: "TrunklineTesting",
             dependencies: [
                 "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineChaos", "TrunklineCore", "TrunklineEngine",
-                "TrunklineSimulator",
+                "TrunklineIntegrations", "TrunklineSimulator",
             ]
         ),
         // The proof: drives the built program from outside, and knows nothing of the engine that it judges.

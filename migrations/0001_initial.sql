@@ -239,8 +239,9 @@ comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the orde
 comment on column trunkline.jobs.request is 'The rendered request body: written once, sent unchanged on every attempt.';
 comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never delays a single notice.';
 -- No index and no predicate holds `state`, so that its updates stay heap-only.
--- By place, so that "is anything of this person before it" is one look at the index however many are behind it.
-create index jobs_lane_person on trunkline.jobs (lane, person, place);
+-- By place, so that "is anything of this person before it" is one look at the index however many are behind it; with the
+-- number at the end it is also the order in which a new owner reads a lane, slice by slice (load).
+create index jobs_lane_person on trunkline.jobs (lane, person, place, id);
 create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null;
 create index jobs_stamped on trunkline.jobs (maybe_sent_since) where maybe_sent_since is not null;
 create index jobs_unseen on trunkline.jobs (id) where place = 0;
@@ -657,14 +658,35 @@ begin
     select (trunkline.seen(p::trunkline.jobs)).* from placed p;
 end $$;
 
--- All unfinished jobs of some shards, for a new owner. Unseen rows are left to adopt.
-create function trunkline.load(p_shard_count int, p_shards int[]) returns setof trunkline.seen_job
-language sql stable as $$
-    select (trunkline.seen(j)).* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-    where j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % p_shard_count)::int = any (p_shards)))
-      and j.place <> 0 and j.state <> 'parked'
-    order by j.place, j.id;
-$$;
+-- Unfinished jobs of some lanes, for a new owner: at most p_limit, lane after lane as given, each by person, place and number,
+-- the first one from behind p_person, p_place, p_job on. Fewer than p_limit: these lanes have no more. Unseen rows are left
+-- to adopt.
+create function trunkline.load(p_lanes int[], p_person bigint, p_place bigint, p_job bigint, p_limit int)
+returns setof trunkline.seen_job language plpgsql stable
+-- A slice must never read the lane whole: no plan but the index in its order, however small the table was before.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+    v_lane int;
+    v_left int := p_limit;
+    v_got int;
+begin
+    foreach v_lane in array p_lanes loop
+        return query
+        select (trunkline.seen(j)).* from trunkline.jobs j
+        where j.lane = v_lane and (j.person, j.place, j.id) > (p_person, p_place, p_job)
+          and j.place <> 0 and j.state <> 'parked'
+        order by j.person, j.place, j.id limit v_left;
+        get diagnostics v_got = row_count;
+        v_left := v_left - v_got;
+        exit when v_left <= 0;
+        p_person := -9223372036854775808;
+        p_place := -9223372036854775808;
+        p_job := -9223372036854775808;
+    end loop;
+end $$;
 
 -- When each person of some shards was last written to, for the gap between two messages to one person.
 create function trunkline.last_sends(p_shard_count int, p_shards int[], p_within_ms int)

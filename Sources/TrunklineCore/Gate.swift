@@ -9,8 +9,8 @@
 /// | ramping | open, at a part of the pace that grows from a tenth to all of it in a minute | the minute is over → open; as open otherwise |
 ///
 /// An OPEN answer counts for 30 s from when its question was *sent* (contract sheet, 3.1), is asked again from 15 s on
-/// while there is work, and is compared again right before the bytes leave. Unknown words fail closed. A picture is in
-/// `docs/gates.md`.
+/// while there is work, and is compared again right before the bytes leave. Unknown words fail closed. Only an answer whose
+/// question is younger than what closed the gate can open it. A picture is in `docs/gates.md`.
 public struct Gate: Sendable, Hashable {
     /// How long an OPEN answer counts, from when its question was sent.
     public static let freshness: Duration = .seconds(30)
@@ -64,6 +64,8 @@ public struct Gate: Sendable, Hashable {
     /// The hold, while there is one.
     public private(set) var hold: Hold?
     private var openSince: ContinuousClock.Instant?
+    /// What closed it last is as young as this: an answer to an older question opens nothing.
+    private var closedAt: ContinuousClock.Instant?
     private var askedAt: ContinuousClock.Instant?
     private var nextQuestion: ContinuousClock.Instant?
     private var rampBegan: ContinuousClock.Instant?
@@ -89,11 +91,11 @@ public struct Gate: Sendable, Hashable {
         )
     }
 
+    /// Until when the last OPEN answer counts; nil when it is closed.
+    public var openUntil: ContinuousClock.Instant? { hold == nil ? openSince.map { $0 + Self.freshness } : nil }
+
     /// Whether a send may begin at `now`.
-    public func isOpen(at now: ContinuousClock.Instant) -> Bool {
-        guard hold == nil, let openSince else { return false }
-        return openSince + Self.freshness > now
-    }
+    public func isOpen(at now: ContinuousClock.Instant) -> Bool { openUntil.map { $0 > now } ?? false }
 
     /// Whether the pace still grows after a hold.
     public func isRamping(at now: ContinuousClock.Instant) -> Bool {
@@ -139,24 +141,34 @@ public struct Gate: Sendable, Hashable {
     /// A question is sent at `now`.
     public mutating func asked(at now: ContinuousClock.Instant) { askedAt = now }
 
-    /// The answer came at `now`. `jitter` is 0…1.
-    public mutating func answered(_ verdict: HealthVerdict, at now: ContinuousClock.Instant, jitter: Double) {
-        let asked = askedAt ?? now
-        askedAt = nil
+    /// The answer to the question that was sent at `asked` came at `now`. `jitter` is 0…1.
+    public mutating func answered(
+        _ verdict: HealthVerdict,
+        asked: ContinuousClock.Instant,
+        at now: ContinuousClock.Instant,
+        jitter: Double
+    ) {
+        unanswered(asked: asked)
+        let isStale = closedAt.map { asked < $0 } ?? false
         switch verdict {
         case .open:
+            // What a send, or a younger question, has told since then counts for more.
+            guard !isStale else { return }
             if hold != nil { rampBegan = now }
             hold = nil
             probes = 0
-            openSince = asked
+            openSince = max(openSince ?? asked, asked)
             nextQuestion = asked + Self.renewal
         case .held(let kind, let reason, let detail):
-            close(Hold(kind: kind, reason: reason, detail: detail), at: now, jitter: jitter)
+            if isStale, hold != nil { return }
+            close(Hold(kind: kind, reason: reason, detail: detail), asOf: asked, at: now, jitter: jitter)
         case .keepLast(let reason):
+            guard !isStale else { return }
             // 429, 5xx and time-outs extend nothing: the last OPEN answer counts until it is 30 s old.
             if hold != nil || !isOpen(at: now) {
                 close(
                     Hold(kind: hold?.kind ?? .transient, reason: hold?.reason ?? reason, detail: hold?.detail),
+                    asOf: asked,
                     at: now,
                     jitter: jitter
                 )
@@ -166,9 +178,15 @@ public struct Gate: Sendable, Hashable {
         }
     }
 
+    /// The question that was sent at `asked` has no answer that says anything of this line as it is now.
+    public mutating func unanswered(asked: ContinuousClock.Instant) {
+        if askedAt == asked { askedAt = nil }
+    }
+
     /// A send failed otherwise than by the message's fault: the cached answer is worth nothing.
     public mutating func sendFailed(at now: ContinuousClock.Instant) {
         openSince = nil
+        closedAt = now
         if hold == nil { nextQuestion = now }
     }
 
@@ -182,27 +200,34 @@ public struct Gate: Sendable, Hashable {
         at now: ContinuousClock.Instant,
         jitter: Double
     ) {
-        close(Hold(kind: kind, reason: reason, detail: detail), at: now, jitter: jitter)
+        close(Hold(kind: kind, reason: reason, detail: detail), asOf: now, at: now, jitter: jitter)
     }
 
     /// Everybody was silent and is back: the line is asked anew, and goes on by the ramp.
     public mutating func restarted(at now: ContinuousClock.Instant) {
         openSince = nil
+        closedAt = now
         rampBegan = now
         // A hold of its own stays; its next probe need not wait for what the silence has added.
         nextQuestion = now
     }
 
-    /// The line's settings changed (a new token, another address): what was learned is worth nothing.
-    public mutating func forget() {
-        let asked = askedAt
+    /// The line's settings changed (a new token, another address): what was learned is worth nothing, and what the old ones
+    /// are still answered opens nothing.
+    public mutating func forget(at now: ContinuousClock.Instant) {
         self = Gate()
-        askedAt = asked
+        closedAt = now
     }
 
-    private mutating func close(_ hold: Hold, at now: ContinuousClock.Instant, jitter: Double) {
+    private mutating func close(
+        _ hold: Hold,
+        asOf moment: ContinuousClock.Instant,
+        at now: ContinuousClock.Instant,
+        jitter: Double
+    ) {
         self.hold = hold
         openSince = nil
+        closedAt = max(closedAt ?? moment, moment)
         rampBegan = nil
         let wait =
             hold.isSilence

@@ -76,6 +76,51 @@ public struct LaneQueue: Sendable {
         /// Tells a current heap entry from a stale one; never used twice in a lane.
         var version: UInt64 = 0
         var jobClass: JobClass { singles > 0 ? .single : .bulk }
+        var isIdle: Bool { jobs.isEmpty && !isBusy }
+
+        /// Where a job of that rank goes: behind those of the same rank. Nearly always the end, for places rise.
+        func index(behind rank: Int64) -> Int {
+            guard let last = jobs.last, last.rank > rank else { return jobs.count }
+            var (low, high) = (0, jobs.count - 1)
+            while low < high {
+                let middle = (low + high) / 2
+                if jobs[middle].rank <= rank { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+
+        /// Whether it changed what the head stands for.
+        mutating func insert(_ job: QueuedJob) -> Bool {
+            // One that may have been sent holds its person whatever comes.
+            let index = index(behind: job.rank)
+            jobs.insert(job, at: index)
+            guard job.jobClass == .single else { return index == 0 }
+            singles += 1
+            return index == 0 || singles == 1
+        }
+
+        mutating func begin(at now: ContinuousClock.Instant, version: UInt64, notBefore: ContinuousClock.Instant?) {
+            isBusy = true
+            begunAt = now
+            self.version = version
+            self.notBefore = notBefore
+        }
+
+        mutating func remove(at index: Int) -> QueuedJob {
+            let job = jobs.remove(at: index)
+            if job.jobClass == .single { singles -= 1 }
+            return job
+        }
+
+        /// Where the job of that id is, which has that rank.
+        func index(of id: JobID, rank: Int64) -> Int? {
+            var index = index(behind: rank) - 1
+            while index >= 0, jobs[index].rank == rank {
+                if jobs[index].id == id { return index }
+                index -= 1
+            }
+            return nil
+        }
     }
 
     private struct Ready: Comparable, Sendable {
@@ -101,12 +146,19 @@ public struct LaneQueue: Sendable {
         static func < (left: Scheduled, right: Scheduled) -> Bool { (left.due, left.id) < (right.due, right.id) }
     }
 
+    // Changed in place: a person may have a hundred thousand jobs, and a copy of them for each one more is without end.
     private var persons: [Int64: Person] = [:]
     private var lastVersion: UInt64 = 0
-    /// Every placed job that waits here.
-    private var known: Set<JobID> = []
+    /// Every placed job that waits here, with its rank among its person's.
+    private var known: [JobID: Int64] = [:]
     private var ready = Heap<Ready>()
+    /// Those of `ready` whose job may have been sent before.
+    private var readyStamped = Heap<Ready>()
     private var timed = Heap<Timed>()
+    /// Persons without work, and when their gap is over.
+    private var fading = Heap<Timed>()
+    /// The latest moment that anybody named here: what is due by then need not wait for a look.
+    private var latest: ContinuousClock.Instant?
     private var scheduled = Heap<Scheduled>()
     private var scheduledJobs: [JobID: QueuedJob] = [:]
     private var pace: PaceState
@@ -131,18 +183,13 @@ public struct LaneQueue: Sendable {
         precondition(job.place > 0, "a placed job has a place")
         remove(job.id, person: job.person)  // a job waits once
         count += 1
-        var person = persons[job.person] ?? Person()
-        // Nearly always the last: places rise. One that may have been sent holds its person whatever comes.
-        let index = person.jobs.lastIndex { $0.rank <= job.rank }.map { $0 + 1 } ?? 0
-        person.jobs.insert(job, at: index)
-        known.insert(job.id)
-        if job.jobClass == .single { person.singles += 1 }
+        known[job.id] = job.rank
         // A new head, or a head whose class the newcomer lifted.
-        if index == 0 || (job.jobClass == .single && person.jobs.count > 1) {
-            offer(&person, job.person)
-        }
-        persons[job.person] = person
+        if persons[job.person, default: Person()].insert(job) { offer(job.person) }
     }
+
+    /// What is added next is compared with `now`, so that a look need not sort out what is due already.
+    public mutating func look(at now: ContinuousClock.Instant) { latest = max(latest ?? now, now) }
 
     /// A job without a place waits for its time and blocks nobody.
     public mutating func schedule(_ job: QueuedJob) {
@@ -151,10 +198,10 @@ public struct LaneQueue: Sendable {
         scheduled.insert(Scheduled(due: job.due, id: job.id))
     }
 
-    /// Scheduled jobs whose time has come; the owner gives them places and adds them.
-    public mutating func takeScheduled(at now: ContinuousClock.Instant) -> [QueuedJob] {
+    /// Scheduled jobs whose time has come, at most `limit`; the owner gives them places and adds them.
+    public mutating func takeScheduled(at now: ContinuousClock.Instant, limit: Int) -> [QueuedJob] {
         var due: [QueuedJob] = []
-        while let first = scheduled.min, first.due <= now {
+        while due.count < limit, let first = scheduled.min, first.due <= now {
             scheduled.removeMin()
             if let job = scheduledJobs.removeValue(forKey: first.id) {
                 count -= 1
@@ -166,10 +213,9 @@ public struct LaneQueue: Sendable {
 
     /// A call of `person` is in the air that this owner did not begin: it holds the person's order, not the lane.
     public mutating func hold(person: Int64) {
-        var entry = persons[person] ?? Person()
-        entry.isBusy = true
-        entry.version = newVersion()
-        persons[person] = entry
+        let version = newVersion()
+        persons[person, default: Person()].isBusy = true
+        persons[person]!.version = version
     }
 
     /// A call of this owner is in the air that this queue does not know of, because its memory was built anew.
@@ -181,10 +227,10 @@ public struct LaneQueue: Sendable {
     /// A person was written to at `instant` (before this owner came).
     public mutating func wroteTo(person: Int64, at instant: ContinuousClock.Instant) {
         guard settings.recipientGap > .zero else { return }
-        var entry = persons[person] ?? Person()
-        entry.notBefore = max(entry.notBefore ?? instant, instant + settings.recipientGap)
-        offer(&entry, person)
-        persons[person] = entry
+        let end = instant + settings.recipientGap
+        persons[person, default: Person()].notBefore = max(persons[person]?.notBefore ?? end, end)
+        offer(person)
+        forgetIfIdle(person)
     }
 
     /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
@@ -193,15 +239,11 @@ public struct LaneQueue: Sendable {
     ///   one is counted already.
     public mutating func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return nil }
-        guard let number = firstReady(at: now, onlyStamped: onlyStamped), var person = persons[number] else {
-            return nil
-        }
-        let job = person.jobs.removeFirst()
-        known.remove(job.id)
-        if job.jobClass == .single { person.singles -= 1 }
+        guard let number = firstReady(at: now, onlyStamped: onlyStamped), let job = persons[number]?.remove(at: 0)
+        else { return nil }
+        known[job.id] = nil
         count -= 1
-        started(&person, at: now)
-        persons[number] = person
+        started(number, at: now)
         return job
     }
 
@@ -210,13 +252,13 @@ public struct LaneQueue: Sendable {
     /// Only when it is the head of its person and no waiting job of its class could begin in its stead.
     public mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return false }
-        var person = persons[number] ?? Person()
-        guard person.jobs.isEmpty, !person.isBusy, person.notBefore.map({ $0 <= now }) ?? true else { return false }
+        if let person = persons[number] {
+            guard person.isIdle, person.notBefore.map({ $0 <= now }) ?? true else { return false }
+        }
         if firstReady(at: now, onlyStamped: false) != nil, let first = ready.min, first.jobClass <= jobClass {
             return false
         }
-        started(&person, at: now)
-        persons[number] = person
+        started(number, at: now)
         return true
     }
 
@@ -243,10 +285,9 @@ public struct LaneQueue: Sendable {
 
     /// A former owner's call has ended.
     public mutating func release(person number: Int64) {
-        guard var person = persons[number] else { return }
-        person.isBusy = false
-        offer(&person, number)
-        persons[number] = person
+        guard persons[number] != nil else { return }
+        persons[number]!.isBusy = false
+        offer(number)
         forgetIfIdle(number)
     }
 
@@ -257,21 +298,24 @@ public struct LaneQueue: Sendable {
             count -= 1
             return true
         }
-        guard known.remove(id) != nil else { return false }
-        guard var person = persons[number], let index = person.jobs.firstIndex(where: { $0.id == id }) else {
+        guard let rank = known.removeValue(forKey: id), let index = persons[number]?.index(of: id, rank: rank) else {
             return false
         }
-        if person.jobs.remove(at: index).jobClass == .single { person.singles -= 1 }
+        let classBefore = persons[number]!.jobClass
+        _ = persons[number]!.remove(at: index)
         count -= 1
-        offer(&person, number)
-        persons[number] = person
+        if index == 0 || persons[number]!.jobClass != classBefore { offer(number) }
         forgetIfIdle(number)
         return true
     }
 
     /// The waiting job of that id, if it is known here.
     public func waiting(_ id: JobID, person: Int64) -> QueuedJob? {
-        scheduledJobs[id] ?? persons[person]?.jobs.first { $0.id == id }
+        if let job = scheduledJobs[id] { return job }
+        guard let rank = known[id], let entry = persons[person], let index = entry.index(of: id, rank: rank) else {
+            return nil
+        }
+        return entry.jobs[index]
     }
 
     /// A former owner of the lane would send again at `instant`.
@@ -285,6 +329,12 @@ public struct LaneQueue: Sendable {
     /// Whether a job could begin now but for the gate: what a preflight is worth asking for.
     public mutating func hasReadyWork(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
         firstReady(at: now, onlyStamped: onlyStamped) != nil
+    }
+
+    /// Whether a job could begin at this moment but for the gate.
+    public mutating func mayBegin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
+        inAir < settings.concurrency && pace.allows(at: now, settings)
+            && firstReady(at: now, onlyStamped: onlyStamped) != nil
     }
 
     /// When the next scheduled job is due; nil when there is none. It needs its place then, whatever the gate says.
@@ -309,60 +359,73 @@ public struct LaneQueue: Sendable {
     /// The person whose head comes next.
     private mutating func firstReady(at now: ContinuousClock.Instant, onlyStamped: Bool) -> Int64? {
         promote(at: now)
-        while let first = ready.min, persons[first.person]?.version != first.version { ready.removeMin() }
+        while let first = ready.min, !isCurrent(first.person, first.version) { ready.removeMin() }
         guard onlyStamped else { return ready.min?.person }
-        return ready.unordered.filter { entry in
-            guard let person = persons[entry.person], person.version == entry.version else { return false }
-            return person.jobs.first?.isStamped ?? false
-        }.min()?.person
+        while let first = readyStamped.min, !isCurrent(first.person, first.version) { readyStamped.removeMin() }
+        return readyStamped.min?.person
     }
+
+    private func isCurrent(_ person: Int64, _ version: UInt64) -> Bool { persons[person]?.version == version }
 
     private mutating func newVersion() -> UInt64 {
         lastVersion += 1
         return lastVersion
     }
 
-    private mutating func started(_ person: inout Person, at now: ContinuousClock.Instant) {
+    private mutating func started(_ number: Int64, at now: ContinuousClock.Instant) {
         inAir += 1
         pace.sendBegan(at: now)
-        person.isBusy = true
-        person.begunAt = now
-        person.version = newVersion()
-        person.notBefore = settings.recipientGap > .zero ? now + settings.recipientGap : nil
+        let version = newVersion()
+        let notBefore = settings.recipientGap > .zero ? now + settings.recipientGap : nil
+        persons[number, default: Person()].begin(at: now, version: version, notBefore: notBefore)
     }
 
     /// Puts the person's head into the heap it belongs to; earlier entries of the person become stale.
-    private mutating func offer(_ person: inout Person, _ number: Int64) {
-        person.version = newVersion()
-        guard !person.isBusy, let head = person.jobs.first else { return }
-        // Whether "not before" lies in the future is for the look to say: there is no clock here.
-        timed.insert(
-            Timed(instant: max(head.due, person.notBefore ?? head.due), person: number, version: person.version)
-        )
+    private mutating func offer(_ number: Int64) {
+        let version = newVersion()
+        persons[number]!.version = version
+        guard let person = persons[number], !person.isBusy, let head = person.jobs.first else { return }
+        let instant = max(head.due, person.notBefore ?? head.due)
+        if let latest, instant <= latest {
+            makeReady(head, person.jobClass, number, version)
+        } else {
+            timed.insert(Timed(instant: instant, person: number, version: version))
+        }
+    }
+
+    private mutating func makeReady(_ head: QueuedJob, _ jobClass: JobClass, _ number: Int64, _ version: UInt64) {
+        let entry = Ready(jobClass: jobClass, place: head.place, person: number, version: version)
+        ready.insert(entry)
+        if head.isStamped { readyStamped.insert(entry) }
     }
 
     private mutating func promote(at now: ContinuousClock.Instant) {
+        look(at: now)
         while let first = timed.min, first.instant <= now {
             timed.removeMin()
             guard let person = persons[first.person], person.version == first.version, let head = person.jobs.first
             else { continue }
-            ready.insert(
-                Ready(jobClass: person.jobClass, place: head.place, person: first.person, version: first.version)
-            )
+            makeReady(head, person.jobClass, first.person, first.version)
         }
-        while let first = timed.min, persons[first.person]?.version != first.version { timed.removeMin() }
+        while let first = timed.min, !isCurrent(first.person, first.version) { timed.removeMin() }
+        forgetIdle(at: now)
     }
 
     /// A million persons pass through a line: one without work is kept only for the gap, and not for ever.
     private mutating func forgetIfIdle(_ number: Int64) {
-        guard let person = persons[number], person.jobs.isEmpty, !person.isBusy else { return }
-        if person.notBefore == nil { persons[number] = nil }
+        guard let person = persons[number], person.isIdle else { return }
+        if let end = person.notBefore {
+            fading.insert(Timed(instant: end, person: number, version: person.version))
+        } else {
+            persons[number] = nil
+        }
     }
 
     /// Forgets persons whose gap has passed. For the owner to call now and then.
     public mutating func forgetIdle(at now: ContinuousClock.Instant) {
-        persons = persons.filter { _, person in
-            !person.jobs.isEmpty || person.isBusy || person.notBefore.map { $0 > now } ?? false
+        while let first = fading.min, first.instant <= now {
+            fading.removeMin()
+            if isCurrent(first.person, first.version) { persons[first.person] = nil }
         }
     }
 }

@@ -37,6 +37,10 @@ public enum Mechanism: String, Sendable, CaseIterable {
     case ownerTimer = "owner_timer"
     /// Queues that have messages and deliver none are noticed.
     case consumerWatch = "consumer_watch"
+    /// An answer about a line's health that is older than what closed its gate opens nothing.
+    case youngAnswer = "young_answer"
+    /// Lanes with ready work take turns for the call slots.
+    case rotation
     /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
     case foreignLease = "foreign_lease"
     /// A worker that may not act, or lacks a database session, gives up its subscriptions.

@@ -6,6 +6,7 @@ internal import Synchronization
 public import TrunklineChaos
 public import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 public import TrunklineSimulator
 
 /// An install of its own for one test: a database, a vhost, a simulator and as many worker processes as wanted, all real.
@@ -140,6 +141,20 @@ public final class TestInstall: Sendable {
             ] + more,
             environment: ["TEST_TOKEN": token]
         ).requireSuccess()
+    }
+
+    /// Adds many unlimited lines of the simulator at once, without the program.
+    public func addLines(_ ids: [String], concurrency: (String) -> Int = { _ in 16 }) async throws {
+        let key = try MasterKey(base64: Self.masterKey)
+        for id in ids {
+            _ = try await database.addLine(
+                try LineID(id),
+                workspace: try WorkspaceID("acme"),
+                baseURL: try EZWhatsApp.BaseURL(lineURL),
+                token: .sealed(try EZWhatsApp.Token("ezw_line_" + id), key),
+                pace: Pace(interval: .zero, concurrency: concurrency(id), recipientGap: .zero)
+            )
+        }
     }
 
     // MARK: The program

@@ -205,6 +205,44 @@ private func job(
         #expect(lane.begin(at: at(30)) != nil)
     }
 
+    @Test func scheduledJobsComeInBoundedBatchesInTheOrderOfTheirTimes() {
+        let lane = Box(settings: unlimited)
+        for id in 1...5 as ClosedRange<Int64> { lane.schedule(job(id, person: id, place: 0, due: Double(6 - id))) }
+        #expect(lane.takeScheduled(at: at(10), limit: 2).map(\.id) == [JobID(5), JobID(4)])
+        #expect(lane.takeScheduled(at: at(10), limit: 9).map(\.id) == [JobID(3), JobID(2), JobID(1)])
+    }
+
+    @Test func someoneWhoWasForgottenAfterTheGapMayBeWrittenToAgain() {
+        let lane = Box(settings: Pace(interval: .zero, concurrency: 4, recipientGap: .seconds(10)))
+        lane.add(job(1, person: 7))
+        #expect(lane.begin(at: at(0)) != nil)
+        lane.ended(person: 7, at: at(1))
+        lane.forgetIdle(at: at(9))
+        #expect(!lane.beginNew(person: 7, jobClass: .single, at: at(9)))
+        lane.forgetIdle(at: at(10))
+        #expect(lane.beginNew(person: 7, jobClass: .single, at: at(10)))
+    }
+
+    /// One person with very many jobs: adding, finding, taking out of the middle and a retry at the head cost no search. With
+    /// a copy of the person's jobs for each of them this takes longer than any test may.
+    @Test(.timeLimit(.minutes(1))) func aPersonMayHaveVeryManyJobs() {
+        let lane = Box(settings: unlimited)
+        let count: Int64 = 200_000
+        lane.look(at: at(0))
+        for id in 1...count { lane.add(job(id, person: 7)) }
+        for id in stride(from: 3, through: count, by: 3) as StrideThrough<Int64> {
+            #expect(lane.waiting(JobID(id), person: 7)?.place == id)
+            if id.isMultiple(of: 1_000) { lane.remove(JobID(id), person: 7) }
+        }
+        for _ in 0..<1_000 {
+            let head = lane.begin(at: at(0))!
+            lane.add(head)
+            lane.ended(person: 7, at: at(0))
+            #expect(head.id == JobID(1))
+        }
+        #expect(lane.count == Int(count) - Int(count) / 3_000)
+    }
+
     /// Against a model that searches: random arrivals, ends, retries and removals.
     @Test(arguments: 0..<40)
     func itAgreesWithAModelThatSearches(seedOffset: UInt64) {
@@ -307,7 +345,12 @@ private final class Box {
     var inAir: Int { queue.inAir }
     func add(_ job: QueuedJob) { queue.add(job) }
     func schedule(_ job: QueuedJob) { queue.schedule(job) }
-    func takeScheduled(at now: ContinuousClock.Instant) -> [QueuedJob] { queue.takeScheduled(at: now) }
+    func takeScheduled(at now: ContinuousClock.Instant, limit: Int = .max) -> [QueuedJob] {
+        queue.takeScheduled(at: now, limit: limit)
+    }
+    func look(at now: ContinuousClock.Instant) { queue.look(at: now) }
+    func waiting(_ id: JobID, person: Int64) -> QueuedJob? { queue.waiting(id, person: person) }
+    func forgetIdle(at now: ContinuousClock.Instant) { queue.forgetIdle(at: now) }
     func hold(person: Int64) { queue.hold(person: person) }
     func release(person: Int64) { queue.release(person: person) }
     func wroteTo(person: Int64, at instant: ContinuousClock.Instant) { queue.wroteTo(person: person, at: instant) }

@@ -10,7 +10,7 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(!gate.isOpen(at: at(0)) && gate.wantsQuestion(at: at(0)))
         gate.asked(at: at(0))
         #expect(!gate.wantsQuestion(at: at(1)))
-        gate.answered(.open(note: nil), at: at(5), jitter: 0)
+        gate.answered(.open(note: nil), asked: at(0), at: at(5), jitter: 0)
         #expect(gate.isOpen(at: at(29.9)) && !gate.isOpen(at: at(30)))
         #expect(!gate.wantsQuestion(at: at(14)) && gate.wantsQuestion(at: at(15)))
     }
@@ -18,12 +18,12 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
     @Test func silenceExtendsNothing() {
         var gate = Gate()
         gate.asked(at: at(0))
-        gate.answered(.open(note: nil), at: at(0), jitter: 0)
+        gate.answered(.open(note: nil), asked: at(0), at: at(0), jitter: 0)
         gate.asked(at: at(15))
-        gate.answered(.keepLast(reason: .timedOut), at: at(20), jitter: 0)
+        gate.answered(.keepLast(reason: .timedOut), asked: at(15), at: at(20), jitter: 0)
         #expect(gate.isOpen(at: at(29)))
         gate.asked(at: at(29))
-        gate.answered(.keepLast(reason: .timedOut), at: at(31), jitter: 0)
+        gate.answered(.keepLast(reason: .timedOut), asked: at(29), at: at(31), jitter: 0)
         #expect(gate.hold?.kind == .transient && gate.word(at: at(31)) == "held_transient")
     }
 
@@ -49,14 +49,19 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         var waits: [Double] = []
         for _ in 0..<8 {
             gate.asked(at: at(clock))
-            gate.answered(.held(.human, reason: .lineNeedsPerson, detail: "QR"), at: at(clock), jitter: 0.5)
+            gate.answered(
+                .held(.human, reason: .lineNeedsPerson, detail: "QR"),
+                asked: at(clock),
+                at: at(clock),
+                jitter: 0.5
+            )
             let next = gate.nextQuestion(after: at(clock))!
             waits.append(Double((next - at(clock)).wholeMilliseconds) / 1_000)
             clock += waits.last!
         }
         #expect(waits == [15, 30, 60, 120, 240, 300, 300, 300])
         gate.asked(at: at(clock))
-        gate.answered(.open(note: nil), at: at(clock), jitter: 0.5)
+        gate.answered(.open(note: nil), asked: at(clock), at: at(clock), jitter: 0.5)
         #expect(gate.isOpen(at: at(clock)) && gate.hold == nil)
     }
 
@@ -66,19 +71,19 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         #expect(gate.word(at: at(1)) == "held_transient" && !gate.wantsQuestion(at: at(14)))
         gate.asked(at: at(15))
         #expect(gate.word(at: at(15)) == "probing")
-        gate.answered(.open(note: nil), at: at(15), jitter: 0.5)
+        gate.answered(.open(note: nil), asked: at(15), at: at(15), jitter: 0.5)
         #expect(gate.word(at: at(15)) == "ramping")
         #expect([15, 20.9, 21, 45, 74.9, 75].map { gate.rampTenths(at: at($0)) } == [1, 1, 2, 6, 10, 10])
         #expect(gate.nextRampStep(after: at(15)) == at(21) && gate.nextRampStep(after: at(75)) == nil)
         gate.asked(at: at(60))
-        gate.answered(.open(note: nil), at: at(60), jitter: 0.5)
+        gate.answered(.open(note: nil), asked: at(60), at: at(60), jitter: 0.5)
         #expect(gate.word(at: at(74)) == "ramping" && gate.word(at: at(75)) == "open")
     }
 
     @Test func aFirstOpenAnswerNeedsNoRamp() {
         var gate = Gate()
         gate.asked(at: at(0))
-        gate.answered(.open(note: nil), at: at(0), jitter: 0)
+        gate.answered(.open(note: nil), asked: at(0), at: at(0), jitter: 0)
         #expect(gate.word(at: at(0)) == "open" && gate.rampTenths(at: at(0)) == 10)
     }
 
@@ -86,23 +91,88 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         var first = Gate()
         for second in [0, 20, 60] as [Double] {
             first.asked(at: at(second))
-            first.answered(.held(.transient, reason: .lineNotSendable, detail: "x"), at: at(second), jitter: 0.5)
+            first.answered(
+                .held(.transient, reason: .lineNotSendable, detail: "x"),
+                asked: at(second),
+                at: at(second),
+                jitter: 0.5
+            )
         }
         var second = Gate(first.memory(at: at(61)))
         #expect(second.hold == first.hold && !second.wantsQuestion(at: at(119)) && second.wantsQuestion(at: at(120)))
         second.asked(at: at(120))
-        second.answered(.keepLast(reason: .timedOut), at: at(121), jitter: 0.5)
+        second.answered(.keepLast(reason: .timedOut), asked: at(120), at: at(121), jitter: 0.5)
         #expect(second.nextQuestion(after: at(121)) == at(241))
         second.asked(at: at(241))
-        second.answered(.open(note: nil), at: at(241), jitter: 0.5)
+        second.answered(.open(note: nil), asked: at(241), at: at(241), jitter: 0.5)
         let third = Gate(second.memory(at: at(251)))
         #expect(!third.isOpen(at: at(251)) && third.wantsQuestion(at: at(251)) && third.rampTenths(at: at(251)) == 2)
+    }
+
+    @Test func anAnswerOlderThanAHoldOpensNothing() {
+        var gate = Gate()
+        gate.asked(at: at(0))
+        gate.answered(.open(note: nil), asked: at(0), at: at(0), jitter: 0)
+        gate.asked(at: at(15))
+        gate.sendHeld(.transient, reason: .lineLocked, at: at(16), jitter: 0.5)
+        let held = gate.hold
+        gate.answered(.open(note: nil), asked: at(15), at: at(17), jitter: 0.5)
+        #expect(gate.hold == held && held != nil && !gate.isOpen(at: at(17)))
+        // It is no probe either: the next one is not later for it, and only that one opens.
+        #expect(gate.nextQuestion(after: at(17)) == at(31))
+        gate.asked(at: at(31))
+        gate.answered(.open(note: nil), asked: at(31), at: at(32), jitter: 0.5)
+        #expect(gate.isOpen(at: at(32)) && gate.isRamping(at: at(32)))
+    }
+
+    @Test func anAnswerOlderThanAFailedSendOpensNothing() {
+        var gate = Gate()
+        gate.asked(at: at(0))
+        gate.sendFailed(at: at(1))
+        gate.answered(.open(note: nil), asked: at(0), at: at(2), jitter: 0)
+        #expect(!gate.isOpen(at: at(2)) && gate.hold == nil && gate.wantsQuestion(at: at(2)))
+        // A line that is not sendable is not, whoever spoke in between.
+        gate.asked(at: at(2))
+        gate.sendFailed(at: at(3))
+        gate.answered(.held(.human, reason: .lineNeedsPerson, detail: "QR"), asked: at(2), at: at(4), jitter: 0)
+        #expect(gate.hold?.kind == .human)
+    }
+
+    @Test func twoQuestionsAtOnceAreToldApart() {
+        var gate = Gate()
+        gate.asked(at: at(0))
+        // A conflict's own question, asked and answered while the other is under way.
+        gate.answered(.held(.human, reason: .lineNeedsPerson, detail: "QR"), asked: at(1), at: at(2), jitter: 0.5)
+        #expect(!gate.wantsQuestion(at: at(60)) && gate.word(at: at(2)) == "probing")
+        gate.answered(.open(note: nil), asked: at(0), at: at(3), jitter: 0.5)
+        #expect(gate.hold?.kind == .human && gate.wantsQuestion(at: at(17)))
+    }
+
+    @Test func anOpenAnswerNeverCountsFromItsArrival() {
+        var gate = Gate()
+        gate.answered(.open(note: nil), asked: at(0), at: at(10), jitter: 0)
+        #expect(gate.openUntil == at(30))
+        // An older one that comes later takes nothing back.
+        gate.answered(.open(note: nil), asked: at(-5), at: at(11), jitter: 0)
+        #expect(gate.openUntil == at(30))
+    }
+
+    @Test func newSettingsForgetWhatTheOldOnesAreStillAnswered() {
+        var gate = Gate()
+        gate.asked(at: at(0))
+        gate.forget(at: at(1))
+        #expect(gate.wantsQuestion(at: at(1)))
+        gate.asked(at: at(2))
+        gate.answered(.open(note: nil), asked: at(0), at: at(3), jitter: 0)
+        #expect(!gate.isOpen(at: at(3)) && !gate.wantsQuestion(at: at(3)))
+        gate.answered(.open(note: nil), asked: at(2), at: at(4), jitter: 0)
+        #expect(gate.isOpen(at: at(4)))
     }
 
     @Test func aFailedSendMakesTheAnswerWorthless() {
         var gate = Gate()
         gate.asked(at: at(0))
-        gate.answered(.open(note: nil), at: at(0), jitter: 0)
+        gate.answered(.open(note: nil), asked: at(0), at: at(0), jitter: 0)
         gate.sendFailed(at: at(2))
         #expect(!gate.isOpen(at: at(2)) && gate.wantsQuestion(at: at(2)))
     }

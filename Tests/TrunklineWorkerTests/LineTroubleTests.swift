@@ -157,7 +157,9 @@ import TrunklineTesting
             try await install.wait(for: "calls in the air to end") {
                 try await install.number("select count(*) from trunkline.jobs where state = 'sending'") == 0
             }
-            let before = (requests(), try await install.number("select probes from trunkline.breakers"))
+            // A probe is counted before it is made: what is compared contains every probe that it counts.
+            let probes = try await install.number("select probes from trunkline.breakers")
+            let before = (requests(), probes)
             try await install.wait(for: "another probe", within: .seconds(90)) {
                 try await install.number("select probes from trunkline.breakers") > before.1
             }
@@ -170,6 +172,67 @@ import TrunklineTesting
                 $0 + $1.logText.components(separatedBy: "many lines fail at once").count - 1
             }
             #expect(alarms == 1)
+        }
+    }
+
+    /// A pause that the API asked for is kept until it is written, whatever the database has against it at that moment: the
+    /// next owner keeps it too.
+    @Test func aPauseReachesTheNextOwnerAlsoWhenItCannotBeWrittenAtOnce() async throws {
+        try await TestInstall.with(shards: 1, lines: 1) { install in
+            try install.simulator.control(
+                "POST",
+                "/__sim/faults",
+                #"{"kind":"status","status":429,"retryAfter":120,"count":1}"#
+            )
+            let first = try install.startWorker()
+            let blocker = try await PostgresSession.open(url: install.databaseURL, applicationName: "blocker")
+            try await blocker.script("begin; select from trunkline.lane_state for update")
+            try await install.publish([try TestInstall.job("waits")])
+            // Outcomes are written behind pauses: the lock has cost the pause its time when this one is there.
+            try await install.wait(for: "the outcome") {
+                try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and attempt = 1")
+                    == 1
+            }
+            #expect(
+                try await install.number("select count(*) from trunkline.lane_state where paused_until > now()") == 0
+            )
+            try await blocker.script("commit")
+            await blocker.close()
+            try await install.wait(for: "the pause") {
+                try await install.number(
+                    "select count(*) from trunkline.lane_state where paused_until > now() + interval '60 seconds'"
+                ) == 1
+            }
+            first.kill()
+            _ = try install.startWorker()
+            try await install.wait(for: "the next owner to be ready") {
+                try await install.number(
+                    "select count(*) from trunkline.shards s join trunkline.workers w on w.boot = s.owner where w.pid <> \(first.pid)"
+                ) == 1
+            }
+            #expect(install.simulator.report().total.messages == 0)
+        }
+    }
+
+    /// A line that is added to a shard with work: the others keep their gates, and need no new answer to send.
+    @Test func aNewLineIsNotNoticedByTheOthersOfItsShard() async throws {
+        try await TestInstall.with(shards: 1, lines: 2) { install in
+            _ = try install.startWorker()
+            let began = ContinuousClock.now
+            try await install.publish(try TestInstall.jobs(2, persons: 2))
+            try await install.waitUntilSent(2)
+            try install.simulator.control("POST", "/__sim/lines", #"{"count":3}"#)
+            // Its job is taken before the worker has seen the line.
+            try await install.addLines(["line-03"])
+            try await install.publish([try TestInstall.job("new", line: "line-03")])
+            try await install.waitUntilSent(3)
+            try install.simulator.control("POST", "/__sim/faults", #"{"kind":"hang","on":"health"}"#)
+            try await install.publish(try TestInstall.jobs(4, prefix: "more", persons: 4))
+            try await install.wait(for: "the others' jobs", within: .seconds(20)) {
+                // What was answered at the beginning counts for 30 s.
+                try #require(ContinuousClock.now - began < .seconds(30), "not sent without a new answer")
+                return try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 7
+            }
         }
     }
 

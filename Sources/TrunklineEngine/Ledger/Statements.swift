@@ -19,8 +19,8 @@ enum Statements {
     )
     static let load = PostgresStatement(
         name: "load",
-        sql: "select \(seen) from trunkline.load($1, $2)",
-        parameterTypes: [.int4, .int4Array]
+        sql: "select \(seen) from trunkline.load($1, $2, $3, $4, $5)",
+        parameterTypes: [.int4Array, .int8, .int8, .int8, .int4]
     )
     static let lastSends = PostgresStatement(
         name: "last_sends",
@@ -274,9 +274,9 @@ enum Statements {
                    (extract(epoch from l.hold_until - now()) * 1000)::int8, l.removed_at is not null, l.revision,
                    l.token_key_version, l.daily_cap
             from trunkline.lines l join trunkline.lanes n on n.number = l.lane
-            where l.revision > $1 order by l.revision
+            where l.revision > $1 or l.id = any ($2) order by l.revision
             """,
-        parameterTypes: [.int8]
+        parameterTypes: [.int8, .textArray]
     )
     static let makePartitions = PostgresStatement(
         name: "make_partitions",

@@ -1,4 +1,6 @@
+internal import DequeModule
 internal import RabbitDriver
+internal import TrunklineCore
 
 /// Deliveries that are not taken yet, in order of arrival per way of taking them.
 struct Arrivals {
@@ -14,42 +16,62 @@ struct Arrivals {
     }
 
     /// Messages of one way are taken alike, so they can share a statement.
-    enum Way: CaseIterable, Hashable {
-        case shard, intake, bulk, dead
+    enum Way: Int, CaseIterable, Hashable, Comparable {
+        case shard, intake, webhook, unrouted, bulk, dead
         init(_ kind: ConsumedQueue.Kind) {
             switch kind {
             case .shard: self = .shard
-            case .intake, .webhook, .unrouted: self = .intake
+            case .intake: self = .intake
+            case .webhook: self = .webhook
+            case .unrouted: self = .unrouted
             case .bulk: self = .bulk
             case .dead: self = .dead
             }
         }
+        static func < (left: Way, right: Way) -> Bool { left.rawValue < right.rawValue }
     }
 
-    private var waiting: [Way: [Arrival]] = [:]
-    private var turn = 0
+    private var waiting: [Way: Deque<Arrival>] = [:]
+    /// All ways but the shards'.
+    private var turns = Rotation<Way>()
+    private var lastWasShard = false
 
     var isEmpty: Bool { waiting.values.allSatisfy(\.isEmpty) }
 
     mutating func append(_ arrival: Arrival) {
-        waiting[Way(arrival.queue.kind), default: []].append(arrival)
+        let way = Way(arrival.queue.kind)
+        waiting[way, default: []].append(arrival)
+        if way != .shard { turns.join(way) }
     }
 
-    /// The next batch: single notices before imports, but no way starves another.
+    /// The next batch. Every second one is the shards', whose jobs may go at once; for the others the other ways take turns.
     mutating func next(limit: Int) -> (way: Way, arrivals: [Arrival])? {
-        turn &+= 1
-        let order: [Way] = turn % 4 == 0 ? [.bulk, .intake, .dead, .shard] : [.shard, .intake, .dead, .bulk]
-        for way in order {
-            guard var list = waiting[way], !list.isEmpty else { continue }
-            // Deliveries of a channel that is gone come again.
-            list.removeAll { $0.epoch != $0.queue.epoch }
-            let untilSuspect = list.firstIndex(where: \.isSuspect) ?? list.count
-            let count = untilSuspect == 0 ? min(1, list.count) : min(limit, untilSuspect)
-            let batch = Array(list.prefix(count))
-            waiting[way] = Array(list.dropFirst(count))
+        while let way = nextWay() {
+            let batch = takeBatch(of: way, limit: limit)
+            if way != .shard, !(waiting[way]?.isEmpty ?? true) { turns.join(way) }
             if !batch.isEmpty { return (way, batch) }
         }
         return nil
+    }
+
+    private mutating func nextWay() -> Way? {
+        let hasShard = !(waiting[.shard]?.isEmpty ?? true)
+        lastWasShard = hasShard && (!lastWasShard || turns.isEmpty)
+        return lastWasShard ? .shard : turns.next()
+    }
+
+    private mutating func takeBatch(of way: Way, limit: Int) -> [Arrival] {
+        var batch: [Arrival] = []
+        while batch.count < limit, let first = waiting[way]?.first {
+            // Deliveries of a channel that is gone come again.
+            let isStale = first.epoch != first.queue.epoch
+            if first.isSuspect, !isStale, !batch.isEmpty { break }
+            waiting[way]?.removeFirst()
+            if isStale { continue }
+            batch.append(first)
+            if first.isSuspect { break }
+        }
+        return batch
     }
 
     /// Forgets deliveries of channels that are gone: they come again.
@@ -69,6 +91,7 @@ struct Arrivals {
 
     /// Puts a batch back in front.
     mutating func putBack(_ arrivals: [Arrival], way: Way) {
-        waiting[way] = arrivals + (waiting[way] ?? [])
+        waiting[way, default: []].prepend(contentsOf: arrivals)
+        if way != .shard { turns.join(way) }
     }
 }

@@ -16,7 +16,7 @@ extension Worker {
             if lane.record.isSuspect { suspectLanes.insert(lane.number) }
         } else {
             lane.record.answered(at: now)
-            suspectLanes.remove(lane.number)
+            if suspectLanes.remove(lane.number) != nil { lookAtSuspectsWithoutRoom() }
             if let origin = line.base?.origin {
                 budgets[origin, default: RetryBudget()].answered(wasRepeated: wasRepeated)
             }
@@ -35,11 +35,18 @@ extension Worker {
         }
     }
 
-    /// Suspect lines together get at most half of the call slots.
-    func suspectsHaveRoom() -> Bool {
+    /// Suspect lines together get at most half of the call slots: how many more calls they may have.
+    func roomForSuspects() -> Int {
         var inAir = 0
         for number in suspectLanes { inAir += lanes[number]?.queue.inAir ?? 0 }
-        return inAir * 2 < configuration.maximumCalls
+        return (configuration.maximumCalls + 1) / 2 - inAir
+    }
+
+    /// A call of a suspect line has ended, or a line is not suspect any more.
+    func lookAtSuspectsWithoutRoom() {
+        guard !suspectsWithoutRoom.isEmpty else { return }
+        dueLanes.formUnion(suspectsWithoutRoom)
+        suspectsWithoutRoom.removeAll(keepingCapacity: true)
     }
 
     /// How long a job that would repeat a call must wait for the budget of its line's origin; nil: not at all, and it is
@@ -52,8 +59,8 @@ extension Worker {
     }
 
     /// Whether a job of a lost worker may begin: only one such job is in the air of a process.
-    func maySuspectBegin(_ chosen: [(job: QueuedJob, lane: Lane)]) -> Bool {
-        !calls.values.contains(where: \.isSuspect) && !chosen.contains(where: \.job.isSuspect)
+    func maySuspectBegin(_ chosen: [Chosen]) -> Bool {
+        suspectCall.flatMap { calls[$0] } == nil && !chosen.contains(where: \.job.isSuspect)
     }
 
     // MARK: The breaker
@@ -122,7 +129,7 @@ extension Worker {
             log.notice("breaker closed; lines go on by the ramp", metadata: ["origin": "\(origin)"])
             for lane in lanes.values where lineOfLane[lane.number].flatMap({ lines[$0]?.base?.origin }) == origin {
                 lane.record.forget()
-                suspectLanes.remove(lane.number)
+                if suspectLanes.remove(lane.number) != nil { lookAtSuspectsWithoutRoom() }
                 lane.gate.restarted(at: now)
                 dueLanes.insert(lane.number)
             }

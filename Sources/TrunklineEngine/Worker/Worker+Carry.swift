@@ -46,8 +46,8 @@ extension Worker {
         guard call.claimSent + timing.lease - now > timing.callTimeout + timing.leaseMargin else { return false }
         guard mayAct(at: now) else { return false }
         guard let line = lines[call.line], !line.isOnHold(at: now), !isBroken(line) else { return false }
-        // A lane that was given up since the claim has no gate here; its attempt is within its lease all the same.
-        if let lane = lanes[call.lane], !lane.gate.isOpen(at: now) { return false }
+        // A lane that was given up since the claim has no gate here: what was known then counts as long as it did.
+        guard lanes[call.lane]?.gate.isOpen(at: now) ?? (call.gateOpenUntil > now) else { return false }
         if let sendBefore = call.sendBefore, sendBefore <= loop.wallTime.microseconds { return false }
         lanes[call.lane]?.queue.left(person: call.person, at: now)
         reached(.carried)
@@ -82,13 +82,10 @@ extension Worker {
         guard !isStopped, let call = calls[id], let line = lines[call.line], http.freeSlots > 0 else {
             return ended(id, EZWhatsApp.outcome(ofConflict: .keepLast(reason: .unreachable)), evidence: evidence)
         }
+        let asked = loop.present
         askHealth(of: line) { [weak self] verdict in
             guard let self else { return }
-            self.lanes[call.lane]?.gate.answered(
-                verdict,
-                at: loop.present,
-                jitter: .random(in: 0...1, using: &self.random)
-            )
+            if let lane = self.lanes[call.lane], self.isStill(line) { self.tell(lane, verdict, asked: asked) }
             self.ended(id, EZWhatsApp.outcome(ofConflict: verdict), evidence: evidence)
         }
     }
@@ -103,9 +100,13 @@ extension Worker {
             let wasRepeated = !call.isSuspect && (call.isStamped || call.tries > 1)
             noteCall(of: lane, line, isFailure: outcome.isProviderFailure, wasRepeated: wasRepeated, now)
         }
-        if outcome.dropsHealth { lane?.gate.sendFailed(at: now) }
+        if outcome.dropsHealth {
+            lane?.gate.sendFailed(at: now)
+            if lane == nil { closeCalls(of: call.line) }
+        }
         switch outcome.laneTrouble {
         case .hold(let kind):
+            if lane == nil { closeCalls(of: call.line) }
             lane?.gate.sendHeld(
                 kind,
                 reason: outcome.reason ?? .lineNotSendable,
@@ -120,8 +121,7 @@ extension Worker {
             )
         case .pause(let span):
             lane?.queue.paused(until: now + span)
-            settler.execute(Statements.pause, [.int4(call.lane), .int4(Int32(clamping: span.wholeMilliseconds))]) { _ in
-            }
+            keepPause(of: call.lane, until: now + span)
         case nil: break
         }
         if outcome.reason == .credentialRefused { readTokenAgain(call.line) }
@@ -186,12 +186,14 @@ extension Worker {
         guard lane.gate.wantsQuestion(at: now), hasFreeSlot else { return }
         lane.gate.asked(at: now)
         if lane.gate.hold != nil { gateWrites.insert(lane.number) }
+        let asked = now
         askHealth(of: line) { [weak self] verdict in
             guard let self, let current = self.lanes[lane.number], current === lane else { return }
+            guard self.isStill(line) else { return lane.gate.unanswered(asked: asked) }
             let now = loop.present
             let before = lane.gate.word(at: now)
             self.noteCall(of: lane, line, isFailure: verdict.isProviderFailure, now)
-            lane.gate.answered(verdict, at: now, jitter: .random(in: 0...1, using: &self.random))
+            self.tell(lane, verdict, asked: asked)
             let after = lane.gate.word(at: now)
             if case .held(_, .credentialRefused, _) = verdict { self.readTokenAgain(line.id) }
             if before != after, before != "unknown" || after != "open" {
@@ -207,10 +209,34 @@ extension Worker {
         }
     }
 
+    /// Tells the lane's gate what the question that was sent at `asked` has brought.
+    private func tell(_ lane: Lane, _ verdict: HealthVerdict, asked: Instant) {
+        let now = loop.present
+        lane.gate.unanswered(asked: asked)
+        lane.gate.answered(
+            verdict,
+            asked: isOff(.youngAnswer) ? now : asked,
+            at: now,
+            jitter: .random(in: 0...1, using: &random)
+        )
+    }
+
+    /// Whether a question that was sent with this token to this address asked the line as it is now.
+    private func isStill(_ line: Line) -> Bool {
+        guard let current = lines[line.id] else { return false }
+        return current.token == line.token && current.base == line.base
+    }
+
+    /// What was known of the line's health when its calls in the air began is worth nothing any more. For calls whose lane
+    /// was given up: the others ask its gate.
+    func closeCalls(of line: String) {
+        let now = loop.present
+        for id in calls.keys where calls[id]?.line == line { calls[id]?.gateOpenUntil = now }
+    }
+
     /// A token that is kept in a file or a variable may have been changed there: the next look reads it once more.
     func readTokenAgain(_ id: String) {
-        guard let line = lines[id] else { return }
-        lineRevision = min(lineRevision, line.revision - 1)
+        linesToReread.insert(id)
     }
 
     func askHealth(of line: Line, isQuestion: Bool = false, _ done: @escaping (HealthVerdict) -> Void) {

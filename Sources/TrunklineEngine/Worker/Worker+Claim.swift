@@ -9,74 +9,120 @@ extension Worker {
     /// Between two looks at a line that has sent what it may today: is a job due that may have been sent before?
     private static let cappedLook: Duration = .seconds(5)
 
-    /// Whether another call could begin, what is promised to claims under way counted in.
-    var hasFreeSlot: Bool { http.freeSlots - slotsPromised > 0 }
+    /// A job whose attempt is to be claimed.
+    struct Chosen {
+        let job: QueuedJob
+        let lane: Lane
+        let gateOpenUntil: Instant
+    }
 
-    /// Looks at the lanes that are due and claims what may begin. What it cannot begin says when to look again.
-    func claimDue(_ now: Instant) {
-        guard !dueLanes.isEmpty, !claimUnderWay, intake.isConnected, mayAct(at: now), !isDraining else { return }
-        var chosen: [(job: QueuedJob, lane: Lane)] = []
-        var later: Set<Int32> = []
+    /// Call slots that are free, without those that were promised to claims under way and to calls that wait for one.
+    var freeSlots: Int { http.freeSlots - slotsPromised - waitingCalls.count }
+
+    /// Whether another call could begin.
+    var hasFreeSlot: Bool { freeSlots > 0 }
+
+    /// Whether a job that has just arrived may have a slot: not one that a lane waits for.
+    var hasSlotForNewcomer: Bool { isOff(.rotation) ? hasFreeSlot : turns.leavesOne(of: freeSlots) }
+
+    /// Looks at the lanes that are due: those that could use a call slot wait for their turn, the others say when to look
+    /// again.
+    func lookAtDueLanes(_ now: Instant) {
+        guard !dueLanes.isEmpty, intake.isConnected, mayAct(at: now), !isDraining else { return }
         for number in dueLanes.sorted() {
-            guard let lane = lanes[number], let line = lineOfLane[number].flatMap({ lines[$0] }) else { continue }
-            guard shards[lane.shard]?.phase == .owned else { continue }
-            if line.isOnHold(at: now) {
-                wakeForScheduled(lane, now)
-                if let ends = line.holdEnds { wakeLane(lane, at: ends, now) }
-                continue
-            }
-            if let fault = line.fault {
-                lane.gate.sendHeld(.human, reason: .lineUnusable, detail: fault, at: now, jitter: 0)
-                gateWrites.insert(number)
-                // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
-                readTokenAgain(line.id)
-                wakeForScheduled(lane, now)
-                wakeLane(lane, at: now + .seconds(15), now)
-                continue
-            }
-            // Its end makes every lane of the origin due again.
-            if isBroken(line) {
-                wakeForScheduled(lane, now)
-                continue
-            }
-            applyPace(lane, line, now)
-            let isCapped = lane.cappedUntil.map { $0 > now } ?? false
-            if isCapped { wakeLane(lane, at: now + Self.cappedLook, now) }
-            guard lane.queue.hasReadyWork(at: now, onlyStamped: isCapped) else {
-                wakeLane(lane, now)
-                continue
-            }
+            if hasScheduled(number, now) { placing.join(number) }
+            if let lane = lanes[number], wantsSlot(lane, now) { turns.join(number) } else { turns.leave(number) }
+        }
+        dueLanes.removeAll(keepingCapacity: true)
+    }
+
+    /// Gives out the free call slots by turns, and claims what may begin.
+    func claimDue(_ now: Instant) {
+        guard !claimUnderWay, !turns.isEmpty, intake.isConnected, mayAct(at: now), !isDraining else { return }
+        var chosen: [Chosen] = []
+        var roomForSuspects: Int?
+        while chosen.count < Self.batchLimit, hasFreeSlot {
+            if isOff(.rotation) { turns.beginRound() }
+            guard let number = turns.next() else { break }
+            guard let lane = lanes[number], wantsSlot(lane, now), let line = lineOfLane[number].flatMap({ lines[$0] })
+            else { continue }
             ask(lane, line, now)
-            guard lane.gate.isOpen(at: now) else {
-                // The answer makes it due again, or its timer; without a slot for the question the next turn does.
-                if lane.gate.wantsQuestion(at: now) { later.insert(number) } else { wakeLane(lane, now) }
-                continue
+            // A closed gate: the answer makes the lane due again.
+            guard let gateOpenUntil = lane.gate.openUntil, gateOpenUntil > now else { continue }
+            guard hasFreeSlot else {
+                turns.join(number)
+                break
             }
-            while chosen.count < Self.batchLimit {
-                guard hasFreeSlot, !lane.record.isSuspect || suspectsHaveRoom() else {
-                    later.insert(number)
-                    break
-                }
-                guard let job = lane.queue.begin(at: now, onlyStamped: isCapped) else { break }
-                if let wait = wait(for: job, line, chosen, now) {
-                    putBack(job, lane, until: now + wait)
+            if lane.record.isSuspect {
+                let room = roomForSuspects ?? self.roomForSuspects()
+                roomForSuspects = room - 1
+                guard room > 0 else {
+                    suspectsWithoutRoom.insert(number)
                     continue
                 }
-                retryWaits[job.id.value] = nil
-                slotsPromised += 1
-                chosen.append((job, lane))
             }
-            if chosen.count >= Self.batchLimit { later.insert(number) }
-            wakeLane(lane, now)
+            if let job = begin(lane, line, chosen, now) {
+                chosen.append(Chosen(job: job, lane: lane, gateOpenUntil: gateOpenUntil))
+            }
+            if lane.queue.mayBegin(at: now, onlyStamped: lane.isCapped(at: now)) {
+                turns.join(number)
+            } else {
+                wakeLane(lane, now)
+            }
         }
-        dueLanes = later
         if !chosen.isEmpty { claim(chosen) }
     }
 
+    /// Whether the lane could use a call slot, for a job or for a question about its health. If not, its timer says when to
+    /// look again, or an event will.
+    private func wantsSlot(_ lane: Lane, _ now: Instant) -> Bool {
+        guard let line = lineOfLane[lane.number].flatMap({ lines[$0] }), shards[lane.shard]?.phase == .owned else {
+            return false
+        }
+        wakeForScheduled(lane, now)
+        if line.isOnHold(at: now) {
+            if let ends = line.holdEnds { wakeLane(lane, at: ends, now) }
+            return false
+        }
+        if let fault = line.fault {
+            lane.gate.sendHeld(.human, reason: .lineUnusable, detail: fault, at: now, jitter: 0)
+            gateWrites.insert(lane.number)
+            // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
+            readTokenAgain(line.id)
+            wakeLane(lane, at: now + .seconds(15), now)
+            return false
+        }
+        // Its end makes every lane of the origin due again.
+        if isBroken(line) { return false }
+        applyPace(lane, line, now)
+        let isCapped = lane.isCapped(at: now)
+        if isCapped { wakeLane(lane, at: now + Self.cappedLook, now) }
+        if lane.queue.hasReadyWork(at: now, onlyStamped: isCapped),
+            lane.gate.wantsQuestion(at: now)
+                || lane.gate.isOpen(at: now) && lane.queue.mayBegin(at: now, onlyStamped: isCapped)
+        {
+            return true
+        }
+        wakeLane(lane, now)
+        return false
+    }
+
+    /// Begins the lane's next job that nothing holds up, and promises it a slot.
+    private func begin(_ lane: Lane, _ line: Line, _ chosen: [Chosen], _ now: Instant) -> QueuedJob? {
+        while let job = lane.queue.begin(at: now, onlyStamped: lane.isCapped(at: now)) {
+            if let wait = wait(for: job, line, chosen, now) {
+                putBack(job, lane, until: now + wait)
+                continue
+            }
+            retryWaits[job.id.value] = nil
+            slotsPromised += 1
+            return job
+        }
+        return nil
+    }
+
     /// What holds a job up that its lane would let go: the budget for repeated calls, or another job that may be deadly.
-    private func wait(for job: QueuedJob, _ line: Line, _ chosen: [(job: QueuedJob, lane: Lane)], _ now: Instant)
-        -> Duration?
-    {
+    private func wait(for job: QueuedJob, _ line: Line, _ chosen: [Chosen], _ now: Instant) -> Duration? {
         if job.isSuspect, !maySuspectBegin(chosen) { return .milliseconds(100) }
         return budgetWait(job, line, now)
     }
@@ -120,7 +166,7 @@ extension Worker {
         }
     }
 
-    private func claim(_ chosen: [(job: QueuedJob, lane: Lane)]) {
+    private func claim(_ chosen: [Chosen]) {
         claimUnderWay = true
         let sent = loop.present
         let fences = fencesOfOwned()
@@ -141,27 +187,25 @@ extension Worker {
                 self.claimed(chosen, rows, sent: sent)
             case .failure(let error):
                 // The connection's loss throws the lanes' memory away; what is left here is an error of the statement.
-                for (job, lane) in chosen where self.lanes[lane.number] === lane {
-                    lane.queue.takenBack(person: job.person)
-                    var again = job
-                    again.due = loop.present + .milliseconds(200)
-                    lane.queue.add(again)
-                    self.dueLanes.insert(lane.number)
+                for entry in chosen where self.lanes[entry.lane.number] === entry.lane {
+                    self.putBack(entry.job, entry.lane, until: self.loop.present + .milliseconds(200))
+                    self.dueLanes.insert(entry.lane.number)
                 }
                 if !error.isConnectionLost { self.log.warning("claim failed", metadata: ["error": "\(error)"]) }
             }
         }
     }
 
-    private func claimed(_ chosen: [(job: QueuedJob, lane: Lane)], _ rows: PostgresRows, sent: Instant) {
-        var waiting: [Int64: (job: QueuedJob, lane: Lane)] = [:]
+    private func claimed(_ chosen: [Chosen], _ rows: PostgresRows, sent: Instant) {
+        var waiting: [Int64: Chosen] = [:]
         for entry in chosen { waiting[entry.job.id.value] = entry }
         let now = loop.present
         var claims: [Int64] = []
         for row in 0..<rows.count {
-            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let (job, lane) = waiting[id] else {
+            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let entry = waiting[id] else {
                 continue
             }
+            let (job, lane) = (entry.job, entry.lane)
             let isCurrent = lanes[lane.number] === lane
             if verdict == "claimed" {
                 guard let attempt = rows.int4(row, 2), let tries = rows.int4(row, 3), let key = rows.text(row, 4),
@@ -182,8 +226,10 @@ extension Worker {
                     key: key,
                     request: request,
                     sendBefore: rows.timestamp(row, 6),
+                    gateOpenUntil: entry.gateOpenUntil,
                     claimSent: sent
                 )
+                if job.isSuspect { suspectCall = id }
                 claims.append(id)
                 if !isCurrent { lanes[lane.number]?.queue.resume(person: job.person) }
                 continue
@@ -217,8 +263,12 @@ extension Worker {
             case "busy":
                 // Somebody began it, perhaps we, in a claim whose reply was lost.
                 lookAgain(at: [id])
+            case "gone", "expired", "superseded", "horizon":
+                break  // it ended or was parked
             default:
-                break  // gone, expired, superseded, horizon: it ended or was parked
+                unheard(verdict, of: "claim")
+                again.due = now + .seconds(10)
+                lane.queue.add(again)
             }
         }
         reached(.claimed, times: claims.count)

@@ -5,7 +5,8 @@ internal import TrunklineIntegrations
 
 /// Lines as configured, and their gates as shown.
 extension Worker {
-    /// Rows of lines whose revision rose since the last look; a change works within a second everywhere.
+    /// Rows of lines whose revision rose since the last look, and of those to be read once more; a change works within a
+    /// second everywhere, and nobody else notices.
     func linesChanged(_ rows: PostgresRows) {
         let now = loop.present
         for row in 0..<rows.count {
@@ -14,14 +15,18 @@ extension Worker {
             lines[line.id] = line
             lineOfLane[line.lane] = line.id
             lineRevision = max(lineRevision, line.revision)
-            if before == nil, let shard = shards[line.shard], shard.phase == .owned {
+            if before == nil {
+                shardOfLane[line.lane] = line.shard
+                lanesOfShard[line.shard, default: []].append(line.lane)
                 // Jobs of it may have been taken before this look: they are in the database and not in memory.
-                load(shard)
+                loadNew(line.lane, of: line.shard)
             }
+            let isAnother = before?.token != line.token || before?.base != line.base
+            if isAnother { closeCalls(of: line.id) }
             guard let lane = lanes[line.lane] else { continue }
             lane.cappedUntil = nil
             applyPace(lane, line, now)
-            if before?.token != line.token || before?.base != line.base { lane.gate.forget() }
+            if isAnother { lane.gate.forget(at: now) }
             dueLanes.insert(line.lane)
         }
         linesLoaded = true

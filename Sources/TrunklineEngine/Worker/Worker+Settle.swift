@@ -38,6 +38,25 @@ extension Worker {
         }
     }
 
+    /// The next owner must know of it too, also when the connection is away at this moment.
+    func keepPause(of lane: Int32, until end: Instant) {
+        pausesToKeep[lane] = max(pausesToKeep[lane] ?? end, end)
+    }
+
+    /// Before the outcomes that they came with: whoever reads those as settled finds the pauses.
+    func writePauses(_ now: Instant) {
+        guard !pausesToKeep.isEmpty, settler.isConnected else { return }
+        let pauses = pausesToKeep.sorted { $0.key < $1.key }
+        pausesToKeep.removeAll(keepingCapacity: true)
+        for (lane, end) in pauses where end > now {
+            let milliseconds = Int32(clamping: (end - now).wholeMilliseconds)
+            settler.execute(Statements.pause, [.int4(lane), .int4(milliseconds)]) { [weak self] result in
+                guard case .failure = result else { return }
+                self?.loop.after(.milliseconds(200)) { [weak self] in self?.keepPause(of: lane, until: end) }
+            }
+        }
+    }
+
     private func settleFailed(_ batch: [Settlement], _ error: PostgresError) {
         var again = batch
         if !error.isConnectionLost {
@@ -65,6 +84,10 @@ extension Worker {
             guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let attempt = rows.int4(row, 2),
                 let settlement = pending[id]?.first(where: { $0.attempt == attempt })
             else { continue }
+            let isKnown = [
+                "sent", "late_sent", "evidence", "waiting", "unknown", "parked", "cancelled", "stale", "repeat",
+            ].contains(verdict)
+            if !isKnown { unheard(verdict, of: "settle") }
             if verdict == "stale" || verdict == "late_sent" || verdict == "evidence" {
                 log.notice(
                     "outcome came late",
@@ -73,7 +96,11 @@ extension Worker {
             }
             guard let call = calls[id], call.attempt == attempt else { continue }
             calls[id] = nil
-            guard let lane = lanes[call.lane] else { continue }
+            guard let lane = lanes[call.lane] else {
+                // Its row may have been read before this was written.
+                loading(of: call.lane)?.doubtful.insert(id)
+                continue
+            }
             // What was not sent has given its place under the daily cap back.
             if verdict != "sent", verdict != "unknown" { lane.cappedUntil = nil }
             if verdict == "waiting" || verdict == "unknown" {
@@ -95,8 +122,10 @@ extension Worker {
                 wakeByTier(id, attempt, lane.shard, settlement.dueIn)
             }
             lane.queue.ended(person: call.person, at: now)
-            if verdict == "stale" {
-                // Somebody took the attempt over while it was ours to settle: the row says what goes on.
+            if suspectLanes.contains(lane.number) { lookAtSuspectsWithoutRoom() }
+            if verdict == "stale" || !isKnown {
+                // Somebody took the attempt over while it was ours to settle, or a later schema has another word for what
+                // became of it: the row says what goes on.
                 lane.queue.hold(person: call.person)
                 lookAgain(at: [id], held: [LanePerson(lane: call.lane, person: call.person)])
             }

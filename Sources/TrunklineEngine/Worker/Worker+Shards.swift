@@ -92,8 +92,10 @@ extension Worker {
             self.breakersSeen(rows)
             self.openBreakersIfSuspected(self.loop.present)
         }
-        control.execute(Statements.lines, [.int8(lineRevision)]) { [weak self] result in
+        let again = linesToReread.sorted()
+        control.execute(Statements.lines, [.int8(lineRevision), .textArray(again)]) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
+            self.linesToReread.subtract(again)
             self.linesChanged(rows)
         }
         control.execute(Statements.shards, []) { [weak self] result in
@@ -232,229 +234,9 @@ extension Worker {
         control.execute(Statements.forget, [.uuidArray(gone.map(\.bytes))]) { _ in }
     }
 
-    // MARK: Loading
-
-    /// Reads everything about a shard that its owner must know; for a new owner and after a lost connection alike.
-    func load(_ shard: Shard) {
-        shard.phase = .loading
-        shard.generation += 1
-        let generation = shard.generation
-        let number = shard.number
-        guard intake.isConnected else {
-            reloadWanted = true
-            return
-        }
-        let scope: [PostgresParameter] = [.int4(shardCount), .int4Array([number])]
-        let gap = lines.values.map(\.pace.recipientGap).max() ?? .zero
-        var kept: [KeptLane] = []
-        var lastSends: [(Int32, Int64, Instant)] = []
-        // Without pace, pause and gap of the former owner nothing may begin: what one of the three statements could not
-        // read is as bad as what the last one could not.
-        var failed: PostgresError?
-        intake.execute(Statements.laneStates, scope) { [weak self] result in
-            guard let self else { return }
-            guard case .success(let rows) = result else {
-                if case .failure(let error) = result { failed = error }
-                return
-            }
-            let now = self.loop.present
-            kept = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
-        }
-        intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) { [loop] result in
-            guard case .success(let rows) = result else {
-                if case .failure(let error) = result { failed = failed ?? error }
-                return
-            }
-            let now = loop.present
-            for row in 0..<rows.count {
-                if let lane = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2) {
-                    lastSends.append((lane, person, now - .milliseconds(ago)))
-                }
-            }
-        }
-        intake.execute(Statements.load, scope) { [weak self] result in
-            guard let self, let shard = self.shards[number], shard.generation == generation, shard.phase == .loading
-            else { return }
-            switch failed.map({ .failure($0) }) ?? result {
-            case .success(let rows):
-                self.loaded(shard, SeenJob.all(rows), kept: kept, lastSends: lastSends)
-            case .failure(let error):
-                guard !error.isConnectionLost else { return }
-                self.log.warning("shard could not be loaded", metadata: ["shard": "\(number)", "error": "\(error)"])
-                self.loop.after(.seconds(1)) { [weak self] in
-                    guard let self, let shard = self.shards[number], shard.generation == generation else { return }
-                    self.load(shard)
-                }
-            }
-        }
-    }
-
-    private func loaded(
-        _ shard: Shard,
-        _ jobs: [SeenJob],
-        kept: [KeptLane],
-        lastSends: [(Int32, Int64, Instant)]
-    ) {
-        shard.phase = .owned
-        forgetLanes(of: shard.number)
-        let now = loop.present
-        for kept in kept {
-            guard let lane = lane(kept.lane) else { continue }
-            if kept.nextSend > now { lane.queue.resumePace(nextSend: kept.nextSend, at: now) }
-            if kept.pausedUntil > now { lane.queue.paused(until: kept.pausedUntil) }
-            lane.gate = Gate(kept.gate)
-            lane.writtenGate = kept.word
-            lane.writtenProbes = kept.gate.probes
-            lane.heldSince = kept.heldSince
-            lane.isHoldTold = kept.isHoldTold
-        }
-        for (number, person, instant) in lastSends { lane(number)?.queue.wroteTo(person: person, at: instant) }
-        for call in calls.values where lineOfLane[call.lane].flatMap({ lines[$0]?.shard }) == shard.number {
-            lane(call.lane)?.queue.resume(person: call.person)
-        }
-        for job in jobs { know(job, now) }
-        adoptWanted = true
-        if shard.queue == nil { subscribe(shard) }
-    }
-
-    /// The row is the truth: a shard is loaded again when the database has jobs that should have begun in a lane of which
-    /// nothing is in memory. Every 10 s.
-    func auditIfDue(_ now: Instant) {
-        guard intake.isConnected, mayAct(at: now), lastAudit.map({ now - $0 >= .seconds(10) }) ?? true else { return }
-        lastAudit = now
-        var busy: Set<Int32> = []
-        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.number) }
-        for attempt in foreign.values { busy.insert(attempt.lane) }
-        let owned = shards.values.filter { $0.phase == .owned }.map(\.number).sorted()
-        guard !owned.isEmpty else { return }
-        forgetEndedRetries()
-        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) {
-            [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            for row in 0..<rows.count {
-                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
-                    continue
-                }
-                self.log.notice(
-                    "shard loaded again: jobs in the database that were not in memory",
-                    metadata: ["shard": "\(number)"]
-                )
-                self.load(shard)
-            }
-        }
-    }
-
-    /// A job that waits for its next try may have been cancelled or superseded meanwhile: what stands behind it must not
-    /// wait for a try that never comes.
-    private func forgetEndedRetries() {
-        let asked = Array(retryWaits.keys.sorted().prefix(2_000))
-        guard !asked.isEmpty else { return }
-        intake.execute(Statements.watch, [.int8Array(asked)]) { [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            let there = Set(SeenJob.all(rows).map(\.id))
-            for id in asked where !there.contains(id) && calls[id] == nil {
-                guard let wait = retryWaits.removeValue(forKey: id), let lane = lanes[wait.lane] else { continue }
-                if lane.queue.remove(JobID(id), person: wait.person) { dueLanes.insert(wait.lane) }
-            }
-        }
-    }
-
-    /// Takes a row into memory, whatever its state.
-    func know(_ job: SeenJob, _ now: Instant) {
-        guard let lane = lane(job.lane) else { return }
-        switch job.state {
-        case "waiting", "unknown":
-            guard calls[job.id] == nil else { return }
-            lane.queue.remove(JobID(job.id), person: job.person)
-            let queued = QueuedJob(
-                id: JobID(job.id),
-                person: job.person,
-                place: job.place,
-                jobClass: job.jobClass == 1 ? .bulk : .single,
-                due: now + max(.zero, job.dueIn),
-                attempt: job.attempt,
-                tries: job.tries,
-                isStamped: job.isStamped,
-                isSuspect: job.isSuspect
-            )
-            if job.attempt > 0 {
-                retryWaits[job.id] = RetryWait(lane: job.lane, person: job.person, attempt: job.attempt)
-            }
-            if job.place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
-            dueLanes.insert(job.lane)
-        case "sending":
-            if calls[job.id] != nil { return }
-            if job.claimedBy == boot {
-                // The reply of the claim's COMMIT was lost: we began this attempt and never knew, so nothing has left.
-                guard !isOff(.reread) else { return }
-                lane.queue.hold(person: job.person)
-                foreign[job.id] = ForeignAttempt(
-                    attempt: job.attempt,
-                    lane: job.lane,
-                    person: job.person,
-                    expiredSince: nil
-                )
-                outcomes.append(
-                    Settlement(
-                        job: job.id,
-                        attempt: job.attempt,
-                        outcome: "given_back",
-                        reason: "claim_reply_lost",
-                        dueIn: .zero,
-                        mayHaveLeft: false,
-                        remoteID: nil,
-                        status: nil,
-                        evidence: nil
-                    )
-                )
-            } else {
-                lane.queue.hold(person: job.person)
-                foreign[job.id] = ForeignAttempt(
-                    attempt: job.attempt,
-                    lane: job.lane,
-                    person: job.person,
-                    expiredSince: nil
-                )
-            }
-        default:
-            break  // parked, or a state of a later version: left alone
-        }
-    }
-
-    /// The lane's memory, made when first needed; nil when this worker does not own it.
-    func lane(_ number: Int32) -> Lane? {
-        if let lane = lanes[number] { return lane }
-        guard let id = lineOfLane[number], let line = lines[id], let shard = shards[line.shard], shard.phase == .owned
-        else { return nil }
-        let lane = Lane(number: number, shard: line.shard, queue: LaneQueue(settings: line.pace))
-        lanes[number] = lane
-        return lane
-    }
-
-    private func forgetLanes(of shard: Int32) {
-        for lane in lanes.values where lane.shard == shard { suspectLanes.remove(lane.number) }
-        retryWaits = retryWaits.filter { lanes[$0.value.lane]?.shard != shard }
-        lanes = lanes.filter { $0.value.shard != shard }
-        foreign = foreign.filter { _, attempt in lineOfLane[attempt.lane].flatMap { lines[$0]?.shard } != shard }
-    }
-
-    /// After a lost connection nothing in memory is trusted; `load` builds it again. Calls in the air go on.
-    func forgetMemoryOfShards() {
-        for shard in shards.values where shard.phase != .leaving {
-            shard.phase = .loading
-            shard.generation += 1
-            forgetLanes(of: shard.number)
-        }
-        for (id, attempt) in foreign {
-            foreign[id] = ForeignAttempt(attempt: attempt.attempt, lane: attempt.lane, person: attempt.person)
-        }
-        adoptUnderWay = false
-        watchUnderWay = false
-    }
-
     // MARK: Subscribing, giving up, losing
 
-    private func subscribe(_ shard: Shard) {
+    func subscribe(_ shard: Shard) {
         let queue = ConsumedQueue(
             kind: .shard(shard.number),
             name: Topology.shardQueue(Int(shard.number)),
@@ -473,7 +255,7 @@ extension Worker {
         guard shard.phase != .leaving else { return }
         shard.phase = .leaving
         shard.generation += 1
-        forgetLanes(of: shard.number)
+        forgetLanes(of: [shard.number])
         if let queue = shard.queue { queue.leave() } else { release(shard) }
     }
 
@@ -500,7 +282,7 @@ extension Worker {
     func lose(_ shard: Shard) {
         shard.queue?.abandon()
         shards[shard.number] = nil
-        forgetLanes(of: shard.number)
+        forgetLanes(of: [shard.number])
     }
 
     // MARK: The broker
@@ -625,9 +407,10 @@ extension Worker {
         }
     }
 
-    /// The fences that a take or a claim of this moment must carry.
+    /// The fences that a take or a claim of this moment must carry. Not those of shards that are being loaded: what is
+    /// taken meanwhile has no place before their owner knows everything that comes first.
     func fencesOfOwned() -> (shards: [Int32], fences: [Int64]) {
-        let held = shardsInOrder
+        let held = shardsInOrder.filter { $0.phase != .loading }
         return (held.map(\.number), held.map(\.fence))
     }
 }

@@ -9,6 +9,9 @@ internal import TrunklineIntegrations
 extension Worker {
     /// Deliveries in one take; beyond it a statement gets longer, not cheaper.
     private static let batchLimit = 256
+    /// Scheduled jobs that get their places in one statement, and those of one lane before the next one's turn.
+    private static let placeLimit = 500
+    private static let placesOfTurn = 50
 
     /// A refusal as it is recorded.
     struct Refused {
@@ -22,8 +25,13 @@ extension Worker {
         let job: SendJob
         let arrival: Arrivals.Arrival
         let request: [UInt8]
-        /// The lane whose slot the job took on the fast path; its call begins with the commit.
-        let fastLane: Int32?
+        /// The slot that the job took on the fast path; its call begins with the commit.
+        let fast: FastPath?
+    }
+
+    private struct FastPath {
+        let lane: Int32
+        let gateOpenUntil: Instant
     }
 
     func arrived(_ queue: ConsumedQueue, _ delivery: RabbitDelivery) {
@@ -82,10 +90,8 @@ extension Worker {
                     // It only makes the owner look at rows; when it is lost, the sweep looks.
                     adoptWanted = true
                     // One that came through a retry tier is a second alarm clock beside the lane's own timer.
-                    if case .shard(let number) = arrival.queue.kind {
-                        for lane in lanes.values where lane.shard == number { dueLanes.insert(lane.number) }
-                        woken(wake, shard: number, now)
-                    }
+                    if let known = retryWaits[wake.job.value] { dueLanes.insert(known.lane) }
+                    if case .shard(let number) = arrival.queue.kind { woken(wake, shard: number, now) }
                     arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
                 case .webhook(let event):
                     events.append((event, arrival))
@@ -100,14 +106,14 @@ extension Worker {
                         )
                         continue
                     }
-                    let fastLane = way == .shard ? beginNew(job, owned, &waitingPersons, now) : nil
+                    let fast = way == .shard ? beginNew(job, owned, &waitingPersons, now) : nil
                     let item = Item(
                         job: job,
                         arrival: arrival,
                         request: EZWhatsApp.textRequestBody(job),
-                        fastLane: fastLane
+                        fast: fast
                     )
-                    parameters.append(job, requestBytes: item.request, fast: fastLane != nil)
+                    parameters.append(job, requestBytes: item.request, fast: fast != nil)
                     sends.append(item)
                 }
             } catch {
@@ -139,7 +145,7 @@ extension Worker {
         }
         if !events.isEmpty {
             open += 1
-            take(events) { error in
+            take(events, way) { error in
                 failed = failed ?? error
                 finish()
             }
@@ -147,7 +153,7 @@ extension Worker {
         if !sends.isEmpty {
             open += 1
             let isOwners = way == .shard
-            let pace = paceWrites(of: sends.compactMap(\.fastLane))
+            let pace = paceWrites(of: sends.compactMap(\.fast?.lane))
             intake.execute(
                 TakeBatch.statement,
                 parameters.parameters(
@@ -166,13 +172,13 @@ extension Worker {
                 switch result {
                 case .success(let rows):
                     open += 1
-                    self.taken(sends, rows, sent: sent) { error in
+                    self.taken(sends, way, rows, sent: sent) { error in
                         failed = failed ?? error
                         finish()
                     }
                 case .failure(let error):
                     for item in sends {
-                        guard let lane = item.fastLane else { continue }
+                        guard let lane = item.fast?.lane else { continue }
                         self.slotsPromised -= 1
                         self.lanes[lane]?.queue.takenBack(person: item.job.person)
                     }
@@ -194,30 +200,38 @@ extension Worker {
     /// Whether a job that just arrived may be claimed in the commit that takes it (design, section 3): gate open, pace
     /// allows, a slot is free, it is the head of its person, and nothing of its class waits.
     private func beginNew(_ job: SendJob, _ owned: Set<Int32>, _ waiting: inout Set<LanePerson>, _ now: Instant)
-        -> Int32?
+        -> FastPath?
     {
         guard let line = lines[job.line.value], !line.isRemoved, line.fault == nil else { return nil }
         let person = LanePerson(lane: line.lane, person: job.person)
         if !waiting.contains(person), owned.contains(line.shard), shards[line.shard]?.phase == .owned,
             !line.isOnHold(at: now), job.notBefore == nil, job.supersedeKey == nil, line.dailyCap == nil,
             !isBroken(line),
-            hasFreeSlot, let lane = lane(line.lane),
-            lane.gate.isOpen(at: now), !lane.gate.isRamping(at: now), !lane.record.isSuspect,
+            hasSlotForNewcomer, let lane = lane(line.lane),
+            let gateOpenUntil = lane.gate.openUntil, gateOpenUntil > now, !lane.gate.isRamping(at: now),
+            !lane.record.isSuspect,
             lane.queue.beginNew(person: job.person, jobClass: .single, at: now)
         {
             slotsPromised += 1
-            return line.lane
+            return FastPath(lane: line.lane, gateOpenUntil: gateOpenUntil)
         }
         waiting.insert(person)
         return nil
     }
 
-    private func taken(_ items: [Item], _ rows: PostgresRows, sent: Instant, done: @escaping (PostgresError?) -> Void) {
+    private func taken(
+        _ items: [Item],
+        _ way: Arrivals.Way,
+        _ rows: PostgresRows,
+        sent: Instant,
+        done: @escaping (PostgresError?) -> Void
+    ) {
         let now = loop.present
         var refused: [Refused] = []
         var lost: Set<Int32> = []
         var givenBack: [Arrivals.Arrival] = []
         var unsure: Set<Int64> = []
+        var unknown: [Arrivals.Arrival] = []
         var wakes: [Int32: JobID] = [:]
         reached(.taken, times: items.count)
         for row in 0..<rows.count {
@@ -227,9 +241,9 @@ extension Worker {
             let item = items[Int(number) - 1]
             let line = lines[item.job.line.value]
             let state = rows.text(row, 4)
-            if let fastLane = item.fastLane {
+            if let fast = item.fast {
                 slotsPromised -= 1
-                if state != "sending" { lanes[fastLane]?.queue.takenBack(person: item.job.person) }
+                if state != "sending" { lanes[fast.lane]?.queue.takenBack(person: item.job.person) }
             }
             switch verdict {
             case "new":
@@ -251,6 +265,7 @@ extension Worker {
                         key: item.job.key,
                         request: item.request,
                         sendBefore: item.job.sendBefore?.microseconds,
+                        gateOpenUntil: item.fast?.gateOpenUntil ?? now,
                         claimSent: sent
                     )
                     reached(.claimed)
@@ -266,8 +281,10 @@ extension Worker {
                         tries: 0,
                         isStamped: false
                     )
-                    // A lane that was lost or is being loaded finds the row by itself.
-                    if let lane = self.lane(lane) {
+                    // A lane that was lost finds the row by itself.
+                    if let loading = loading(of: lane) {
+                        loading.doubtful.insert(id)
+                    } else if let lane = self.lane(lane) {
                         if lane.queue.waiting(queued.id, person: queued.person) == nil {
                             if place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
                         }
@@ -281,8 +298,10 @@ extension Worker {
                             wakes[line.shard] = JobID(id)
                         }
                     }
+                case "parked":
+                    break  // it came from the dead-letter queue
                 default:
-                    break  // parked: it came from the dead-letter queue
+                    unheard(state ?? "null", of: "take's state")
                 }
                 item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
             case "repeat":
@@ -308,7 +327,7 @@ extension Worker {
                         key: item.job.key.value
                     )
                 )
-            default:
+            case "unknown_line", "removed_line":
                 refused.append(
                     Refused(
                         refusal: Refusal(
@@ -321,8 +340,12 @@ extension Worker {
                         key: item.job.key.value
                     )
                 )
+            default:
+                unheard(verdict, of: "take")
+                unknown.append(item.arrival)
             }
         }
+        leaveAside(unknown, way)
         // The fence fell: nothing of these shards was written, their messages go back by closing their channels.
         for number in lost.sorted() {
             if let shard = shards[number] {
@@ -334,6 +357,27 @@ extension Worker {
         lookAgain(at: unsure)
         wake(wakes)
         if refused.isEmpty { done(nil) } else { refuse(refused, done: done) }
+    }
+
+    /// A word that this program does not know, of a later schema: what it stands for is left alone. Said once, and again
+    /// when it has come ten times as often.
+    func unheard(_ word: String, of statement: String) {
+        let count = unknownWords[statement + " " + word, default: 0] + 1
+        unknownWords[statement + " " + word] = count
+        var power = 1
+        while power < count { power *= 10 }
+        guard power == count else { return }
+        log.error(
+            "the database speaks of something that this version does not know: left alone",
+            metadata: ["statement": "\(statement)", "word": "\(word)", "times": "\(count)"]
+        )
+    }
+
+    /// Messages of which it is not known what became of them are neither acknowledged nor refused. They are taken again:
+    /// by this worker after a while, or by another one when this one has ended.
+    private func leaveAside(_ arrivals: [Arrivals.Arrival], _ way: Arrivals.Way) {
+        guard !arrivals.isEmpty else { return }
+        loop.after(.seconds(5)) { [weak self] in self?.arrivals.putBack(arrivals, way: way) }
     }
 
     /// One message per shard is enough: its owner looks at every row that no owner has seen.
@@ -398,6 +442,7 @@ extension Worker {
 
     private func take(
         _ events: [(event: WebhookJob, arrival: Arrivals.Arrival)],
+        _ way: Arrivals.Way,
         done: @escaping (PostgresError?) -> Void
     ) {
         intake.execute(
@@ -414,10 +459,14 @@ extension Worker {
             case .failure(let error): done(error)
             case .success(let rows):
                 var refused: [Refused] = []
+                var unknown: [Arrivals.Arrival] = []
                 for row in 0..<rows.count {
                     guard let item = rows.int4(row, 0), events.indices.contains(Int(item) - 1) else { continue }
                     let (event, arrival) = events[Int(item) - 1]
-                    if rows.text(row, 1) == "conflict" {
+                    switch rows.text(row, 1) ?? "null" {
+                    case "new", "repeat":
+                        arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
+                    case "conflict":
                         refused.append(
                             Refused(
                                 refusal: Refusal(
@@ -430,10 +479,12 @@ extension Worker {
                                 key: nil
                             )
                         )
-                    } else {
-                        arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
+                    case let verdict:
+                        self.unheard(verdict, of: "take_events")
+                        unknown.append(arrival)
                     }
                 }
+                self.leaveAside(unknown, way)
                 if refused.isEmpty { done(nil) } else { self.refuse(refused, done: done) }
             }
         }
@@ -539,21 +590,23 @@ extension Worker {
         }
     }
 
-    /// Scheduled jobs whose time has come get their place.
+    /// Scheduled jobs whose time has come get their place: a batch at a time, in which lanes take turns.
     func placeScheduled(_ now: Instant) {
-        guard intake.isConnected, mayAct(at: now), !dueLanes.isEmpty else { return }
+        guard !placing.isEmpty, !placeUnderWay, intake.isConnected, mayAct(at: now) else { return }
         var ids: [Int64] = []
-        for number in dueLanes {
-            guard let lane = lanes[number] else { continue }
-            for job in lane.queue.takeScheduled(at: now) { ids.append(job.id.value) }
+        while ids.count < Self.placeLimit, let number = placing.next() {
+            ids += lanes[number]?.queue.takeScheduled(at: now, limit: Self.placesOfTurn).map(\.id.value) ?? []
+            if hasScheduled(number, now) { placing.join(number) }
         }
         guard !ids.isEmpty else { return }
+        placeUnderWay = true
         let fences = fencesOfOwned()
         intake.execute(
             Statements.placeDue,
             [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int8Array(ids)]
         ) { [weak self] result in
             guard let self else { return }
+            self.placeUnderWay = false
             let now = loop.present
             if case .success(let rows) = result {
                 let placed = SeenJob.all(rows)
@@ -567,6 +620,10 @@ extension Worker {
                 self.reloadAll()
             }
         }
+    }
+
+    func hasScheduled(_ number: Int32, _ now: Instant) -> Bool {
+        lanes[number]?.queue.nextScheduled.map { $0 <= now } ?? false
     }
 
     /// What the rows say of jobs that are not where they were thought to be. The persons of `held` are released when the

@@ -32,6 +32,8 @@ final class Worker {
         var queue: ConsumedQueue?
         /// Rises with every load, so that the reply of an outdated one is recognised.
         var generation: UInt64 = 0
+        /// What was read so far, while it is being loaded.
+        var loading: Loading?
         init(number: Int32, fence: Int64) {
             self.number = number
             self.fence = fence
@@ -82,6 +84,8 @@ final class Worker {
             self.shard = shard
             self.queue = queue
         }
+
+        func isCapped(at now: Instant) -> Bool { cappedUntil.map { $0 > now } ?? false }
     }
 
     /// An attempt of ours, from the commit of its claim to the commit of its settlement.
@@ -99,6 +103,8 @@ final class Worker {
         let key: IdempotencyKey
         let request: [UInt8]
         let sendBefore: Int64?
+        /// Until when the OPEN answer counts that it began under.
+        var gateOpenUntil: Instant
         /// Taken before the claim was sent: the lease counts from here.
         let claimSent: Instant
         var hasOutcome = false
@@ -182,14 +188,30 @@ final class Worker {
     // Lines and lanes.
     var lines: [String: Line] = [:]
     var lineOfLane: [Int32: String] = [:]
+    var shardOfLane: [Int32: Int32] = [:]
+    var lanesOfShard: [Int32: [Int32]] = [:]
     var lineRevision: Int64 = 0
+    /// Lines whose rows are read again although nobody changed them.
+    var linesToReread: Set<String> = []
     var linesLoaded = false
     var lanes: [Int32: Lane] = [:]
     /// Lanes to look at in this turn.
     var dueLanes: Set<Int32> = []
+    /// Lanes that could use a call slot.
+    var turns = Rotation<Int32>()
+    /// Lanes with scheduled jobs whose time has come.
+    var placing = Rotation<Int32>()
+    var placeUnderWay = false
+    /// Shards and new lines that wait to be read, and those that are being read.
+    var loadsWaiting: [Loading] = []
+    var loadsUnderWay: [ObjectIdentifier: Loading] = [:]
+    /// Lines that were added to a shard of ours, while their rows are being read.
+    var newLanes: [Int32: Loading] = [:]
     var gateWrites: Set<Int32> = []
     /// Lanes whose calls got no answer twice and more.
     var suspectLanes: Set<Int32> = []
+    /// Those of them that wait until another one's call has ended.
+    var suspectsWithoutRoom: Set<Int32> = []
     /// By origin of the API.
     var budgets: [String: RetryBudget] = [:]
     /// Origins to which nothing may be sent.
@@ -220,7 +242,11 @@ final class Worker {
     var lastForgetting: Instant?
     var claimUnderWay = false
     var calls: [Int64: Call] = [:]
+    /// The call that was begun last for a job of a lost worker.
+    var suspectCall: Int64?
     var retryWaits: [Int64: RetryWait] = [:]
+    /// Which of them are still to be looked at in the database.
+    var retriesToCheck = Rotation<Int64>()
     /// Digests of messages that came back often and that this worker has noted as such.
     var notedSuspects: Set<[UInt8]> = []
     var foreign: [Int64: ForeignAttempt] = [:]
@@ -235,6 +261,10 @@ final class Worker {
     var waitingCalls: [Int64] = []
     var takeHalvings = 0
     var settleLimit = 256
+    /// Pauses that the other side asked for, until they are written.
+    var pausesToKeep: [Int32: Instant] = [:]
+    /// Words of statements that this program does not know, and how often they came.
+    var unknownWords: [String: Int] = [:]
 
     // Servers that are away, wiped or silent.
     var watch = Watch()
@@ -359,10 +389,14 @@ final class Worker {
     private func pump() {
         guard !isStopped else { return }
         let now = loop.present
+        // Before arrivals: they get only what nobody waits for.
+        lookAtDueLanes(now)
         takeArrivals(now)
         adoptIfWanted(now)
         placeScheduled(now)
+        lookAtDueLanes(now)
         claimDue(now)
+        writePauses(now)
         settleOutcomes(now)
         writeGates()
         acknowledge()
@@ -437,6 +471,7 @@ final class Worker {
         backends[ObjectIdentifier(settler)] = backend
         renew(loop.present)
         settleRetryAt = nil
+        writePauses(loop.present)
         settleOutcomes(loop.present)
     }
 

@@ -14,6 +14,8 @@ public struct WorkerConfiguration: Sendable {
     public var version: String
     /// Calls in the air at once, preflights included; 1…4,096.
     public var maximumCalls = 1_024
+    /// Rows that a new owner reads and takes into memory at once, so that nothing else waits for a large shard.
+    public var loadSlice = 5_000
     /// A PEM file to trust instead of the system's authorities, for the carriers' HTTPS.
     public var certificateAuthorities: String?
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.

@@ -97,15 +97,16 @@ extension SimDatabase {
                 .text, .int4, .int8, .text, .bytea, .text, .int4, .int4, .int4, .bool, .int8, .bool, .int8, .int4,
                 .int4,
             ],
-            lines.filter { $0.revision > p[0].int8 }.sorted { $0.revision < $1.revision }.map { line in
-                [
-                    .text(line.id), .int4(line.lane), .int8(line.hash), .text(SimAPI.base + line.id),
-                    .bytes(Self.sealedToken(of: line.id)), .null, .int4(line.interval), .int4(line.concurrency),
-                    .int4(line.gap),
-                    .bool(line.isHeld && weakness != .hold), .null, .bool(false), .int8(line.revision),
-                    .int4(MasterKey.version), .null,
-                ]
-            }
+            lines.filter { $0.revision > p[0].int8 || p[1].texts.contains($0.id) }.sorted { $0.revision < $1.revision }
+                .map { line in
+                    [
+                        .text(line.id), .int4(line.lane), .int8(line.hash), .text(SimAPI.base + line.id),
+                        .bytes(Self.sealedToken(of: line.id)), .null, .int4(line.interval), .int4(line.concurrency),
+                        .int4(line.gap),
+                        .bool(line.isHeld && weakness != .hold), .null, .bool(false), .int8(line.revision),
+                        .int4(MasterKey.version), .null,
+                    ]
+                }
         )
     }
 

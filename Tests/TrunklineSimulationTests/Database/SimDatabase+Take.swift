@@ -196,11 +196,16 @@ extension SimDatabase {
     }
 
     func load(_ p: [PostgresParameter]) -> Answer {
-        let shards = Set(p[1].int4s)
-        return seen(
-            jobs.filter { shards.contains(shard(ofLane: $0.lane)) && $0.place != 0 && $0.state != "parked" }
-                .sorted { ($0.place, $0.id) < ($1.place, $1.id) }
-        )
+        var after = (p[1].int8, p[2].int8, p[3].int8)
+        var rows: [JobRow] = []
+        for lane in p[0].int4s {
+            rows += jobs.filter {
+                $0.lane == lane && ($0.person, $0.place, $0.id) > after && $0.place != 0 && $0.state != "parked"
+            }
+            .sorted { ($0.person, $0.place, $0.id) < ($1.person, $1.place, $1.id) }
+            after = (.min, .min, .min)
+        }
+        return seen(Array(rows.prefix(Int(p[4].int4))))
     }
 
     func watch(_ p: [PostgresParameter]) -> Answer {

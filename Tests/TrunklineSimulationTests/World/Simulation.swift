@@ -158,6 +158,7 @@ final class Simulation {
             version: "0"
         )
         configuration.timing = scenario.timing
+        configuration.loadSlice = Int(world.any(of: [1, 2, 5_000]))
         world.write("worker \(process.number) starts")
         let worker = Worker(configuration: configuration, ports: ports, logger: logger) { [weak process] result in
             process?.world.write("worker \(process?.number ?? -1) ended: \(result)")

@@ -1,0 +1,429 @@
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+
+/// What is read of a shard, or of one line that was added to it, before anything of it may begin.
+///
+/// Rows come in slices, and a slice is taken in per turn: heartbeats and the lanes of other shards go on meanwhile. The
+/// lanes that are built stand apart until the last row is known.
+final class Loading {
+    let shard: Int32
+    /// The one lane that is read; nil: all of the shard.
+    let lane: Int32?
+    let generation: UInt64
+    /// Lanes whose rows are not all read yet; the first one is read from behind `key`.
+    var left: [Int32]
+    var key = Key.start
+    var lanes: [Int32: Worker.Lane] = [:]
+    /// Jobs that are not waiting: looked at when everything else is known.
+    var others: [SeenJob] = []
+    /// Jobs to which something happened while rows were being read: read again at the end.
+    var doubtful: Set<Int64> = []
+
+    /// Where a slice ended, in the order of the statement.
+    struct Key {
+        let person: Int64
+        let place: Int64
+        let job: Int64
+        static let start = Key(person: .min, place: .min, job: .min)
+    }
+
+    init(shard: Int32, lane: Int32?, generation: UInt64, lanes: [Int32]) {
+        self.shard = shard
+        self.lane = lane
+        self.generation = generation
+        left = lanes
+    }
+}
+
+/// Loading what an owner must know, and what is known of a row.
+extension Worker {
+    /// Lanes in one statement, and shards that are read at the same time: a claim waits behind few slices at most.
+    private static let lanesAtOnce = 500
+    private static let loadsAtOnce = 4
+    /// Rows in one statement that reads known jobs again.
+    private static let watchLimit = 1_000
+
+    /// Reads everything about a shard that its owner must know; for a new owner and after a lost connection alike.
+    func load(_ shard: Shard) {
+        shard.phase = .loading
+        shard.generation += 1
+        forgetLanes(of: [shard.number])
+        guard intake.isConnected else {
+            reloadWanted = true
+            return
+        }
+        let loading = Loading(
+            shard: shard.number,
+            lane: nil,
+            generation: shard.generation,
+            lanes: lanesOfShard[shard.number] ?? []
+        )
+        shard.loading = loading
+        begin(loading)
+    }
+
+    /// A line was added: its lane is read if its shard is known here, and its shard's other lanes do not notice.
+    func loadNew(_ lane: Int32, of number: Int32) {
+        guard let shard = shards[number] else { return }
+        if let loading = shard.loading {
+            loading.left.append(lane)
+        } else if shard.phase == .owned, intake.isConnected {
+            let loading = Loading(shard: number, lane: lane, generation: shard.generation, lanes: [lane])
+            newLanes[lane] = loading
+            begin(loading)
+        }
+    }
+
+    /// What of the lane is being read at this moment.
+    func loading(of lane: Int32) -> Loading? {
+        newLanes[lane] ?? shardOfLane[lane].flatMap { shards[$0]?.loading }
+    }
+
+    private func begin(_ loading: Loading) {
+        loadsWaiting.append(loading)
+        loadNext()
+    }
+
+    private func loadNext() {
+        while loadsUnderWay.count < Self.loadsAtOnce, !loadsWaiting.isEmpty {
+            let loading = loadsWaiting.removeFirst()
+            guard isWanted(loading) else { continue }
+            loadsUnderWay[ObjectIdentifier(loading)] = loading
+            readRows(loading)
+        }
+    }
+
+    /// Whether the shard is still ours, and nobody began to read it anew.
+    private func isWanted(_ loading: Loading) -> Bool {
+        guard let shard = shards[loading.shard], shard.generation == loading.generation else { return false }
+        return loading.lane.map { newLanes[$0] === loading } ?? (shard.loading === loading)
+    }
+
+    private func ended(_ loading: Loading) {
+        guard loadsUnderWay.removeValue(forKey: ObjectIdentifier(loading)) != nil else { return }
+        loadNext()
+    }
+
+    /// What a reply is worth: nothing when the shard is not ours any more, and after an error the same is read once more.
+    private func rows(
+        _ result: Result<PostgresRows, PostgresError>,
+        of loading: Loading,
+        again: @escaping () -> Void
+    ) -> PostgresRows? {
+        switch result {
+        case .success(let rows):
+            if isWanted(loading) { return rows }
+            ended(loading)
+        case .failure(let error):
+            // A lost connection forgets every loading, and begins anew when it is back.
+            if error.isConnectionLost { return nil }
+            guard isWanted(loading) else {
+                ended(loading)
+                return nil
+            }
+            log.warning("shard could not be loaded", metadata: ["shard": "\(loading.shard)", "error": "\(error)"])
+            loop.after(.seconds(1)) { [weak self] in
+                guard let self else { return }
+                if isWanted(loading) { again() } else { ended(loading) }
+            }
+        }
+        return nil
+    }
+
+    private func readRows(_ loading: Loading) {
+        guard !loading.left.isEmpty else { return readPast(of: loading) }
+        let lanes = Array(loading.left.prefix(Self.lanesAtOnce))
+        let limit = configuration.loadSlice
+        intake.execute(
+            Statements.load,
+            [
+                .int4Array(lanes), .int8(loading.key.person), .int8(loading.key.place), .int8(loading.key.job),
+                .int4(Int32(clamping: limit)),
+            ]
+        ) { [weak self] result in
+            guard let self, let rows = rows(result, of: loading, again: { [weak self] in self?.readRows(loading) })
+            else { return }
+            let jobs = SeenJob.all(rows)
+            if rows.count >= limit, let last = jobs.last, let index = loading.left.firstIndex(of: last.lane) {
+                loading.left.removeFirst(index)
+                loading.key = Loading.Key(person: last.person, place: last.place, job: last.id)
+            } else {
+                loading.left.removeFirst(lanes.count)
+                loading.key = .start
+            }
+            // The next slice is on its way while this one is taken in.
+            readRows(loading)
+            let now = loop.present
+            for job in jobs {
+                guard job.state == "waiting" || job.state == "unknown", let lane = lane(job.lane, of: loading, now)
+                else {
+                    loading.others.append(job)
+                    continue
+                }
+                wait(job, in: lane, now)
+            }
+        }
+    }
+
+    /// Pace, pause, gate and gap as the former owner left them. Read last: an attempt of it that was seen in the air is
+    /// watched, and one that has ended meanwhile is among those that ended.
+    private func readPast(of loading: Loading) {
+        let scope: [PostgresParameter] = [.int4(shardCount), .int4Array([loading.shard])]
+        var gap = Duration.zero
+        for number in lanesOfShard[loading.shard] ?? [] {
+            if let line = lineOfLane[number].flatMap({ lines[$0] }) { gap = max(gap, line.pace.recipientGap) }
+        }
+        let again: () -> Void = { [weak self] in self?.readPast(of: loading) }
+        var kept: [KeptLane]?
+        intake.execute(Statements.laneStates, scope) { [weak self] result in
+            guard let self, let rows = rows(result, of: loading, again: again) else { return }
+            let now = loop.present
+            kept = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
+        }
+        intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) {
+            [weak self] result in
+            // Without the other half it is read again already.
+            guard let self, let kept, let rows = rows(result, of: loading, again: again) else { return }
+            guard loading.left.isEmpty else { return readRows(loading) }
+            takePast(of: loading, kept, rows, from: 0, readAt: loop.present)
+        }
+    }
+
+    /// A slice of whom the former owner wrote to; after the last one everything is known.
+    private func takePast(
+        of loading: Loading,
+        _ kept: [KeptLane],
+        _ rows: PostgresRows,
+        from first: Int,
+        readAt: Instant
+    ) {
+        guard isWanted(loading) else { return ended(loading) }
+        let now = loop.present
+        let end = min(first + configuration.loadSlice, rows.count)
+        for row in first..<end {
+            guard let number = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2),
+                let lane = lane(number, of: loading, now)
+            else { continue }
+            lane.queue.wroteTo(person: person, at: readAt - .milliseconds(ago))
+        }
+        guard end == rows.count else {
+            return loop.after(.zero) { [weak self] in
+                self?.takePast(of: loading, kept, rows, from: end, readAt: readAt)
+            }
+        }
+        complete(loading, kept)
+    }
+
+    private func complete(_ loading: Loading, _ kept: [KeptLane]) {
+        guard let shard = shards[loading.shard] else { return }
+        let now = loop.present
+        for kept in kept {
+            guard let lane = lane(kept.lane, of: loading, now) else { continue }
+            if kept.nextSend > now { lane.queue.resumePace(nextSend: kept.nextSend, at: now) }
+            if kept.pausedUntil > now { lane.queue.paused(until: kept.pausedUntil) }
+            lane.gate = Gate(kept.gate)
+            lane.writtenGate = kept.word
+            lane.writtenProbes = kept.gate.probes
+            lane.heldSince = kept.heldSince
+            lane.isHoldTold = kept.isHoldTold
+        }
+        for (number, lane) in loading.lanes {
+            lanes[number] = lane
+            dueLanes.insert(number)
+        }
+        if let lane = loading.lane {
+            newLanes[lane] = nil
+        } else {
+            shard.loading = nil
+            shard.phase = .owned
+        }
+        for call in calls.values where isPart(call.lane, of: loading) {
+            lane(call.lane)?.queue.resume(person: call.person)
+        }
+        for job in loading.others where !loading.doubtful.contains(job.id) { know(job, now) }
+        let doubtful = loading.doubtful.sorted()
+        for start in stride(from: 0, to: doubtful.count, by: Self.watchLimit) {
+            lookAgain(at: Set(doubtful[start..<min(start + Self.watchLimit, doubtful.count)]))
+        }
+        if loading.lane == nil {
+            adoptWanted = true
+            if shard.queue == nil { subscribe(shard) }
+        }
+        ended(loading)
+    }
+
+    private func isPart(_ lane: Int32, of loading: Loading) -> Bool {
+        loading.lane.map { $0 == lane } ?? (shardOfLane[lane] == loading.shard)
+    }
+
+    /// The lane that is being built, made when first needed; nil when it is no part of this.
+    private func lane(_ number: Int32, of loading: Loading, _ now: Instant) -> Lane? {
+        if let lane = loading.lanes[number] { return lane }
+        guard isPart(number, of: loading), let lane = newLane(number) else { return nil }
+        // What is due already need not be sorted out at the first look, all at once.
+        lane.queue.look(at: now)
+        loading.lanes[number] = lane
+        return lane
+    }
+
+    /// The row is the truth: a shard is loaded again when the database has jobs that should have begun in a lane of which
+    /// nothing is in memory. Every 10 s.
+    func auditIfDue(_ now: Instant) {
+        guard intake.isConnected, mayAct(at: now), lastAudit.map({ now - $0 >= .seconds(10) }) ?? true else { return }
+        lastAudit = now
+        var busy = Set(newLanes.keys)
+        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.number) }
+        for attempt in foreign.values { busy.insert(attempt.lane) }
+        let owned = shards.values.filter { $0.phase == .owned }.map(\.number).sorted()
+        guard !owned.isEmpty else { return }
+        forgetEndedRetries()
+        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) {
+            [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            for row in 0..<rows.count {
+                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
+                    continue
+                }
+                self.log.notice(
+                    "shard loaded again: jobs in the database that were not in memory",
+                    metadata: ["shard": "\(number)"]
+                )
+                self.load(shard)
+            }
+        }
+    }
+
+    /// A job that waits for its next try may have been cancelled or superseded meanwhile: what stands behind it must not
+    /// wait for a try that never comes. All of them in turn, a batch at a time.
+    private func forgetEndedRetries() {
+        if retriesToCheck.isEmpty { for id in retryWaits.keys { retriesToCheck.join(id) } }
+        var asked: [Int64] = []
+        while asked.count < Self.watchLimit, let id = retriesToCheck.next() {
+            if let wait = retryWaits[id], lanes[wait.lane] != nil { asked.append(id) }
+        }
+        guard !asked.isEmpty else { return }
+        intake.execute(Statements.watch, [.int8Array(asked)]) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            let there = Set(SeenJob.all(rows).map(\.id))
+            for id in asked where !there.contains(id) && calls[id] == nil {
+                guard let wait = retryWaits.removeValue(forKey: id), let lane = lanes[wait.lane] else { continue }
+                if lane.queue.remove(JobID(id), person: wait.person) { dueLanes.insert(wait.lane) }
+            }
+        }
+    }
+
+    /// Takes a row into memory, whatever its state.
+    func know(_ job: SeenJob, _ now: Instant) {
+        guard let lane = lane(job.lane) else {
+            loading(of: job.lane)?.doubtful.insert(job.id)
+            return
+        }
+        switch job.state {
+        case "waiting", "unknown":
+            wait(job, in: lane, now)
+            dueLanes.insert(job.lane)
+        case "sending":
+            if calls[job.id] != nil { return }
+            if job.claimedBy == boot {
+                // The reply of the claim's COMMIT was lost: we began this attempt and never knew, so nothing has left.
+                guard !isOff(.reread) else { return }
+                outcomes.append(
+                    Settlement(
+                        job: job.id,
+                        attempt: job.attempt,
+                        outcome: "given_back",
+                        reason: "claim_reply_lost",
+                        dueIn: .zero,
+                        mayHaveLeft: false,
+                        remoteID: nil,
+                        status: nil,
+                        evidence: nil
+                    )
+                )
+            }
+            lane.queue.hold(person: job.person)
+            foreign[job.id] = ForeignAttempt(
+                attempt: job.attempt,
+                lane: job.lane,
+                person: job.person,
+                expiredSince: nil
+            )
+        case "parked", "accepted":
+            break
+        default:
+            unheard(job.state, of: "a row's state")
+        }
+    }
+
+    /// A job waits in its lane.
+    private func wait(_ job: SeenJob, in lane: Lane, _ now: Instant) {
+        guard calls[job.id] == nil else { return }
+        lane.queue.remove(JobID(job.id), person: job.person)
+        let queued = QueuedJob(
+            id: JobID(job.id),
+            person: job.person,
+            place: job.place,
+            jobClass: job.jobClass == 1 ? .bulk : .single,
+            due: now + max(.zero, job.dueIn),
+            attempt: job.attempt,
+            tries: job.tries,
+            isStamped: job.isStamped,
+            isSuspect: job.isSuspect
+        )
+        if job.attempt > 0 {
+            retryWaits[job.id] = RetryWait(lane: job.lane, person: job.person, attempt: job.attempt)
+        }
+        if job.place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
+    }
+
+    /// The lane's memory, made when first needed; nil when this worker does not own it or does not know it whole yet.
+    func lane(_ number: Int32) -> Lane? {
+        if let lane = lanes[number] { return lane }
+        guard newLanes[number] == nil, let shard = shardOfLane[number], shards[shard]?.phase == .owned,
+            let lane = newLane(number)
+        else { return nil }
+        lanes[number] = lane
+        return lane
+    }
+
+    private func newLane(_ number: Int32) -> Lane? {
+        guard let line = lineOfLane[number].flatMap({ lines[$0] }) else { return nil }
+        return Lane(number: number, shard: line.shard, queue: LaneQueue(settings: line.pace))
+    }
+
+    func forgetLanes(of numbers: Set<Int32>) {
+        for shard in numbers {
+            shards[shard]?.loading = nil
+            for number in lanesOfShard[shard] ?? [] {
+                lanes[number] = nil
+                newLanes[number] = nil
+                suspectLanes.remove(number)
+                turns.leave(number)
+                placing.leave(number)
+            }
+        }
+        lookAtSuspectsWithoutRoom()
+        func isGone(_ lane: Int32) -> Bool { shardOfLane[lane].map(numbers.contains) ?? false }
+        retryWaits = retryWaits.filter { !isGone($0.value.lane) }
+        foreign = foreign.filter { !isGone($0.value.lane) }
+    }
+
+    /// After a lost connection nothing in memory is trusted; `load` builds it again. Calls in the air go on.
+    func forgetMemoryOfShards() {
+        let forgotten = shardsInOrder.filter { $0.phase != .leaving }
+        for shard in forgotten {
+            shard.phase = .loading
+            shard.generation += 1
+        }
+        forgetLanes(of: Set(forgotten.map(\.number)))
+        for (id, attempt) in foreign {
+            foreign[id] = ForeignAttempt(attempt: attempt.attempt, lane: attempt.lane, person: attempt.person)
+        }
+        loadsWaiting = []
+        loadsUnderWay = [:]
+        adoptUnderWay = false
+        placeUnderWay = false
+        watchUnderWay = false
+    }
+}
