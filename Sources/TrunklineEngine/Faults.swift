@@ -39,6 +39,8 @@ public enum Mechanism: String, Sendable, CaseIterable {
     case consumerWatch = "consumer_watch"
     /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
     case foreignLease = "foreign_lease"
+    /// A worker takes no more calls at once than its descriptors suffice for.
+    case descriptorBudget = "descriptor_budget"
 }
 
 /// What a test can make deadly (TRUNKLINE_POISON=message:TEXT or job:TEXT).
