@@ -14,19 +14,20 @@ let package = Package(
                 "Crash points (TRUNKLINE_CRASH_AT) and switches that turn single mechanisms off. For tests only."
         )
     ],
+    // What was built and tested, to the number; a range only for what the client library brings into other packages.
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
-        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", .upToNextMinor(from: "1.6.0")),
+        .package(url: "https://github.com/apple/swift-crypto", .upToNextMinor(from: "4.5.2")),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", exact: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
     ],
     targets: [
         // One C module for every system header: a C type belongs to whichever clang module includes its header first.
@@ -112,14 +113,14 @@ let package = Package(
         .target(
             name: "TrunklineTesting",
             dependencies: [
-                "CPlatform", "PostgresDriver", "RabbitDriver", "TrunklineChaos", "TrunklineCore", "TrunklineEngine",
-                "TrunklineIntegrations", "TrunklineSimulator",
+                "CPlatform", "PostgresDriver", "RabbitDriver", "TestKit", "TrunklineChaos", "TrunklineCore",
+                "TrunklineEngine", "TrunklineIntegrations", "TrunklineSimulator",
             ]
         ),
         // The proof: drives the built program from outside, and knows nothing of the engine that it judges.
         .target(
             name: "TrunklineChaos",
-            dependencies: ["CPlatform", "EventLoop", "RabbitDriver", "PostgresDriver"],
+            dependencies: ["CPlatform", "EventLoop", "RabbitDriver", "PostgresDriver", "TestKit"],
             // Run as it lies there.
             exclude: ["Foreign/producer.py"]
         ),

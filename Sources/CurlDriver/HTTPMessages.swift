@@ -80,6 +80,8 @@ public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
         case resolve
         /// No connection came about.
         case connect
+        /// This machine had no descriptor, port or memory for a connection: not a word about the peer.
+        case shortage
         /// TLS failed before the request, e.g. a certificate that is not trusted.
         case tls
         /// A time-out of the request passed.

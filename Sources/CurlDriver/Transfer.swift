@@ -1,4 +1,5 @@
 internal import CPlatform
+internal import Glibc
 
 /// One call slot: an easy handle with its fixed options, and what is known of the request that it carries.
 ///
@@ -22,6 +23,8 @@ final class Transfer {
     /// The bytes were allowed to leave: from here on nobody can say that the peer did not act.
     private(set) var mayHaveLeft = false
     private(set) var veto: Veto?
+    /// For one of the peer's addresses there was no descriptor.
+    private var lackedDescriptor = false
     private(set) var body: [UInt8] = []
     private(set) var isTruncated = false
     /// The descriptor that libcurl last asked to watch for this transfer.
@@ -149,7 +152,9 @@ final class Transfer {
                 { context, _, address in
                     let transfer = Transfer.of(context: context)
                     guard let address, transfer.mayConnect(to: &address.pointee.addr) else { return CURL_SOCKET_BAD }
-                    return transfer.driver.openSocket(for: address.pointee)
+                    let descriptor = transfer.driver.openSocket(for: address.pointee)
+                    if descriptor == CURL_SOCKET_BAD, Transfer.isShortage(errno) { transfer.lackedDescriptor = true }
+                    return descriptor
                 },
                 me
             )
@@ -182,6 +187,7 @@ final class Transfer {
         deadline = ContinuousClock.now.advanced(by: request.totalTimeout)
         mayHaveLeft = false
         veto = nil
+        lackedDescriptor = false
         body = []
         isTruncated = false
         discarded = 0
@@ -383,12 +389,41 @@ final class Transfer {
                 reason: code == CURLE_OK ? broke : "\(broke): \(words)"
             )
         }
+        if lackedDescriptor || metShortage(code) {
+            return HTTPFailure(
+                code: number,
+                sent: .surelyNot,
+                cause: .shortage,
+                reason: "not sent: this machine had no descriptor or port for a connection (\(words))"
+            )
+        }
         return HTTPFailure(
             code: number,
             sent: .surelyNot,
             cause: Self.causeBeforeSending(code),
             reason: "not sent: \(words)"
         )
+    }
+
+    /// Whether the connection failed for want of something on this machine. The look-up of a name and the loading of
+    /// certificates lose the error's number on its way: there, whether a descriptor can be had now decides.
+    private func metShortage(_ code: CURLcode) -> Bool {
+        if code == CURLE_COULDNT_CONNECT {
+            var number = 0
+            Self.check(tl_curl_get_errno(easy, &number))
+            return Self.isShortage(Int32(truncatingIfNeeded: number))
+        }
+        let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor < 0 else {
+            close(descriptor)
+            return false
+        }
+        return Self.isShortage(errno)
+    }
+
+    /// EADDRNOTAVAIL: every port for outgoing connections to that peer is in use.
+    private static func isShortage(_ number: Int32) -> Bool {
+        [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains(number)
     }
 
     private static func causeBeforeSending(_ code: CURLcode) -> HTTPFailure.Cause {

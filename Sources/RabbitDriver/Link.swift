@@ -39,7 +39,7 @@ final class Link {
 
     private var channels: [RabbitChannel?] = [nil]
     private var freeNumbers: [UInt16] = []
-    private let channelLimit: Int
+    let channelLimit: Int
 
     /// Frames handled in one go, so that a flood on this socket does not starve the loop's other descriptors.
     private static let framesPerTurn = 2_048

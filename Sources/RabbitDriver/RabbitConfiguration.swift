@@ -31,8 +31,8 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     public var commandTimeout: Duration = .seconds(10)
     /// A single call into librabbitmq that lasts longer is broken by the watchdog. Default 10 s.
     public var hungCallLimit: Duration = .seconds(10)
-    /// Highest number of open channels; 1…2,047. Default 256.
-    public var channelLimit: Int32 = 256
+    /// Highest number of open channels; 1…2,047, which is also the server's usual limit. The lower of both counts.
+    public var channelLimit: Int32 = 2_047
     /// Longer bodies are delivered cut to this size, with ``RabbitDelivery/isTruncated`` set. Default 16 MiB.
     public var bodyLimit: Int = 16 << 20
     /// Whether a lost or failed connection is tried again (full jitter, 0.1…15 s) until `close()`. Default true.

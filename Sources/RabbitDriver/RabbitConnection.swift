@@ -104,6 +104,12 @@ public final class RabbitConnection {
         return nil
     }
 
+    /// How many channels the live connection may have open, as agreed with the broker.
+    public var channelLimit: Int? {
+        if case .connected(let link) = state { return link.channelLimit }
+        return nil
+    }
+
     /// Begins to connect. Does nothing when it is under way; a closed connection opens again.
     public func open() {
         loop.preconditionOnLoop()

@@ -69,7 +69,7 @@ public enum Outcome: Sendable, Hashable {
     public var dropsHealth: Bool {
         switch self {
         case .sent, .park(.messageRefused): false
-        case .retry(_, .withdrawn, _): false
+        case .retry(_, let reason, _) where reason.isOurOwn: false
         case .retry, .park, .laneUnhealthy, .unknown, .recheckHealth: true
         }
     }
@@ -111,7 +111,13 @@ public enum HealthVerdict: Sendable, Hashable {
 
     /// Whether the call says something about the provider or the network: no answer at all, or a 5xx.
     public var isProviderFailure: Bool {
-        if case .keepLast(let reason) = self { return reason != .slowDown }
+        if case .keepLast(let reason) = self { return reason != .slowDown && !reason.isOurOwn }
+        return false
+    }
+
+    /// Whether the question never got as far as the provider, for a reason of our own.
+    public var isOurOwn: Bool {
+        if case .keepLast(let reason) = self { return reason.isOurOwn }
         return false
     }
 }
@@ -142,6 +148,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case connectionLost = "connection_lost"
     case unreachable
     case withdrawn
+    case localShortage = "local_shortage"
     // Found by the engine.
     case leaseExpired = "lease_expired"
     case triesSpent = "tries_spent"
@@ -159,10 +166,14 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
             .connectionLost, .leaseExpired, .unknownTooLong, .poison:
             true
         case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
-            .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .triesSpent:
+            .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .localShortage,
+            .triesSpent:
             false
         }
     }
+
+    /// Whether the call never began for a reason of our own, which says nothing about the other side.
+    public var isOurOwn: Bool { self == .withdrawn || self == .localShortage }
 
     /// One sentence for people.
     public var sentence: String {
@@ -187,6 +198,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .connectionLost: "the connection ended without an answer; the message may have been sent"
         case .unreachable: "the API could not be reached; nothing was sent"
         case .withdrawn: "the call was called off before anything was sent"
+        case .localShortage: "the worker's machine had no descriptor or port for the call; nothing was sent"
         case .leaseExpired: "the worker was gone before it knew the answer; the message may have been sent"
         case .triesSpent: "all tries are spent"
         case .poison: "three workers died while they were sending it and nothing else suspect"

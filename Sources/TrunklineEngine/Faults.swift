@@ -49,6 +49,8 @@ public enum Mechanism: String, Sendable, CaseIterable {
     case drainGivesBack = "drain_gives_back"
     /// A worker that cannot reach the API while others can gives its shards to them.
     case reach
+    /// A worker takes no more calls at once than its descriptors suffice for.
+    case descriptorBudget = "descriptor_budget"
 }
 
 /// What a test can make deadly (TRUNKLINE_POISON=message:TEXT or job:TEXT).

@@ -1,5 +1,6 @@
 public import Foundation
 internal import PostgresDriver
+internal import TestKit
 
 /// A broker and a database of a test's own, by `./dev broker` and `./dev database`, to be killed and started again.
 public struct PrivateServers: Sendable {
@@ -84,17 +85,9 @@ public struct PrivateServers: Sendable {
             .requireSuccess()
     }
 
-    /// Whether the broker has written its quorum queues' names. RabbitMQ 3.10 writes them half a second after the last
-    /// change; a queue that was declared right before a SIGKILL comes back as another, empty one.
-    public func brokerKnowsItsQueues() throws -> Bool {
-        let data = folder.appendingPathComponent("broker/broker/data").path
-        let all = FileManager.default.enumerator(atPath: data)?.compactMap { $0 as? String } ?? []
-        let tables = all.filter { $0.hasSuffix("/names.dets") }
-        guard !tables.isEmpty else { return false }
-        let names = try tables.map { try Data(contentsOf: URL(fileURLWithPath: data + "/" + $0)) }
-        let queues = all.filter { $0.hasSuffix("/config") }.compactMap { $0.split(separator: "/").dropLast().last }
-        return !queues.isEmpty
-            && queues.allSatisfy { queue in names.contains { $0.range(of: Data(queue.utf8)) != nil } }
+    /// Whether the broker has written its quorum queues' names: sooner a SIGKILL would lose them.
+    public func brokerKnowsItsQueues() -> Bool {
+        hasWrittenQueueNames(brokerData: folder.appendingPathComponent("broker/broker/data").path)
     }
 
     /// Stops both and removes what they wrote.

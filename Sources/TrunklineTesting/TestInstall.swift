@@ -275,12 +275,18 @@ public final class TestInstall: Sendable {
         public var logText: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
     }
 
-    /// Starts a worker; `environment` may name a crash point, a freeze point or a mechanism to turn off.
-    public func startWorker(_ environment: [String: String] = [:], arguments: [String] = []) throws -> WorkerHandle {
+    /// Starts a worker; `environment` may name a crash point, a freeze point or a mechanism to turn off, `limit` is what
+    /// `ulimit` is told in the shell that becomes the worker.
+    public func startWorker(
+        _ environment: [String: String] = [:],
+        arguments: [String] = [],
+        limit: String? = nil
+    ) throws -> WorkerHandle {
         let log = folder.appendingPathComponent("worker-\(workers.withLock { $0.count }).log")
+        let words = [try Self.binary(), "worker"] + arguments
         let process = try ChildProcess(
-            try Self.binary(),
-            ["worker"] + arguments,
+            limit == nil ? words[0] : "/bin/bash",
+            limit.map { ["-c", "ulimit \($0) && exec \"$0\" \"$@\""] + words } ?? Array(words.dropFirst()),
             environment: self.environment(environment),
             output: log.path,
             errors: log.path

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import EventLoop
 internal import Foundation
 internal import Synchronization
 internal import TrunklineCore
@@ -39,6 +40,8 @@ struct DoctorCommand: AsyncParsableCommand {
             configuration.readReplicas = settings.readReplicas
             configuration.certificateAuthorities = caFile
             configuration.ownFiles = settings.ownFiles
+            // As a worker does at its start.
+            configuration.openFiles = DescriptorLimit.raise()
             let findings = Mutex<[Doctor.Finding]>([])
             let json = json
             await Doctor.examine(

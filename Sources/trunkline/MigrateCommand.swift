@@ -15,7 +15,7 @@ struct MigrateCommand: AsyncParsableCommand {
     @Flag(help: "Print the SQL that would run, and change nothing.")
     var dryRun = false
 
-    @Option(help: "The number of shards of a new install (default 64); refused when another is stored.")
+    @Option(help: "The number of shards of a new install, 1 to 1024 (default 64); refused when another is stored.")
     var shards: Int?
 
     @Flag(help: "Print one JSON document.")

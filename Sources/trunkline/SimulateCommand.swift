@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import EventLoop
 internal import TrunklineSimulator
 
 struct SimulateCommand: AsyncParsableCommand {
@@ -55,6 +56,8 @@ struct SimulateCommand: AsyncParsableCommand {
         var report: String?
 
         func run() async throws {
+            // A connection for each call of a fleet.
+            DescriptorLimit.raise()
             var options = SimulatorOptions()
             do {
                 if let report {

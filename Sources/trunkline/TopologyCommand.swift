@@ -94,7 +94,7 @@ struct TopologyCommand: AsyncParsableCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: "Change the install's number of shards, 1 to 4096.")
+        @Option(help: "Change the install's number of shards, 1 to 1024.")
         var shards: Int?
 
         @Flag(help: "Print one JSON document.")

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import EventLoop
 internal import Foundation
 internal import Logging
 internal import RabbitDriver
@@ -51,6 +52,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
                 version: Version.current
             )
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
+            try configuration.fitCalls(into: DescriptorBudget(limit: DescriptorLimit.raise()), logger)
             configuration.certificateAuthorities = caFile
             configuration.ownFiles = settings.ownFiles
             let process = WorkerProcess(configuration: configuration, logger: logger)

@@ -5,21 +5,21 @@ import Synchronization
 import TestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct CurlDriverTests {
-    private func withServer<Value>(
-        _ server: RawServer,
-        _ body: (RawServer) async throws -> Value
-    ) async rethrows -> Value {
-        do {
-            let value = try await body(server)
-            await offPool { server.stop() }
-            return value
-        } catch {
-            await offPool { server.stop() }
-            throw error
-        }
+private func withServer<Value>(
+    _ server: RawServer,
+    _ body: (RawServer) async throws -> Value
+) async rethrows -> Value {
+    do {
+        let value = try await body(server)
+        await offPool { server.stop() }
+        return value
+    } catch {
+        await offPool { server.stop() }
+        throw error
     }
+}
 
+@Suite(.timeLimit(.minutes(2))) struct CurlDriverTests {
     // MARK: Answers
 
     @Test func anAnswerComesBackAndTheRequestIsAsGiven() async {
@@ -252,6 +252,34 @@ import Testing
         #expect(failure?.sent == .surelyNot)
         #expect(failure?.cause == .connect)
         #expect(asked.value == 0)
+    }
+
+    /// In a process of its own, whose limit of descriptors may be lowered.
+    @Test func aLackOfDescriptorsIsOurOwnAndNotThePeers() async {
+        await #expect(processExitsWith: .success) {
+            await withServer(RawServer(answering: accepted)) { server in
+                await Harness.with { harness in
+                    #expect(await harness.call(post(server.url("/before"))).response?.status == 202)
+                    let free = dup(0)
+                    close(free)
+                    var before = rlimit()
+                    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before)
+                    var none = rlimit(rlim_cur: rlim_t(free), rlim_max: before.rlim_max)
+                    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none)
+                    // An address and a name: the look-up needs a descriptor, too.
+                    for url in ["http://127.0.0.1:\(refusingPort)/", "https://no-such-host.invalid/"] {
+                        let failure = await harness.call(get(url)).failure
+                        #expect(
+                            failure?.sent == .surelyNot && failure?.cause == .shortage,
+                            "\(String(describing: failure))"
+                        )
+                    }
+                    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before)
+                    #expect(await harness.call(get("http://127.0.0.1:\(refusingPort)/")).failure?.cause == .connect)
+                    #expect(await harness.call(post(server.url("/after"))).response?.status == 202)
+                }
+            }
+        }
     }
 
     @Test func aNameThatDoesNotResolveIsSurelyNotSentAndHarmsNobody() async {

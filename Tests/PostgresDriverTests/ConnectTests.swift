@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import TestKit
 import Testing
@@ -23,6 +24,23 @@ struct ConnectTests {
         #expect(error.code == .cannotConnect)
         #expect(error.isRetriable)
         #expect(error.message.contains("refused") && error.message.contains("\(refusingPort)"))
+    }
+
+    @Test(
+        "the private servers of the tests are open to nobody else: what a user of the machine can reach asks for a password"
+    )
+    func privateServers() async throws {
+        let url = try serverURL()
+        for user in ["postgres", "nobody"] {
+            let error = try await Self.failure("host=127.0.0.1 port=\(try port(of: url)) user=\(user) dbname=postgres")
+            #expect(error.message.contains("password"), "\(error)")
+        }
+        let dev = URL(fileURLWithPath: try environment("TRUNKLINE_TEST_DEV")).deletingLastPathComponent()
+        for file in [".dev/password", ".dev/test/env", ".dev/test/broker/rabbitmq.conf"] {
+            let path = dev.appending(path: file).path
+            let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+            #expect(mode == 0o600, "\(file)")
+        }
     }
 
     @Test("a database that does not exist")
@@ -111,7 +129,8 @@ struct ConnectTests {
     @Test("names are looked up beside the loop")
     func names() async throws {
         let url = try serverURL()
-        let named = "host=localhost port=\(try port(of: url)) user=postgres dbname=postgres"
+        let login = "user=postgres dbname=postgres password=\(try password(of: url))"
+        let named = "host=localhost port=\(try port(of: url)) \(login)"
         try await PostgresSession.withSession(url: named, applicationName: "tests") { session in
             let rows = try await session.query("SELECT 1")
             #expect(rows.int4(0, 0) == 1)
@@ -120,7 +139,7 @@ struct ConnectTests {
         #expect(unknown.code == .cannotConnect)
         #expect(unknown.message.contains("address") || unknown.message.contains("within"))
         // The first server is down, the second is there.
-        let list = "host=127.0.0.1,localhost port=\(refusingPort),\(try port(of: url)) user=postgres dbname=postgres"
+        let list = "host=127.0.0.1,localhost port=\(refusingPort),\(try port(of: url)) \(login)"
         try await PostgresSession.withSession(url: list, applicationName: "tests") { session in
             let rows = try await session.query("SELECT 1")
             #expect(rows.int4(0, 0) == 1)
@@ -131,7 +150,8 @@ struct ConnectTests {
     func silentFirstServer() async throws {
         let listener = try Listener()
         let url = try serverURL()
-        let list = "host=127.0.0.1,127.0.0.1 port=\(listener.port),\(try port(of: url)) user=postgres dbname=postgres"
+        let login = "user=postgres dbname=postgres password=\(try password(of: url))"
+        let list = "host=127.0.0.1,127.0.0.1 port=\(listener.port),\(try port(of: url)) \(login)"
         try await withClient(
             PostgresConnection.Configuration(
                 url: list,

@@ -6,6 +6,8 @@ func port(of url: String) throws -> UInt16 {
     UInt16(try #require(URLComponents(string: url)?.port))
 }
 
+func password(of url: String) throws -> String { try #require(URLComponents(string: url)?.password) }
+
 /// A server of the test's own, that it may kill and configure.
 struct PrivateDatabase: Sendable {
     let folder: String

@@ -241,6 +241,10 @@ import Testing
         let error = await #expect(throws: RabbitError.self) {
             _ = try await Client.open("amqp://guest:hunter2@127.0.0.1:\(port)/") { $0.reconnects = false }
         }
+        // The password that every broker begins with.
+        await #expect(throws: RabbitError.self) {
+            _ = try await Client.open("amqp://guest:guest@127.0.0.1:\(port)/") { $0.reconnects = false }
+        }
         #expect(error?.code == .loginRefused)
         #expect(error?.replyCode == 403)
         #expect(error?.message.contains("ACCESS_REFUSED") == true)
@@ -248,9 +252,9 @@ import Testing
     }
 
     @Test func anAbsentVirtualHostIsAClearError() async throws {
-        let port = try port(of: try brokerURL())
+        let url = try brokerURL(port: try port(of: try brokerURL()), virtualHost: "nowhere")
         let error = await #expect(throws: RabbitError.self) {
-            _ = try await Client.open("amqp://guest:guest@127.0.0.1:\(port)/nowhere") { $0.reconnects = false }
+            _ = try await Client.open(url) { $0.reconnects = false }
         }
         #expect(error?.code == .loginRefused)
         #expect(error?.replyCode == 530)

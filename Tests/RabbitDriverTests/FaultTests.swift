@@ -11,7 +11,7 @@ import Testing
         try await withQueue(purpose) { client, channel, queue in
             let proxy = try Proxy(to: try port(of: try brokerURL()))
             defer { proxy.close() }
-            try await body(proxy, "amqp://guest:guest@127.0.0.1:\(proxy.port)/", client, channel, queue)
+            try await body(proxy, try brokerURL(port: proxy.port), client, channel, queue)
         }
     }
 

@@ -11,6 +11,12 @@ func environment(_ name: String) throws -> String {
 
 func brokerURL() throws -> String { try environment("TRUNKLINE_TEST_AMQP_URL") }
 
+/// The same user on another port.
+func brokerURL(port: UInt16, virtualHost: String = "") throws -> String {
+    let parts = try #require(URLComponents(string: try brokerURL()))
+    return "amqp://\(try #require(parts.user)):\(try #require(parts.password))@127.0.0.1:\(port)/\(virtualHost)"
+}
+
 /// A name that no other test and no earlier run has.
 func freshName(_ purpose: String) -> String { "test-\(purpose)-\(UInt64.random(in: .min ... .max))" }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TestKit
 import Testing
 
 /// A broker of the test's own, to be frozen, starved and killed.
@@ -29,26 +30,14 @@ struct PrivateBroker: Sendable {
     func kill() async throws { try await run(dev, ["broker", "kill", directory]) }
 
     /// Waits until the names of the quorum queues are on disk.
-    ///
-    /// RabbitMQ 3.10 keeps them in a table that it writes only after half a second without a change, unlike the
-    /// messages. A queue that was declared right before a SIGKILL comes back as another, empty one without a leader.
     func namesAreOnDisk() async throws {
         try await eventually("the queues' names on disk") {
-            let all =
-                FileManager.default.enumerator(atPath: directory + "/broker/data")?.compactMap { $0 as? String } ?? []
-            guard
-                let table = all.first(where: {
-                    $0.hasSuffix("/quorum/" + ($0.split(separator: "/").first ?? "") + "/names.dets")
-                })
-            else { return false }
-            let names = try Data(contentsOf: URL(fileURLWithPath: directory + "/broker/data/" + table))
-            let queues = all.filter { $0.hasSuffix("/config") }.compactMap { $0.split(separator: "/").dropLast().last }
-            return !queues.isEmpty && queues.allSatisfy { names.range(of: Data($0.utf8)) != nil }
+            hasWrittenQueueNames(brokerData: directory + "/broker/data")
         }
     }
 
     func url(port: UInt16? = nil) throws -> String {
-        "amqp://guest:guest@127.0.0.1:\(try port ?? self.port())/"
+        try brokerURL(port: try port ?? self.port())
     }
 
     func port() throws -> UInt16 {

@@ -149,7 +149,7 @@ import Testing
                 "slow_down", "line_not_sendable", "line_needs_person", "unclear_answer", "redirected",
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",
-                "withdrawn",
+                "withdrawn", "local_shortage",
                 "lease_expired", "tries_spent", "unknown_too_long", "poison",
             ]
         )
@@ -173,6 +173,11 @@ import Testing
         #expect(Outcome.park(reason: .redirected).laneTrouble == .hold(.human))
         #expect(Outcome.laneUnhealthy(reason: .slowDown, trouble: .pause(for: .seconds(30))).dropsHealth)
         #expect(!Outcome.retry(after: nil, reason: .withdrawn, cause: .notSent).dropsHealth)
+        // A shortage of our own says nothing about the other side.
+        let shortage = Outcome.retry(after: nil, reason: .localShortage, cause: .notSent)
+        #expect(!shortage.dropsHealth && !shortage.isProviderFailure && !shortage.mayHaveSent)
+        #expect(!HealthVerdict.keepLast(reason: .localShortage).isProviderFailure)
+        #expect(HealthVerdict.keepLast(reason: .unreachable).isProviderFailure)
     }
 
     @Test func evidenceIsCappedAndStorable() {

@@ -229,6 +229,13 @@ import TrunklineIntegrations
         }
     }
 
+    @Test func aLowLimitOfOpenFilesIsNamed() {
+        func finding(_ limit: Int) -> Doctor.Finding { Doctor.openFiles(DescriptorBudget(limit: limit)) }
+        #expect(finding(.max).verdict == .ok && finding(2_112).verdict == .ok)
+        #expect(finding(2_111).verdict == .warning && finding(256).words.contains("96 calls"))
+        #expect(finding(64).verdict == .failed && finding(64).advice?.contains("2112") == true)
+    }
+
     @Test func serversThatAreAwayAreNamed() async throws {
         let findings = await examine(
             "postgresql://x@127.0.0.1:\(refusingPort)/x",

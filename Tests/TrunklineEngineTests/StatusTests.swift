@@ -25,7 +25,7 @@ struct StatusTests {
             try await database.run([ids[3]], outcome: "none")
             // One live worker with every shard, and one that is silent.
             try await session.query(
-                "insert into trunkline.workers (boot, host, pid, version, broker_connected) values ($1, 'alpha', 17, '0.1.0', true)",
+                "insert into trunkline.workers (boot, host, pid, version, broker_connected, renewed_at) values ($1, 'alpha', 17, '0.1.0', true, now() + interval '1 hour')",
                 [.uuid(Array(repeating: 7, count: 16))]
             )
             try await session.query(
@@ -81,7 +81,7 @@ struct StatusTests {
             }
             #expect(try await sentence(ids[0]).contains("no live worker owns shard"))
             try await session.query(
-                "insert into trunkline.workers (boot, host, pid, version) values ($1, 'alpha', 17, '0.1.0')",
+                "insert into trunkline.workers (boot, host, pid, version, renewed_at) values ($1, 'alpha', 17, '0.1.0', now() + interval '1 hour')",
                 [.uuid(Array(repeating: 7, count: 16))]
             )
             try await database.run([ids[0]])

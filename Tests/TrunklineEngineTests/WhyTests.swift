@@ -6,10 +6,10 @@ import TrunklineCore
 
 @Suite("Why, status and check of what gates, breakers, caps and newer facts do")
 struct WhyTests {
-    /// A live worker that owns every shard.
+    /// A live worker that owns every shard, however long the test takes.
     private static let owner = """
-        insert into trunkline.workers (boot, host, pid, version)
-        values ('07070707-0707-0707-0707-070707070707', 'alpha', 17, '0.1.0');
+        insert into trunkline.workers (boot, host, pid, version, renewed_at)
+        values ('07070707-0707-0707-0707-070707070707', 'alpha', 17, '0.1.0', now() + interval '1 hour');
         update trunkline.shards set owner = '07070707-0707-0707-0707-070707070707', fence = 1;
         update trunkline.lane_state set gate = 'open';
         """

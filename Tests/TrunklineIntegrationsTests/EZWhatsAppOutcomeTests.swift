@@ -148,6 +148,9 @@ import TrunklineCore
         for cause in [HTTPFailure.Cause.resolve, .connect, .tls, .timeout, .broken] {
             #expect(failure(.surelyNot, cause) == .retry(after: nil, reason: .unreachable, cause: .notSent))
         }
+        #expect(
+            failure(.surelyNot, .shortage) == .retry(after: .seconds(1), reason: .localShortage, cause: .notSent)
+        )
         #expect(failure(.surelyNot, .held) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
         #expect(failure(.surelyNot, .cancelled) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
         #expect(failure(.maybe, .timeout) == .unknown(reason: .timedOut))

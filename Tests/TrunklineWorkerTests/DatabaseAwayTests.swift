@@ -38,7 +38,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1) { install in
             let cases = [
                 (install.databaseURL + "_missing", "does not exist", Int32(4)),
-                (install.databaseURL.replacing("postgres@", with: "nobody@"), "nobody", 4),
+                (install.databaseURL.replacing("//postgres:", with: "//nobody:"), "nobody", 4),
                 ("postgresql://postgres@127.0.0.1:none/x", "database URL", 2),
             ]
             for (url, words, status) in cases {

@@ -67,10 +67,11 @@ import TrunklineTesting
             excused.send(15)
 
             // A role that may not see how the standby streams is told so.
+            let password = try #require(URLComponents(string: servers.databaseURL)?.password)
             try await install.database.script(
-                "create role watcher login; grant usage on schema trunkline to watcher; grant select on all tables in schema trunkline to watcher"
+                "create role watcher login password '\(password)'; grant usage on schema trunkline to watcher; grant select on all tables in schema trunkline to watcher"
             )
-            let watching = install.databaseURL.replacing("postgres@", with: "watcher@")
+            let watching = install.databaseURL.replacing("//postgres:", with: "//watcher:")
             let hidden = try await install.trunkline(["doctor"], environment: ["TRUNKLINE_DATABASE_URL": watching])
             #expect(hidden.output.contains("warning replication: a standby is connected, and this role may not see"))
 

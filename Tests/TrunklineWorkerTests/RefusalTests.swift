@@ -90,4 +90,36 @@ import TrunklineTesting
             try await install.requireProof(sent: 1)
         }
     }
+
+    /// What lies in a worker's memory is bounded in bytes: of a body that is longer than any valid message only the beginning
+    /// is kept, and few deliveries are out where they may be as large as an event.
+    @Test func aMessageLongerThanAnyIsCutAndItsNeighboursGoOn() async throws {
+        try await TestInstall.with { install in
+            let worker = try install.startWorker()
+            let size = 3 << 20
+            let long = [UInt8](repeating: UInt8(ascii: "x"), count: size)
+            try await install.publish(
+                raw: [("webhook", long), ("send", try TestInstall.job("one").encode()), ("shard.00", long)]
+            )
+            try await install.waitUntilSent(1)
+            try await install.wait(for: "the refusals") {
+                try await install.number(
+                    "select count(*) from trunkline.refusals where kind = 'too_large' and raw_length = \(size)"
+                ) == 2
+            }
+            let consumers = try await install.rabbitmqctl(
+                "list_consumers",
+                "-p",
+                URL(string: install.amqpURL)!.lastPathComponent,
+                "--no-table-headers",
+                "queue_name",
+                "prefetch_count"
+            ).output.split(separator: "\n").map { String($0).replacing("trunkline.", with: "") }
+            for expected in ["webhook\t32", "unrouted\t32", "dead\t32", "intake\t500", "shard.00\t300"] {
+                #expect(consumers.contains(expected), "\(consumers)")
+            }
+            #expect(worker.isRunning)
+            try await install.requireProof(sent: 1)
+        }
+    }
 }

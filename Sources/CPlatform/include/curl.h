@@ -73,6 +73,9 @@ static inline CURLcode tl_curl_set_close(CURL *easy, tl_curl_close_fn function, 
 static inline CURLcode tl_curl_get_status(CURL *easy, long *status) {
     return curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, status);
 }
+static inline CURLcode tl_curl_get_errno(CURL *easy, long *number) {
+    return curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, number);
+}
 static inline CURLcode tl_curl_get_private(CURL *easy, void **context) {
     return curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)context);
 }

@@ -1,6 +1,7 @@
 // epoll and eventfd: not visible through Glibc's module map, and their flags are macros that Swift does not import.
 #pragma once
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <sys/epoll.h>
@@ -21,6 +22,22 @@ enum {
 
 static inline int tl_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 static inline int tl_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+// How many descriptors this process may have open; LONG_MAX when there is no limit. The kind of limit is an enumerator in
+// C and another type in Swift's imports of setrlimit.
+static inline long tl_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    return limit.rlim_cur > (rlim_t)LONG_MAX ? LONG_MAX : (long)limit.rlim_cur;
+}
+
+// Sets the limit as high as this process may.
+static inline void tl_descriptor_limit_raise(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 // Names the calling thread; the kernel keeps the first 15 bytes. pthread_setname_np hides behind _GNU_SOURCE.
 static inline void tl_thread_set_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -8,6 +8,7 @@ final class ForeignProducer: Sendable {
     private static let python = "/usr/bin/python3"
 
     private let arguments: [String]
+    private let environment: [String: String]
     private let jobs: FileHandle
     private let notes: String
     private let log: String
@@ -33,12 +34,17 @@ final class ForeignProducer: Sendable {
         arguments = [
             URL(fileURLWithPath: stage.options.dev).deletingLastPathComponent()
                 .appendingPathComponent("Sources/TrunklineChaos/Foreign/producer.py").path,
-            stage.servers.brokerURL(port: stage.producer.port), Routing.exchange, path, notes,
+            Routing.exchange, path, notes,
         ]
+        // Everybody may read command lines; it holds the password.
+        environment = Program.cleanEnvironment.merging(["AMQP_URL": stage.servers.brokerURL(port: stage.producer.port)])
+        {
+            $1
+        }
     }
 
     func start() throws {
-        let child = try ChildProcess(Self.python, arguments, output: log, errors: log)
+        let child = try ChildProcess(Self.python, arguments, environment: environment, output: log, errors: log)
         state.withLock { $0.child = child }
     }
 

@@ -5,7 +5,7 @@ It reads jobs from a file that grows, publishes each with a confirm, and writes 
 what the broker promised it. What is in doubt it gives again until it is promised. It ends on SIGTERM, or when the file says
 that there is no more and everything is promised.
 
-    producer.py URL EXCHANGE JOBS NOTES
+    AMQP_URL=URL producer.py EXCHANGE JOBS NOTES
 
 A line of JOBS: {"note": {...}, "routingKey": "send", "body": "..."}, or {"end": true}. A line of NOTES is a line of the
 chaos run's producer log: the note, with "kind", "mono" (CLOCK_MONOTONIC in nanoseconds), "number", and at the end "answer".
@@ -117,7 +117,7 @@ class Broker:
 
 
 def main():
-    url, exchange, jobs_path, notes_path = sys.argv[1:]
+    url, (exchange, jobs_path, notes_path) = os.environ["AMQP_URL"], sys.argv[1:]
     over = []
     signal.signal(signal.SIGTERM, lambda *_: over.append(True))
     jobs, notes, broker = Jobs(jobs_path), Notes(notes_path), Broker(url)

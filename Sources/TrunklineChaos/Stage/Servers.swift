@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TestKit
 
 /// The run's own RabbitMQ and PostgreSQL, by `./dev broker` and `./dev database`.
 struct Servers: Sendable {
@@ -11,6 +12,9 @@ struct Servers: Sendable {
     private(set) var databasePort: UInt16 = 0
     private(set) var brokerPort: UInt16 = 0
     private(set) var rabbitControl = ""
+    /// User and password.
+    private var databaseLogin = ""
+    private var brokerLogin = ""
 
     init(folder: String, dev: String, program: Program) {
         self.folder = folder
@@ -27,6 +31,8 @@ struct Servers: Sendable {
         _ = try await (broker, database)
         databasePort = try port("TRUNKLINE_INSTANCE_DATABASE_URL", "database")
         brokerPort = try port("TRUNKLINE_INSTANCE_AMQP_URL", "broker")
+        databaseLogin = try login("TRUNKLINE_INSTANCE_DATABASE_URL", "database")
+        brokerLogin = try login("TRUNKLINE_INSTANCE_AMQP_URL", "broker")
         rabbitControl = try variable("TRUNKLINE_INSTANCE_RABBITMQCTL", "broker")
         try await rabbit(["add_vhost", Self.name])
         try await rabbit(["set_permissions", "-p", Self.name, "guest", ".*", ".*", ".*"])
@@ -55,15 +61,22 @@ struct Servers: Sendable {
             .requireSuccess("rabbitmqctl \(arguments.first ?? "")").output
     }
 
-    func databaseURL(port: UInt16) -> String { "postgresql://postgres@127.0.0.1:\(port)/\(Self.name)" }
-    func administrationURL() -> String { "postgresql://postgres@127.0.0.1:\(databasePort)/postgres" }
-    func brokerURL(port: UInt16) -> String { "amqp://guest:guest@127.0.0.1:\(port)/\(Self.name)" }
+    func databaseURL(port: UInt16) -> String { "postgresql://\(databaseLogin)@127.0.0.1:\(port)/\(Self.name)" }
+    func administrationURL() -> String { "postgresql://\(databaseLogin)@127.0.0.1:\(databasePort)/postgres" }
+    func brokerURL(port: UInt16) -> String { "amqp://\(brokerLogin)@127.0.0.1:\(port)/\(Self.name)" }
 
     private func port(_ name: String, _ kind: String) throws -> UInt16 {
         guard let port = URLComponents(string: try variable(name, kind))?.port else {
             throw ChaosError("\(name) has no port")
         }
         return UInt16(port)
+    }
+
+    private func login(_ name: String, _ kind: String) throws -> String {
+        guard let parts = URLComponents(string: try variable(name, kind)), let user = parts.user,
+            let password = parts.password
+        else { throw ChaosError("\(name) has no user and password") }
+        return "\(user):\(password)"
     }
 
     private func variable(_ name: String, _ kind: String) throws -> String {
@@ -75,15 +88,6 @@ struct Servers: Sendable {
         return line.dropFirst("export \(name)=".count).trimmingCharacters(in: CharacterSet(charactersIn: "'"))
     }
 
-    /// Whether the broker has written its quorum queues' names. RabbitMQ 3.10 writes them half a second after the last
-    /// change; a queue that was declared right before a SIGKILL comes back as another, empty one.
-    func brokerKnowsItsQueues() -> Bool {
-        let data = folder + "/broker/broker/data"
-        let all = FileManager.default.enumerator(atPath: data)?.compactMap { $0 as? String } ?? []
-        let tables = all.filter { $0.hasSuffix("/names.dets") }
-        let names = tables.compactMap { FileManager.default.contents(atPath: data + "/" + $0) }
-        let queues = all.filter { $0.hasSuffix("/config") }.compactMap { $0.split(separator: "/").dropLast().last }
-        return !names.isEmpty && !queues.isEmpty
-            && queues.allSatisfy { queue in names.contains { $0.range(of: Data(queue.utf8)) != nil } }
-    }
+    /// Whether the broker has written its quorum queues' names: sooner a SIGKILL would lose them.
+    func brokerKnowsItsQueues() -> Bool { hasWrittenQueueNames(brokerData: folder + "/broker/broker/data") }
 }

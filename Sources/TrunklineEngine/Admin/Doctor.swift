@@ -1,3 +1,4 @@
+internal import EventLoop
 internal import PostgresDriver
 internal import RabbitDriver
 public import TrunklineCore
@@ -18,6 +19,8 @@ public enum Doctor {
         /// A PEM file to trust instead of the system's authorities, for the lines' HTTPS.
         public var certificateAuthorities: String?
         public var timing = WorkerConfiguration.Timing()
+        /// How many descriptors a worker that is started from here may have open at most.
+        public var openFiles = DescriptorLimit.current
         /// Lines that are asked at once; 1…64.
         public var linesAtOnce = 16
 
@@ -59,6 +62,7 @@ public enum Doctor {
         _ report: @escaping @Sendable (Finding) -> Void
     ) async {
         report(timeouts(configuration.timing))
+        report(openFiles(DescriptorBudget(limit: configuration.openFiles)))
         let session: PostgresSession?
         do {
             session = try await PostgresSession.open(
@@ -119,6 +123,18 @@ public enum Doctor {
             )
         }
         return .ok("time-outs", order)
+    }
+
+    static func openFiles(_ budget: DescriptorBudget) -> Finding {
+        let wanted = WorkerConfiguration.usualCalls
+        let words =
+            budget.limit == .max ? "no limit" : "at most \(budget.limit), enough for \(budget.calls) calls at once"
+        guard budget.calls < wanted else { return .ok("open files", words) }
+        let advice =
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=) to \(DescriptorBudget.needed(forCalls: wanted)): a worker "
+            + "that is started from here takes fewer than the usual \(wanted) calls"
+        return budget.calls == 0
+            ? .failed("open files", words, advice) : .warning("open files", words, advice)
     }
 
     // MARK: The database

@@ -96,23 +96,39 @@ public actor BrokerSession {
     // MARK: Topology
 
     /// Declares everything of ``Topology/plan(shards:)`` and retires queues of shards that the install no longer has.
-    /// Changes nothing that is right already.
+    /// Changes nothing that is right already. Returns when new queues outlive a crash of the broker, as far as a client can
+    /// know.
     ///
     /// - Returns: the queues that were retired, with how many of their messages were moved to the intake.
     @discardableResult
     public func apply(shards: Int) async throws -> [Topology.Retired] {
+        try requireChannels(forShards: shards)
         let plan = Topology.plan(shards: shards)
         var problems: [TopologyError.Problem] = []
         for exchange in plan.exchanges { try await collect(&problems) { try await declare(exchange) } }
-        for queue in plan.queues { try await collect(&problems) { try await declare(queue) } }
+        var isNew = false
+        for queue in plan.queues {
+            if try await messages(in: queue.name) == nil { isNew = true }
+            try await collect(&problems) { try await declare(queue) }
+        }
         guard problems.isEmpty else { throw TopologyError.differs(problems) }
         for binding in plan.bindings { try await bind(binding) }
-        return try await retireQueues(from: shards)
+        let retired = try await retireQueues(from: shards)
+        if isNew { try await Task.sleep(for: Topology.writingOfNames) }
+        return retired
+    }
+
+    /// A worker that is left alone must be able to consume from every queue.
+    private func requireChannels(forShards shards: Int) throws(TopologyError) {
+        let needed = Topology.channels(forShards: shards)
+        guard let limit = connection.channelLimit, limit < needed else { return }
+        throw .tooFewChannels(limit: limit, needed: needed)
     }
 
     /// Throws ``TopologyError`` when something of ``Topology/plan(shards:)`` is missing or exists with other arguments.
     /// Makes no queue and no exchange; bindings, which nobody can ask for over AMQP, are made again.
     public func check(shards: Int) async throws {
+        try requireChannels(forShards: shards)
         let plan = Topology.plan(shards: shards)
         var problems: [TopologyError.Problem] = []
         for exchange in plan.exchanges {
@@ -415,6 +431,7 @@ public enum TopologyError: ExplainedError, Hashable {
 
     case differs([Problem])
     case brokerRefused(version: String, reason: String)
+    case tooFewChannels(limit: Int, needed: Int)
 
     public var isRefusal: Bool { true }
 
@@ -430,6 +447,9 @@ public enum TopologyError: ExplainedError, Hashable {
             problems.prefix(5).map(\.description).joined(separator: "\n")
                 + (problems.count > 5 ? "\nand \(problems.count - 5) more" : "")
         case .brokerRefused(let version, let reason): "RabbitMQ \(version) cannot be used: \(reason)"
+        case .tooFewChannels(let limit, let needed):
+            "the broker allows \(limit) channels on a connection (channel_max), and a worker of this install needs \(needed): "
+                + "raise channel_max, or lower the number of shards"
         }
     }
 }

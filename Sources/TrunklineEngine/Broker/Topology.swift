@@ -33,6 +33,11 @@ public enum Topology {
     /// a retry counter: attempts are counted in PostgreSQL, and every crash counts against all that was prefetched.
     public static let deliveryLimit: Int64 = 1_000
 
+    /// RabbitMQ keeps the names of its quorum queues in a table that it writes half a second to a second after the last
+    /// change, unlike their messages. After a SIGKILL before that a new queue comes back as another one, empty. Nobody can
+    /// ask whether it is written, so whoever has made queues waits before saying that they are there.
+    static let writingOfNames: Duration = .milliseconds(1_500)
+
     // MARK: Retry tiers
 
     /// A fixed delay: what is published to the tier's exchange comes back to ``jobsExchange`` after it, under the
@@ -96,12 +101,20 @@ public enum Topology {
         public let bindings: [Binding]
     }
 
-    /// Numbers of shards that an install may have.
-    public static let shardRange = 1...4_096
+    /// Numbers of shards that an install may have: as many as were tested, on one worker and on two. A worker that is left
+    /// alone consumes from all of them on one connection, whose channels have a limit, and each is a quorum queue.
+    public static let shardRange = 1...1_024
+
+    /// How many channels a worker's connection needs: one for each queue that it consumes from, and room for questions and
+    /// for one that is being replaced.
+    static func channels(forShards shards: Int) -> Int { shards + 16 }
 
     /// What an install with `shards` shards needs.
     public static func plan(shards: Int) -> Plan {
-        precondition(shardRange.contains(shards), "an install has 1 to 4,096 shards")
+        precondition(
+            shardRange.contains(shards),
+            "an install has \(shardRange.lowerBound) to \(shardRange.upperBound) shards"
+        )
         return Plan(exchanges: exchanges, queues: queues(shards: shards), bindings: bindings(shards: shards))
     }
 

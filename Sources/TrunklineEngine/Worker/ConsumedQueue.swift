@@ -9,6 +9,14 @@ final class ConsumedQueue {
         case shard(Int32)
         case intake, bulk, webhook, unrouted, dead
 
+        /// The most deliveries that may be unacknowledged: where messages may be as large as an event (1.5 MiB), few.
+        var prefetchLimit: UInt16 {
+            switch self {
+            case .shard, .intake, .bulk: .max
+            case .webhook, .unrouted, .dead: 32
+            }
+        }
+
         /// How a refusal names its origin.
         var via: String {
             switch self {
@@ -102,7 +110,7 @@ final class ConsumedQueue {
                 channel.consume(
                     queue: self.name,
                     tag: self.consumerTag,
-                    prefetch: prefetch,
+                    prefetch: min(prefetch, self.kind.prefetchLimit),
                     onDelivery: { [weak self] delivery in
                         guard let self, self.epoch == current, self.lastWanted == nil else { return }
                         self.lastSeen = delivery.tag

@@ -219,13 +219,13 @@ extension WorkerPorts {
         let broker: RabbitConnection
         let publisher: RabbitPublisher
         do {
-            broker = RabbitConnection(
-                loop: loop,
-                configuration: try RabbitConfiguration(
-                    url: configuration.amqpURL,
-                    connectionName: "trunkline worker \(bootText)"
-                )
+            var consuming = try RabbitConfiguration(
+                url: configuration.amqpURL,
+                connectionName: "trunkline worker \(bootText)"
             )
+            // One more than any valid message has: what is cut is too long.
+            consuming.bodyLimit = WebhookJob.maximumMessageBytes + 1
+            broker = RabbitConnection(loop: loop, configuration: consuming)
             publisher = RabbitPublisher(
                 configuration: try RabbitConfiguration(
                     url: configuration.amqpURL,

@@ -72,9 +72,21 @@ extension Worker {
             }
             ended(id, outcome, evidence: evidence)
         case .failure(let failure):
+            if failure.cause == .shortage { sayShortage() }
             let evidence = EZWhatsApp.evidence(status: failure.status, body: [], failure: failure.reason, token: token)
             ended(id, EZWhatsApp.outcome(failure: failure), evidence: evidence)
         }
+    }
+
+    /// At most once a minute: every call of a moment meets it.
+    private func sayShortage() {
+        let now = loop.present
+        guard lastShortage.map({ now - $0 >= .seconds(60) }) ?? true else { return }
+        lastShortage = now
+        log.warning(
+            "no descriptor or port for a call; it is tried again in a second",
+            metadata: ["calls": "\(calls.count)", "advice": "raise the limit of open files, or lower --maximum-calls"]
+        )
     }
 
     /// A 409 means a conflict or the line's state: its health decides.
@@ -96,7 +108,7 @@ extension Worker {
         calls[id]?.hasOutcome = true
         let now = loop.present
         let lane = lanes[call.lane]
-        if let lane, let line = lines[call.line], outcome.reason != .withdrawn {
+        if let lane, let line = lines[call.line], outcome.reason?.isOurOwn != true {
             let wasRepeated = !call.isSuspect && (call.isStamped || call.tries > 1)
             noteCall(of: lane, line, isFailure: outcome.isProviderFailure, wasRepeated: wasRepeated, now)
         }
@@ -192,7 +204,7 @@ extension Worker {
             guard self.isStill(line) else { return lane.gate.unanswered(asked: asked) }
             let now = loop.present
             let before = lane.gate.word(at: now)
-            self.noteCall(of: lane, line, isFailure: verdict.isProviderFailure, now)
+            if !verdict.isOurOwn { self.noteCall(of: lane, line, isFailure: verdict.isProviderFailure, now) }
             self.tell(lane, verdict, asked: asked)
             let after = lane.gate.word(at: now)
             if case .held(_, .credentialRefused, _) = verdict { self.readTokenAgain(line.id) }

@@ -259,6 +259,8 @@ final class Worker {
     var slotsPromised = 0
     /// Claimed calls that found no free slot.
     var waitingCalls: [Int64] = []
+    /// When the machine last had nothing for a call, and this was said.
+    var lastShortage: Instant?
     var takeHalvings = 0
     var settleLimit = 256
     /// Pauses that the other side asked for, until they are written.

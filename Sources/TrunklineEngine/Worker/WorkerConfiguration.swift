@@ -1,3 +1,5 @@
+public import Logging
+
 /// What a worker process is told at its start.
 public struct WorkerConfiguration: Sendable {
     /// libpq URI or conninfo.
@@ -13,7 +15,8 @@ public struct WorkerConfiguration: Sendable {
     /// Shown in `trunkline status`.
     public var version: String
     /// Calls in the air at once, preflights included; 1…4,096.
-    public var maximumCalls = 1_024
+    public var maximumCalls = usualCalls
+    static let usualCalls = 1_024
     /// Rows that a new owner reads and takes into memory at once, so that nothing else waits for a large shard.
     public var loadSlice = 5_000
     /// A PEM file to trust instead of the system's authorities, for the carriers' HTTPS.
@@ -27,6 +30,28 @@ public struct WorkerConfiguration: Sendable {
         self.masterKey = masterKey
         self.host = host
         self.version = version
+    }
+
+    /// Takes fewer calls at once where the descriptors do not suffice, and says so.
+    ///
+    /// - Throws: when there is not even room for one.
+    public mutating func fitCalls(into budget: DescriptorBudget, _ logger: Logger) throws(WorkerError) {
+        guard budget.calls < maximumCalls, !Faults.isOff(.descriptorBudget) else { return }
+        let needed = DescriptorBudget.needed(forCalls: maximumCalls)
+        guard budget.calls > 0 else {
+            throw WorkerError(
+                "this process may have \(budget.limit) files open, and a worker with \(maximumCalls) calls at once needs "
+                    + "\(needed): raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
+            )
+        }
+        logger.warning(
+            "fewer calls at once than wanted: the hard limit of open files is too low",
+            metadata: [
+                "wanted": "\(maximumCalls)", "taken": "\(budget.calls)", "open_files": "\(budget.limit)",
+                "needed": "\(needed)", "advice": "raise ulimit -Hn or LimitNOFILE=",
+            ]
+        )
+        maximumCalls = budget.calls
     }
 
     /// Design D2 and section 3. ``init()`` has the values of the design; `isSound` says what must hold between them.

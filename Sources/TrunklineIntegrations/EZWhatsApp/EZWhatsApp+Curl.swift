@@ -12,6 +12,9 @@ extension EZWhatsApp {
         case .refused:
             // The driver will not make this call as it stands: the line's address is at fault, not the job.
             return .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
+        case .shortage:
+            // Not the provider's, not the line's and not the job's fault, and over as soon as a call ends.
+            return .retry(after: .seconds(1), reason: .localShortage, cause: .notSent)
         case .held, .resolve, .connect, .tls, .timeout, .replay, .broken, .cancelled:
             return outcome(
                 failure: failure.sent == .maybe,
@@ -23,9 +26,12 @@ extension EZWhatsApp {
 
     /// What a preflight without an answer means: nothing about the line, whatever went wrong.
     public static func health(failure: HTTPFailure) -> HealthVerdict {
-        failure.cause == .refused
-            ? .held(.human, reason: .endpointMissing, detail: nil)
-            : health(failureTimedOut: failure.cause == .timeout)
+        switch failure.cause {
+        case .refused: .held(.human, reason: .endpointMissing, detail: nil)
+        case .shortage: .keepLast(reason: .localShortage)
+        case .held, .resolve, .connect, .tls, .timeout, .replay, .broken, .cancelled:
+            health(failureTimedOut: failure.cause == .timeout)
+        }
     }
 }
 
