@@ -89,8 +89,11 @@ import TrunklineTesting
             let lines = (1...7).map { "line-0\($0)" }
             try await install.publish(try TestInstall.jobs(70, lines: lines))
             try await install.wait(for: "the untouched line's notices, and all the others held") {
-                try await install.number("select count(*) from trunkline.finished where state = 'sent'") == 10
-                    && install.number("select count(*) from trunkline.lane_state where gate = 'held_human'") == 6
+                let sent = try await install.number("select count(*) from trunkline.finished where state = 'sent'")
+                let held = try await install.number(
+                    "select count(*) from trunkline.lane_state where gate = 'held_human'"
+                )
+                return sent == 10 && held == 6
             }
             // They are looked at again and again: nothing leaves, and no job has used a try.
             #expect(foreign.received(within: .seconds(20)) == nil)

@@ -2,6 +2,7 @@ import Foundation
 import PostgresDriver
 import Testing
 import TrunklineCore
+import TrunklineSimulator
 import TrunklineTesting
 
 /// Rows of `docs/delivery-guarantees.md` that no other test shows whole.

@@ -1,6 +1,7 @@
 import Foundation
 import PostgresDriver
 import Testing
+import TrunklineCore
 import TrunklineTesting
 
 /// The roles that `trunkline roles` prints, on a real server: each can do its own commands and is refused the others.
