@@ -122,7 +122,7 @@ import TrunklineTesting
         try await install.waitUntilSent(22)
         #expect(!process.logText.contains("permission denied"), "\(process.logText)")
         for arguments in [
-            ["line", "set", "line-01", "--pace", "20/min"], ["cancel", "order:a.9"],
+            ["line", "set", "line-01", "--pace", "20/min"], ["cancel", "order:a.1"],
             [
                 "line", "add", "other", "--workspace", "w", "--base-url", "http://127.0.0.1:1", "--token-env",
                 "TEST_TOKEN",

@@ -56,7 +56,10 @@ extension Worker {
             )
         } catch {
             fault = "\(error)"
-            if !isRemoved { log.error("line cannot be used", metadata: ["line": "\(id)", "error": "\(error)"]) }
+            // It is read again and again, as it may be mended without a change of the row; said once.
+            if !isRemoved, lines[id]?.fault != fault {
+                log.error("line cannot be used", metadata: ["line": "\(id)", "error": "\(error)"])
+            }
         }
         return Line(
             id: id,
