@@ -195,7 +195,7 @@ extension Statements {
         takeEvents, refuse, suspect, unsuspect,
     ]
     /// Outcomes, which must not wait behind a take.
-    static let ofSettler = [settle, pause, gate]
+    static let ofSettler = [settle, pause, gate, holdTold]
 }
 
 extension WorkerPorts {
