@@ -34,7 +34,7 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
         var waits: [Double] = []
         for _ in 0..<4 {
             gate.asked(at: at(clock))
-            gate.answered(.keepLast(reason: .unreachable), at: at(clock), jitter: 0.5)
+            gate.answered(.keepLast(reason: .unreachable), asked: at(clock), at: at(clock), jitter: 0.5)
             waits.append(Double((gate.nextQuestion(after: at(clock))! - at(clock)).wholeMilliseconds) / 1_000)
             clock += waits.last!
         }
