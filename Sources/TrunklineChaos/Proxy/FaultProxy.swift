@@ -321,17 +321,18 @@ public final class FaultProxy: @unchecked Sendable {
         isFrozen = frozen
         for flow in Array(flows.values) {
             // At the begin and at the end: whoever reads the log sees the interval.
-            tell(.frozen, flow)
+            if flow.blocks.isEmpty { tell(.frozen, flow) }
             frozen ? flow.pause() : flow.resume()
         }
         if !isRefusing { frozen ? loop.forget(listener) : watchListener() }
     }
 
-    /// Begins or ends a block of a connection, and says so.
+    /// Begins or ends a block of a connection. Told is when it begins to stand still and when it goes on, whatever overlaps.
     private func setBlock(_ number: Int, _ direction: Direction?, of flow: ProxyFlow) {
         guard flows[flow.number] === flow else { return }
-        tell(direction == nil ? .healed : .partitioned, flow)
+        let wasBlocked = !flow.blocks.isEmpty
         flow.blocks[number] = direction
+        if !isFrozen, wasBlocked == flow.blocks.isEmpty { tell(.frozen, flow) }
         // Watched anew, so that a descriptor that was left alone for its hang-up is looked at again.
         guard !isFrozen else { return }
         flow.pause()
@@ -373,10 +374,8 @@ public final class FaultProxy: @unchecked Sendable {
             lastFlow += 1
             let flow = ProxyFlow(number: lastFlow, client: client, server: server, proxy: self)
             flows[lastFlow] = flow
-            for (number, block) in blocks where block.covers(flow.clientPort) {
-                flow.blocks[number] = block.direction
-                tell(.partitioned, flow)
-            }
+            for (number, block) in blocks where block.covers(flow.clientPort) { flow.blocks[number] = block.direction }
+            if !flow.blocks.isEmpty { tell(.frozen, flow) }
             flow.resume()
         }
     }
