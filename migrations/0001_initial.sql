@@ -1,9 +1,9 @@
 -- Trunkline's first schema. Applied by `trunkline migrate` in one transaction, under a lock.
 --
 -- For the operator: everything lives in the schema "trunkline"; nothing outside it is touched. Only `jobs` is hot. The
--- ledger is never pruned; `finished` and `attempts` are day partitions that retention may drop.
+-- ledger is never pruned; `finished` and `attempts` are day partitions that `trunkline retain` may drop.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, lane_state, attempts, finished.
+-- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, attempts, finished.
 
 create schema if not exists trunkline;
 
@@ -215,11 +215,14 @@ create table trunkline.jobs (
     cancel_wanted    boolean not null default false,
     suspect          boolean not null default false,
     crashes          smallint not null default 0,
+    arrival          bigint not null default nextval('trunkline.job_number'),
+    parked_at        timestamptz,
     constraint jobs_state_legal check (state in ('accepted', 'waiting', 'sending', 'unknown', 'parked')),
     constraint jobs_sending_has_lease check
         (state <> 'sending' or (attempt > 0 and claimed_at is not null and lease_until is not null and claimed_by is not null)),
     constraint jobs_unknown_has_stamp check (state <> 'unknown' or maybe_sent_since is not null),
     constraint jobs_parked_has_reason check (state <> 'parked' or reason is not null),
+    constraint jobs_parked_has_time check ((state = 'parked') = (parked_at is not null)),
     constraint jobs_accepted_is_unplaced check (state <> 'accepted' or place = 0),
     constraint jobs_tries_range check (tries between 0 and attempt),
     constraint jobs_class_legal check (class in (0, 1))
@@ -238,13 +241,18 @@ comment on column trunkline.jobs.place is
 comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the ordering key (default: the recipient).';
 comment on column trunkline.jobs.request is 'The rendered request body: written once, sent unchanged on every attempt.';
 comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never delays a single notice.';
--- No index and no predicate holds `state`, so that its updates stay heap-only.
+comment on column trunkline.jobs.arrival is
+    'Under which its owner looks for it while place is 0: the id at first, a new number when it must be looked at anew.';
+comment on column trunkline.jobs.parked_at is 'Set exactly while it is parked; what the workers read has no parked rows in it.';
+-- No index and no predicate holds `state`, so that its updates stay heap-only. A parked row is in none of the indexes that
+-- workers use, so that it costs nothing however long it stays.
 -- By place, so that "is anything of this person before it" is one look at the index however many are behind it; with the
 -- number at the end it is also the order in which a new owner reads a lane, slice by slice (load).
-create index jobs_lane_person on trunkline.jobs (lane, person, place, id);
-create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null;
-create index jobs_stamped on trunkline.jobs (maybe_sent_since) where maybe_sent_since is not null;
-create index jobs_unseen on trunkline.jobs (id) where place = 0;
+create index jobs_lane_person on trunkline.jobs (lane, person, place, id) where parked_at is null;
+create index jobs_send_before on trunkline.jobs (send_before) where send_before is not null and parked_at is null;
+create index jobs_stamped on trunkline.jobs (maybe_sent_since) where maybe_sent_since is not null and parked_at is null;
+create index jobs_unseen on trunkline.jobs (arrival) where place = 0 and parked_at is null;
+create index jobs_parked on trunkline.jobs (lane, parked_at) where parked_at is not null;
 create index jobs_supersede on trunkline.jobs (scope, supersede_key) where supersede_key is not null;
 -- For people: why, cancel by pattern, reschedule. Byte order serves the prefix of a pattern.
 create index jobs_key on trunkline.jobs (key);
@@ -280,7 +288,8 @@ create table trunkline.finished (
     constraint finished_day check (ended_on = (ended_at at time zone 'UTC')::date)
 ) partition by range (ended_on);
 comment on column trunkline.finished.supersede_key is 'Only of jobs that ended without being sent, with fact_at.';
-create index finished_ended_at on trunkline.finished using brin (ended_at) with (pages_per_range = 16);
+-- Summarised as it grows: the newest pages are exactly those that are asked for.
+create index finished_ended_at on trunkline.finished using brin (ended_at) with (pages_per_range = 16, autosummarize = on);
 create index finished_id on trunkline.finished (id);
 
 create table trunkline.attempts (
@@ -312,58 +321,137 @@ create table trunkline.tallies (
     jobs     bigint not null,
     primary key (ended_on, lane, state)
 );
-comment on table trunkline.tallies is 'What a dropped finished partition held; `trunkline check` counts with it.';
+comment on table trunkline.tallies is 'What dropped days of finished held; `trunkline check` counts with it. Never pruned.';
 
+-- Only settle writes it, a row per lane and batch: `trunkline status` need not count the day's finished rows.
+create table trunkline.sent_today (
+    lane int primary key references trunkline.lanes,
+    day  date not null,
+    jobs bigint not null
+) with (fillfactor = 50);
+comment on column trunkline.sent_today.day is 'A day of UTC; the count of any other day is 0.';
+
+-- Makes the partition of one day. Yields 'there', 'made', 'moved' (rows of that day lay in the default partition and lie in
+-- their own now) or 'crowded' (there are more of them than can be moved in a moment: they stay until retention drops them).
+-- Made aside and then attached: `create table … partition of` would lock the parent against everybody, attaching locks the
+-- default partition alone, which nobody writes to when the days were made in time.
 -- With the rights of its owner: workers make partitions, and need not own the tables.
-create function trunkline.make_partitions(p_days int) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create function trunkline.make_day(p_table text, p_day date) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Everybody queues behind a lock that is waited for.
+set lock_timeout = '200ms'
+as $$
 declare
-    day date;
-    base text;
+    part text := p_table || '_' || to_char(p_day, 'YYYYMMDD');
+    rest text := p_table || '_rest';
+    day_column text := case p_table when 'finished' then 'ended_on' when 'attempts' then 'started_on' end;
+    strays bigint;
 begin
     -- Two programs at once would collide on the names.
     perform pg_advisory_xact_lock(hashtextextended('trunkline.partitions', 0));
-    for i in 0..p_days loop
-        day := (now() at time zone 'UTC')::date + i;
-        foreach base in array array['finished', 'attempts'] loop
-            if to_regclass(format('trunkline.%s_%s', base, to_char(day, 'YYYYMMDD'))) is null then
-                begin
-                    execute format('create table trunkline.%1$s_%2$s partition of trunkline.%1$s for values from (%3$L) to (%4$L)',
-                        base, to_char(day, 'YYYYMMDD'), day, day + 1);
-                exception when check_violation then
-                    -- Rows of that day lie in the default partition already; they stay there, nothing is lost.
-                    raise notice 'the partition of % for % stays in the default partition', base, day;
-                end;
-            end if;
-        end loop;
-    end loop;
+    if to_regclass('trunkline.' || part) is not null then
+        return 'there';
+    end if;
+    execute format('select count(*) from (select from trunkline.%I where %I = $1 limit 10001) r', rest, day_column)
+        into strays using p_day;
+    if strays > 10000 then
+        return 'crowded';
+    end if;
+    execute format('create table trunkline.%I (like trunkline.%I including defaults including constraints including storage)',
+        part, p_table);
+    if strays > 0 then
+        -- Nobody may add one behind the move.
+        execute format('lock table only trunkline.%I in share update exclusive mode', p_table);
+        execute format('lock table trunkline.%I in access exclusive mode', rest);
+        execute format('with moved as (delete from trunkline.%I where %I = $1 returning *) insert into trunkline.%I select * from moved',
+            rest, day_column, part) using p_day;
+    end if;
+    execute format('alter table trunkline.%I attach partition trunkline.%I for values from (%L) to (%L)',
+        p_table, part, p_day, p_day + 1);
+    return case when strays > 0 then 'moved' else 'made' end;
 end $$;
 
-create function trunkline.drop_finished_before(p_day date) returns int language plpgsql as $$
+-- Counts the rows of a finished day into the tallies and drops its partition; yields the number of rows, null when there is
+-- none. The tally is taken under a lock that stops only those who would change rows of that very day; claims and settles
+-- write to other days. Dropping locks the parent against everybody, for some milliseconds once it is granted. (Detaching
+-- `concurrently` would not, but PostgreSQL refuses it where there is a default partition, and without that one a late
+-- partition would be lost outcomes.) While the lock is waited for everybody waits behind it, so it is waited for 100 ms at
+-- most, given up, and tried again after a breath. When it was never granted nothing has changed: 55P03.
+create function trunkline.drop_day(p_table text, p_day date) returns bigint language plpgsql as $$
 declare
-    part record;
-    dropped int := 0;
+    part text := p_table || '_' || to_char(p_day, 'YYYYMMDD');
+    dropped bigint;
 begin
+    if p_table not in ('finished', 'attempts') then
+        raise exception 'there are no days of %', p_table using errcode = '22023';
+    end if;
+    if p_day >= (now() at time zone 'UTC')::date then
+        raise exception 'only days that have ended can be dropped' using errcode = '22023';
+    end if;
+    -- Longer than deadlock_timeout, after which a vacuum of this partition makes way.
+    set local lock_timeout = '3s';
     perform pg_advisory_xact_lock(hashtextextended('trunkline.partitions', 0));
+    if to_regclass('trunkline.' || part) is null then
+        return null;
+    end if;
+    execute format('lock table trunkline.%I in share mode', part);
+    if p_table = 'finished' then
+        execute format('with counted as (
+                select ended_on, lane, state, count(*) as jobs from trunkline.%I group by 1, 2, 3 order by 1, 2, 3
+            ), kept as (
+                insert into trunkline.tallies as t (ended_on, lane, state, jobs) select * from counted
+                on conflict (ended_on, lane, state) do update set jobs = t.jobs + excluded.jobs
+            )
+            select coalesce(sum(jobs), 0)::bigint from counted', part) into dropped;
+    else
+        execute format('select count(*) from trunkline.%I', part) into dropped;
+    end if;
+    set local lock_timeout = '100ms';
+    for try in 1..30 loop
+        begin
+            execute format('drop table trunkline.%I', part);
+            return dropped;
+        exception when lock_not_available or deadlock_detected then
+            perform pg_sleep(0.1 + 0.3 * random());
+        end;
+    end loop;
+    raise exception 'the partition % is in use', part using errcode = '55P03';
+end $$;
+
+-- Rows of ended days that lie in the default partition: at most p_limit of those before p_day, counted like the others.
+create function trunkline.drop_strays(p_table text, p_day date, p_limit int) returns bigint language plpgsql as $$
+declare
+    dropped bigint;
+begin
     if p_day > (now() at time zone 'UTC')::date then
         raise exception 'only days that have ended can be dropped' using errcode = '22023';
     end if;
-    for part in
-        select c.oid::regclass as name, p.relname as parent, to_date(right(c.relname, 8), 'YYYYMMDD') as day
-        from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
-        join pg_namespace n on n.oid = p.relnamespace
-        where n.nspname = 'trunkline' and p.relname in ('finished', 'attempts') and c.relname ~ '_[0-9]{8}$'
-          and to_date(right(c.relname, 8), 'YYYYMMDD') < p_day
-        order by c.relname
-    loop
-        if part.parent = 'finished' then
-            execute format('insert into trunkline.tallies select ended_on, lane, state, count(*) from %s group by 1, 2, 3', part.name);
-        end if;
-        execute format('drop table %s', part.name);
-        dropped := dropped + 1;
-    end loop;
+    if p_table = 'attempts' then
+        delete from trunkline.attempts_rest
+        where ctid = any (array(select ctid from trunkline.attempts_rest where started_on < p_day limit p_limit));
+        get diagnostics dropped = row_count;
+        return dropped;
+    end if;
+    with gone as (
+        delete from trunkline.finished_rest
+        where ctid = any (array(select ctid from trunkline.finished_rest where ended_on < p_day limit p_limit))
+        returning ended_on, lane, state
+    ), counted as (
+        insert into trunkline.tallies as t (ended_on, lane, state, jobs)
+        select ended_on, lane, state, count(*) from gone group by 1, 2, 3 order by 1, 2, 3
+        on conflict (ended_on, lane, state) do update set jobs = t.jobs + excluded.jobs
+    )
+    select count(*) into dropped from gone;
     return dropped;
 end $$;
+
+-- What is done once a day, by one worker of the fleet.
+create table trunkline.upkeep (
+    task    text primary key,
+    done_on date not null,
+    done_by text not null,
+    done_at timestamptz not null default now()
+);
 
 create table trunkline.inbox (
     source      text collate "C" not null,
@@ -374,9 +462,12 @@ create table trunkline.inbox (
     received_at timestamptz not null,
     stored_at   timestamptz not null default now(),
     repeats     int not null default 0,
+    emptied_at  timestamptz,
     constraint inbox_source_event primary key (source, event_key)
 );
 comment on table trunkline.inbox is 'The permanent ledger of received events; event_key is X-EZW-Delivery-Id for EZWhatsApp.';
+comment on column trunkline.inbox.emptied_at is 'When retention emptied body and headers; key and digest stay.';
+create index inbox_kept on trunkline.inbox (stored_at) where emptied_at is null;
 
 create table trunkline.refusals (
     id         bigint generated always as identity primary key,
@@ -394,6 +485,7 @@ create table trunkline.refusals (
     raw_length bigint not null,
     constraint refusals_digest unique (digest)
 );
+create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
 
@@ -413,6 +505,9 @@ comment on column trunkline.suspects.readers is 'Workers that began to read it a
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Statements of the engine. Set-based; one call is one transaction.
+--
+-- Their plans are kept for as long as a worker's session lives, and may have been made while `jobs` was empty, when every plan
+-- costs the same. So each of them names its rows to an index (`id = any (…)`), also where a join says it already.
 
 -- The shards of the caller whose fence still stands. Locks the rows against a take-over until the transaction ends.
 create function trunkline.held_shards(p_boot uuid, p_shards int[], p_fences bigint[]) returns int[] language plpgsql as $$
@@ -503,7 +598,8 @@ begin
         where excluded.fact_at > facts.fact_at
     ), made as (
         insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, not_before,
-            send_before, supersede_key, fact_at, class, state, reason, place, due_at, attempt, tries, claimed_at, lease_until, claimed_by)
+            send_before, supersede_key, fact_at, class, state, reason, place, due_at, attempt, tries, claimed_at, lease_until, claimed_by,
+            arrival, parked_at)
         select n.number, n.lane, n.scope, n.key, n.key_digest, n.person, n.recipient, n.request, n.purpose, n.tags::jsonb,
             n.not_before, n.send_before, n.supersede_key, n.fact_at, p_class,
             case when p_parked is not null then 'parked' when n.begin then 'sending' when n.mine then 'waiting' else 'accepted' end,
@@ -513,7 +609,8 @@ begin
             n.begin::int, n.begin::int,
             case when n.begin then now() end,
             case when n.begin then now() + make_interval(secs => p_lease_ms / 1000.0) end,
-            case when n.begin then p_boot end
+            case when n.begin then p_boot end,
+            n.number, case when p_parked is not null then now() end
         from (
             -- What may be superseded or capped is looked at by claim.
             select t.*, t.mine and t.fast and not t.hold and p_parked is null and t.supersede_key is null and not t.capped
@@ -521,7 +618,7 @@ begin
                     -- The person has nothing under way, nothing earlier, and nothing due that no owner has seen.
                     and not exists (
                         select from trunkline.jobs o
-                        where o.lane = t.lane and o.person = t.person and o.state <> 'parked'
+                        where o.lane = t.lane and o.person = t.person and o.parked_at is null
                           and not (o.place <= 0 and o.due_at > now())
                     ) as begin
             from unnest(items) t join entered e on e.job = t.number
@@ -612,26 +709,34 @@ create function trunkline.seen(j trunkline.jobs) returns trunkline.seen_job lang
                (extract(epoch from j.lease_until - now()) * 1000)::bigint, j.suspect)::trunkline.seen_job;
 $$;
 
--- The owner looks at rows that no owner has seen, oldest first, and gives each its place (scheduled ones later).
+-- The owner looks at rows that no owner has seen, oldest first, and gives each its place (scheduled ones later). It begins
+-- behind p_after: while somebody holds an old snapshot, the index keeps an entry of every row that was ever unseen, and each
+-- call would walk them all. What comes to light before p_after (a commit that took long) is found by a call with 0.
 create function trunkline.adopt(
-    p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_min_age_ms int, p_limit int
+    p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_min_age_ms int, p_limit int, p_after bigint
 ) returns setof trunkline.seen_job language plpgsql as $$
 declare
     held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
 begin
     return query
-    with unseen as (
+    with found as materialized (
         select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-        where j.place = 0 and (n.shard_hash % p_shard_count)::int = any (held)
+        where j.place = 0 and j.parked_at is null and j.arrival > p_after and (n.shard_hash % p_shard_count)::int = any (held)
           and j.accepted_at <= now() - make_interval(secs => p_min_age_ms / 1000.0)
-        order by j.id limit p_limit
+        order by j.arrival limit p_limit
+    ), unseen as (
+        -- Locked in the order of ids, as everybody does.
+        select j.id, j.place, j.parked_at from trunkline.jobs j
+        where j.id = any (array(select f.id from found f))
+        order by j.id
         for no key update of j
     ), placed as (
-        -- The number it got when it was accepted: what was answered before another began has the earlier place, whichever
-        -- of the two the owner saw first. A scheduled one gets its place in the order of due times, also when it is late.
+        -- The number it got when it was accepted (or put back by a person): what was answered before another began has the
+        -- earlier place, whichever of the two the owner saw first. A scheduled one gets its place in the order of due times,
+        -- also when it is late.
         update trunkline.jobs j
-        set state = 'waiting', place = case when j.due_at > now() or j.not_before > j.accepted_at then -1 else j.id end
-        from unseen u where j.id = u.id
+        set state = 'waiting', place = case when j.due_at > now() or j.not_before > j.accepted_at then -1 else j.arrival end
+        where j.id = any (array(select u.id from unseen u where u.place = 0 and u.parked_at is null))
         returning j.*
     )
     select (trunkline.seen(p::trunkline.jobs)).* from placed p;
@@ -653,7 +758,7 @@ begin
     ), numbered as (
         select id, nextval('trunkline.job_number') as place from due
     ), placed as (
-        update trunkline.jobs j set place = d.place from numbered d where j.id = d.id returning j.*
+        update trunkline.jobs j set place = d.place from numbered d where j.id = d.id and j.id = any (p_jobs) returning j.*
     )
     select (trunkline.seen(p::trunkline.jobs)).* from placed p;
 end $$;
@@ -677,7 +782,7 @@ begin
         return query
         select (trunkline.seen(j)).* from trunkline.jobs j
         where j.lane = v_lane and (j.person, j.place, j.id) > (p_person, p_place, p_job)
-          and j.place <> 0 and j.state <> 'parked'
+          and j.place <> 0 and j.parked_at is null
         order by j.person, j.place, j.id limit v_left;
         get diagnostics v_got = row_count;
         v_left := v_left - v_got;
@@ -688,23 +793,37 @@ begin
     end loop;
 end $$;
 
--- When each person of some shards was last written to, for the gap between two messages to one person.
+-- When each person of some shards was last written to, for the gap between two messages to one person: as far back as the
+-- gap of each line reaches. p_within_ms: the largest of these gaps.
 create function trunkline.last_sends(p_shard_count int, p_shards int[], p_within_ms int)
-returns table (lane int, person bigint, ago_ms bigint) language sql stable as $$
+returns table (lane int, person bigint, ago_ms bigint) language plpgsql stable
+-- Only a plan for this very moment knows how few of the day's rows are that young.
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    horizon timestamptz := now() - make_interval(secs => p_within_ms / 1000.0);
+    first_day date := (horizon at time zone 'UTC')::date;
+    lanes int[] := array(
+        select l.lane from trunkline.lines l join trunkline.lanes n on n.number = l.lane
+        where (n.shard_hash % p_shard_count)::int = any (p_shards) and l.recipient_gap_ms > 0);
+begin
+    return query
     select s.lane, s.person, min((extract(epoch from now() - s.at) * 1000)::bigint)
     from (
         -- The bytes left at some time between claim and end.
         select f.lane, f.person, f.ended_at as at from trunkline.finished f
-        where f.ended_on >= ((now() - make_interval(secs => p_within_ms / 1000.0)) at time zone 'UTC')::date
-          and f.ended_at > now() - make_interval(secs => p_within_ms / 1000.0) and f.claimed_at is not null
+        where f.ended_on >= first_day and f.ended_at > horizon and f.claimed_at is not null
         union all
-        select j.lane, j.person, j.claimed_at as at from trunkline.jobs j
-        where j.claimed_at > now() - make_interval(secs => p_within_ms / 1000.0)
-          and j.lane = any (array(select l.number from trunkline.lanes l where (l.shard_hash % p_shard_count)::int = any (p_shards)))
-    ) s join trunkline.lanes n on n.number = s.lane
-    where (n.shard_hash % p_shard_count)::int = any (p_shards)
+        select j.lane, j.person, j.claimed_at from trunkline.jobs j
+        where j.lane = any (lanes) and j.parked_at is null and j.claimed_at > horizon
+        union all
+        select j.lane, j.person, j.claimed_at from trunkline.jobs j
+        where j.lane = any (lanes) and j.parked_at > horizon
+    ) s join trunkline.lines l on l.lane = s.lane
+    where l.lane = any (lanes) and s.at > now() - make_interval(secs => l.recipient_gap_ms / 1000.0)
     group by s.lane, s.person;
-$$;
+end $$;
 
 -- Moves jobs that ended without being sent, by the rows the caller has locked.
 create function trunkline.finish(p_jobs bigint[], p_state text, p_reason text) returns void language sql as $$
@@ -734,21 +853,32 @@ returns table (job bigint, lane int, person bigint) language plpgsql as $$
 declare
     held int[] := trunkline.held_shards(p_boot, p_shards, p_fences);
     late trunkline.late_job[];
+    doubtful bigint[];
 begin
     select coalesce(array_agg(row(d.id, d.lane, d.person, d.maybe_sent_since is not null,
             coalesce(d.send_before <= now(), false))::trunkline.late_job), '{}') into late
     from (
-        select j.* from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
-        where (j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
+        select j.* from trunkline.jobs j
+        where j.id = any (array(
+                (select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+                 where j.parked_at is null and j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
+                   and (n.shard_hash % p_shard_count)::int = any (held)
+                 order by j.send_before limit p_limit)
+                union
+                (select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+                 where j.parked_at is null and j.maybe_sent_since < now() - interval '12 hours' and j.state = 'unknown'
+                   and (n.shard_hash % p_shard_count)::int = any (held)
+                 order by j.maybe_sent_since limit p_limit)))
+          and (j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
                or j.maybe_sent_since < now() - interval '12 hours' and j.state = 'unknown')
-          and (n.shard_hash % p_shard_count)::int = any (held)
-        order by j.id limit p_limit
-        for no key update of j
+        order by j.id
+        for no key update
     ) d;
     perform trunkline.finish(array(select k.job from unnest(late) k where not k.stamped order by 1), 'expired', 'send_before_passed');
-    update trunkline.jobs j set state = 'parked', due_at = now(),
+    doubtful := array(select k.job from unnest(late) k where k.stamped);
+    update trunkline.jobs j set state = 'parked', parked_at = now(), due_at = now(),
         reason = case when k.late then 'send_before_passed_unknown' else 'unknown_horizon' end
-    from unnest(late) k where j.id = k.job and k.stamped;
+    from unnest(late) k where j.id = k.job and j.id = any (doubtful);
     return query select k.job, k.lane, k.person from unnest(late) k;
 end $$;
 
@@ -783,14 +913,15 @@ begin
             when j.state <> 'unknown' and exists (
                 -- Something of the person has an earlier place, or is due and no owner has seen it.
                 select from trunkline.jobs o
-                where o.lane = j.lane and o.person = j.person and o.place < j.place and o.state <> 'parked'
+                where o.lane = j.lane and o.person = j.person and o.place < j.place and o.parked_at is null
                   and (o.place > 0 or o.due_at <= now())
             ) then 'overtaken'
             when exists (
                 -- Something of the person is in the air or unknown although its place is later. Such a one is near: it was
                 -- the head when it began.
                 select from (select o.id, o.state from trunkline.jobs o
-                             where o.lane = j.lane and o.person = j.person and o.place > 0 order by o.place limit 64) o
+                             where o.lane = j.lane and o.person = j.person and o.place > 0 and o.parked_at is null
+                             order by o.place limit 64) o
                 where o.id <> j.id and o.state in ('sending', 'unknown')
             ) then 'overtaken'
             else 'claimed' end, j.maybe_sent_since is not null, null)::trunkline.claim_look), '{}') into looked
@@ -802,10 +933,11 @@ begin
         'expired', 'send_before_passed');
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'superseded' and not k.stamped order by 1),
         'superseded', 'newer_fact');
-    update trunkline.jobs j set state = 'parked', due_at = now(),
+    update trunkline.jobs j set state = 'parked', parked_at = now(), due_at = now(),
         reason = case k.verdict when 'horizon' then 'unknown_horizon' when 'superseded' then 'superseded_unknown'
             else 'send_before_passed_unknown' end
-    from unnest(looked) k where j.id = k.job and (k.verdict in ('expired', 'superseded') and k.stamped or k.verdict = 'horizon');
+    from unnest(looked) k
+    where j.id = k.job and j.id = any (p_jobs) and (k.verdict in ('expired', 'superseded') and k.stamped or k.verdict = 'horizon');
 
     if exists (select from unnest(looked) k join trunkline.lines l on l.lane = k.lane where l.daily_cap is not null) then
         looked := trunkline.cap(looked, p_jobs);
@@ -816,7 +948,7 @@ begin
         update trunkline.jobs j
         set state = 'sending', reason = null, attempt = j.attempt + 1, tries = j.tries + 1, claimed_at = now(), claimed_by = p_boot,
             lease_until = now() + make_interval(secs => p_lease_ms / 1000.0)
-        from unnest(looked) k where j.id = k.job and k.verdict = 'claimed'
+        from unnest(looked) k where j.id = k.job and j.id = any (p_jobs) and k.verdict = 'claimed'
         returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before
     )
     select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
@@ -884,7 +1016,7 @@ begin
         select j.* from trunkline.jobs j
         join unnest(p_jobs, p_attempts) as w (id, attempt) on w.id = j.id and w.attempt = j.attempt
         join trunkline.lanes n on n.number = j.lane
-        where j.state = 'sending' and j.lease_until < now() and (n.shard_hash % p_shard_count)::int = any (held)
+        where j.id = any (p_jobs) and j.state = 'sending' and j.lease_until < now() and (n.shard_hash % p_shard_count)::int = any (held)
         order by j.id
         for no key update of j
     ), marked as (
@@ -893,9 +1025,10 @@ begin
         update trunkline.jobs j
         set state = case when j.suspect and j.crashes >= 2 then 'parked' else 'unknown' end,
             reason = case when j.suspect and j.crashes >= 2 then 'poison' else 'worker_lost' end,
+            parked_at = case when j.suspect and j.crashes >= 2 then now() end,
             due_at = now(), maybe_sent_since = coalesce(j.maybe_sent_since, j.claimed_at),
             crashes = j.crashes + j.suspect::int, suspect = true
-        from expired e where j.id = e.id
+        from expired e where j.id = e.id and j.id = any (p_jobs)
         returning j.*
     ), noted as (
         insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason)
@@ -910,6 +1043,59 @@ create type trunkline.settle_look as (
     job bigint, attempt int, outcome text, reason text, due_ms int, may_have_left boolean, remote_id text, status int, evidence text,
     job_attempt int, job_state text, claimed_at timestamptz, stamp timestamptz, verdict text
 );
+
+-- What workers say of attempts that were given up for lost, or overtaken, or whose job has ended. Such words are rare and may
+-- be of any day. Each day is found by reading, and then written by name (hence `execute`), so that only its partition is
+-- locked: `trunkline retain` and a late word meet at most over one and the same day.
+create function trunkline.settle_late(p_boot uuid, p_looked trunkline.settle_look[]) returns void language plpgsql as $$
+declare
+    late record;
+    today date := (now() at time zone 'UTC')::date;
+begin
+    for late in
+        select k.job, k.attempt, k.job_attempt, k.outcome, k.reason, k.remote_id, k.status, k.evidence, k.verdict,
+            f.ended_on, f.state as end_state, f.attempt as end_attempt, f.scope, f.key_digest, f.lane,
+            (select min(a.started_on) from trunkline.attempts a where a.job = k.job and a.number = k.attempt) as recorded_on
+        from unnest(p_looked) k
+        left join trunkline.finished f on k.verdict = 'ended' and f.id = k.job
+        where k.verdict in ('late_sent', 'ended') or k.attempt <> k.job_attempt
+        order by k.job, k.attempt
+    loop
+        if late.outcome = 'sent' and late.end_state <> 'sent' then
+            -- A job that had ended otherwise was sent after all: the end is corrected, visibly.
+            update trunkline.ledger l set final_state = 'sent'
+            where l.scope = late.scope and l.key_digest = late.key_digest and l.job = late.job;
+            if late.ended_on = today then
+                insert into trunkline.sent_today as t (lane, day, jobs) values (late.lane, today, 1)
+                on conflict (lane) do update
+                set day = excluded.day, jobs = 1 + case when t.day = excluded.day then t.jobs else 0 end;
+            end if;
+        end if;
+        if late.recorded_on is null then
+            -- The outcome of an attempt that another one overtook is evidence. The same outcome again is nothing.
+            if late.verdict <> 'ended' and late.attempt <> late.job_attempt
+                or late.verdict = 'ended' and late.ended_on is not null
+                    and not (late.outcome = 'sent' and late.attempt = 1 and late.end_attempt = 1)
+            then
+                insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason, status, evidence)
+                values (late.job, late.attempt, now(), today, p_boot,
+                    case late.outcome when 'sent' then 'sent' else 'stale' end, late.reason, late.status, late.evidence)
+                on conflict on constraint attempts_key do nothing;
+            end if;
+        elsif late.outcome = 'sent' then
+            -- A worker that was given up for lost has spoken after all.
+            execute 'update trunkline.attempts a
+                set outcome = ''sent'', reason = $4, status = $5, evidence = $6, ended_at = now()
+                where a.started_on = $1 and a.job = $2 and a.number = $3 and a.outcome = ''abandoned'''
+                using late.recorded_on, late.job, late.attempt, late.reason, late.status, late.evidence;
+        end if;
+        if late.outcome = 'sent' and late.end_state <> 'sent' then
+            execute 'update trunkline.finished f set state = ''sent'', reason = ''late'', remote_id = $3
+                where f.ended_on = $1 and f.id = $2 and f.state <> ''sent'''
+                using late.ended_on, late.job, late.remote_id;
+        end if;
+    end loop;
+end $$;
 
 -- Records outcomes, fenced by the attempt number and by nothing else. p_outcome: sent, retry, given_back, unknown, park.
 -- `sent` counts from any attempt at any time; every other outcome only for the attempt that is current.
@@ -945,11 +1131,18 @@ begin
         select k.* from unnest(looked) k where k.verdict in ('sent', 'late_sent')
     ), gone as (
         delete from trunkline.jobs j using (select distinct on (e.job) e.* from ending e order by e.job, e.attempt) e
-        where j.id = e.job
+        where j.id = e.job and j.id = any (p_jobs)
         returning j.*, e.attempt as sent_attempt, e.remote_id, e.evidence as sent_evidence
     ), remembered as (
         update trunkline.ledger l set final_state = 'sent', final_at = now()
         from gone g where l.scope = g.scope and l.key_digest = g.key_digest and l.job = g.id
+    ), counted as (
+        insert into trunkline.sent_today as t (lane, day, jobs)
+        select g.lane, (now() at time zone 'UTC')::date, count(*) from gone g group by g.lane order by g.lane
+        on conflict (lane) do update
+        set day = excluded.day, jobs = excluded.jobs + case when t.day = excluded.day then t.jobs else 0 end
+        -- A transaction that began before midnight does not undo the new day.
+        where t.day <= excluded.day
     )
     insert into trunkline.finished (id, lane, scope, key, key_digest, person, recipient, request, purpose, tags, send_before,
         state, reason, attempt, tries, claimed_at, claimed_by, maybe_sent_since, remote_id, evidence, accepted_at, ended_at, ended_on)
@@ -961,60 +1154,41 @@ begin
     update trunkline.jobs j
     set state = case k.verdict when 'parked_unknown' then 'parked' when 'cancelled' then 'waiting' else k.verdict end,
         reason = case when k.verdict = 'parked_unknown' then 'unknown_horizon' else k.reason end,
+        parked_at = case when k.verdict in ('parked', 'parked_unknown') then now() end,
         due_at = now() + make_interval(secs => k.due_ms / 1000.0),
         tries = j.tries - (k.outcome = 'given_back')::int,
         maybe_sent_since = case when k.may_have_left then coalesce(j.maybe_sent_since, j.claimed_at) else j.maybe_sent_since end,
         evidence = coalesce(k.evidence, j.evidence),
         suspect = j.suspect and k.outcome = 'given_back'
     from unnest(looked) k
-    where j.id = k.job and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown', 'cancelled');
+    where j.id = k.job and j.id = any (p_jobs)
+      and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown', 'cancelled');
 
     -- What surely sent nothing does not count against the line's daily cap.
     update trunkline.lane_state s set sent_today = greatest(0, s.sent_today - g.n)
     from (
         select j.lane, count(*) as n from unnest(looked) k join trunkline.jobs j on j.id = k.job
         join trunkline.lines l on l.lane = j.lane and l.daily_cap is not null
-        where k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
+        where j.id = any (p_jobs) and k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
           and trunkline.local_time(k.claimed_at, l.time_zone)::date = trunkline.local_time(now(), l.time_zone)::date
         group by j.lane order by j.lane
     ) g where s.lane = g.lane;
 
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1), 'cancelled', 'cancelled');
 
-    if exists (select from unnest(looked) k where k.verdict in ('late_sent', 'ended')) then
-        -- A worker that was given up for lost has spoken after all.
-        update trunkline.attempts a set outcome = 'sent', reason = k.reason, status = k.status, evidence = k.evidence, ended_at = now()
-        from unnest(looked) k
-        where k.outcome = 'sent' and a.job = k.job and a.number = k.attempt and a.outcome = 'abandoned';
-    end if;
-
-    -- A first attempt that was sent lives in the finished row; every other one has its own.
+    -- A first attempt that was sent lives in the finished row; every other one has its own, in the day it began: no other
+    -- day's partition is looked at, or locked. Recorded before: the key says so.
     insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason, status, evidence)
     select k.job, k.attempt, t.at, (t.at at time zone 'UTC')::date, p_boot,
         case k.verdict when 'stale' then 'stale' when 'parked' then 'parked' else k.outcome end, k.reason, k.status, k.evidence
     from unnest(looked) k
-    cross join lateral (select case when k.attempt = k.job_attempt then coalesce(k.claimed_at, now()) else now() end as at) t
-    where k.verdict <> 'ended' and not (k.verdict = 'sent' and k.attempt = 1)
-      and not exists (select from trunkline.attempts a where a.job = k.job and a.number = k.attempt)
+    cross join lateral (select coalesce(k.claimed_at, now()) as at) t
+    where k.verdict <> 'ended' and k.attempt = k.job_attempt and not (k.verdict = 'sent' and k.attempt = 1)
     order by k.job, k.attempt
     on conflict on constraint attempts_key do nothing;
 
-    if exists (select from unnest(looked) k where k.verdict = 'ended') then
-        -- A job that had ended otherwise was sent after all: the end is corrected, visibly.
-        update trunkline.ledger l set final_state = 'sent'
-        from unnest(looked) k join trunkline.finished f on f.id = k.job
-        where k.verdict = 'ended' and k.outcome = 'sent' and f.state <> 'sent'
-          and l.scope = f.scope and l.key_digest = f.key_digest and l.job = f.id;
-        update trunkline.finished f set state = 'sent', reason = 'late', remote_id = k.remote_id
-        from unnest(looked) k where k.verdict = 'ended' and k.outcome = 'sent' and f.id = k.job and f.state <> 'sent';
-        -- The outcome of an attempt that another one overtook is evidence. The same outcome again is nothing.
-        insert into trunkline.attempts (job, number, started_at, started_on, worker, outcome, reason, status, evidence)
-        select k.job, k.attempt, now(), (now() at time zone 'UTC')::date, p_boot,
-            case k.outcome when 'sent' then 'sent' else 'stale' end, k.reason, k.status, k.evidence
-        from unnest(looked) k join trunkline.finished f on f.id = k.job
-        where k.verdict = 'ended' and not (k.outcome = 'sent' and k.attempt = 1 and f.attempt = 1)
-          and not exists (select from trunkline.attempts a where a.job = k.job and a.number = k.attempt)
-        on conflict on constraint attempts_key do nothing;
+    if exists (select from unnest(looked) k where k.verdict in ('late_sent', 'ended') or k.attempt <> k.job_attempt) then
+        perform trunkline.settle_late(p_boot, looked);
     end if;
 
     return query
@@ -1153,7 +1327,9 @@ begin
     elsif j.send_before <= due then
         return query select 'after_send_before', j.state, j.attempt, due, j.send_before;
     else
-        update trunkline.jobs set state = 'accepted', place = 0, reason = null, not_before = due, due_at = due where id = p_job;
+        update trunkline.jobs
+        set state = 'accepted', place = 0, arrival = nextval('trunkline.job_number'), reason = null, not_before = due, due_at = due
+        where id = p_job;
         return query select 'rescheduled', 'accepted', j.attempt, due, j.send_before;
     end if;
 end $$;

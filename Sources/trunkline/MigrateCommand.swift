@@ -67,7 +67,8 @@ struct MigrateCommand: AsyncParsableCommand {
                     applied: report.applied.map { Step(version: $0.version, name: $0.name, sql: nil) },
                     schemaVersion: report.version,
                     shards: report.shards,
-                    topologyApplied: broker
+                    topologyApplied: broker,
+                    daysWithoutPartition: report.daysWithoutPartition
                 )
             )
             return
@@ -80,6 +81,7 @@ struct MigrateCommand: AsyncParsableCommand {
                 : "broker: not configured (TRUNKLINE_AMQP_URL), left alone"
         )
         TopologyCommand.say(retired)
+        for day in report.daysWithoutPartition { Output.note("warning: no partition for \(day)") }
     }
 
     private struct Step: Encodable {
@@ -95,5 +97,6 @@ struct MigrateCommand: AsyncParsableCommand {
         let schemaVersion: Int32
         let shards: Int
         let topologyApplied: Bool
+        let daysWithoutPartition: [String]
     }
 }

@@ -59,7 +59,7 @@ struct AdminDatabase {
         let shards: [Int32?] = (0..<16).map { $0 }
         let fences = [Int64?](repeating: 1, count: 16)
         let owner: [PostgresParameter] = [.uuid(boot), .int4(16), .int4Array(shards), .int8Array(fences)]
-        try await session.query("select * from trunkline.adopt($1, $2, $3, $4, 0, 100000)", owner)
+        try await session.query("select * from trunkline.adopt($1, $2, $3, $4, 0, 100000, 0)", owner)
         try await session.query(
             "update trunkline.jobs set due_at = now() where id = any ($1)",
             [.int8Array(jobs.map(\.value))]

@@ -238,7 +238,7 @@ struct CancellationTests {
                     [.uuid(Array(repeating: 7, count: 16))]
                 )
                 try await session.query(
-                    "select * from trunkline.adopt($1, 16, $2, $3, 0, 100)",
+                    "select * from trunkline.adopt($1, 16, $2, $3, 0, 100, 0)",
                     [
                         .uuid(Array(repeating: 7, count: 16)), .int4Array((0..<16).map { $0 }),
                         .int8Array([Int64?](repeating: 1, count: 16)),

@@ -264,7 +264,7 @@ struct CheckTests {
             )
             let before = try await Check.run(session)
             #expect(before.addsUp, "\(before.findings)")
-            try await session.query("select trunkline.drop_finished_before('2020-01-02')")
+            try await session.query("select trunkline.drop_day('finished', '2020-01-01')")
             #expect(try await database.count("finished") == 0)
             let after = try await Check.run(session)
             #expect(after.addsUp, "\(after.findings)")

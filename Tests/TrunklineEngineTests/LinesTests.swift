@@ -45,8 +45,10 @@ import TrunklineIntegrations
     {
         try await session.query(
             """
-            insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, state, reason)
-            values ($1, $2, 1, 'k', decode(repeat('00', 16), 'hex'), 1, '+1', '', 'order', $3, 'r')
+            insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, state, reason,
+                parked_at)
+            values ($1, $2, 1, 'k', decode(repeat('00', 16), 'hex'), 1, '+1', '', 'order', $3, 'r',
+                case when $3 = 'parked' then now() end)
             """,
             [.int8(id), .int4(lane), .text(state)]
         )

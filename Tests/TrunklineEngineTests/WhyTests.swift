@@ -169,7 +169,7 @@ struct WhyTests {
                 "\(suspect)"
             )
             try await session.query(
-                "update trunkline.jobs set state = 'parked', reason = 'poison', crashes = 3 where id = $1",
+                "update trunkline.jobs set state = 'parked', parked_at = now(), reason = 'poison', crashes = 3 where id = $1",
                 [.int8(ids[3].value)]
             )
             #expect(try await Self.sentence(database, ids[3]).contains("three workers died while they were sending it"))

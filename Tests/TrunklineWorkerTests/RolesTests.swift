@@ -84,7 +84,7 @@ import TrunklineTesting
         for statement in [
             "select * from trunkline.jobs", "select token_sealed from trunkline.lines",
             "select count(*) from trunkline.ledger",
-            "update trunkline.lines set base_url = 'https://evil.example'", "select trunkline.make_partitions(1)",
+            "update trunkline.lines set base_url = 'https://evil.example'", "select trunkline.make_day('finished', current_date)",
             "delete from trunkline.jobs", "create table trunkline.mine (a int)",
             "select trunkline.keep_pace('{1}', '{1}')",
         ] {
@@ -132,7 +132,7 @@ import TrunklineTesting
         }
         for statement in [
             "update trunkline.lines set base_url = 'https://evil.example'", "drop table trunkline.jobs",
-            "select trunkline.drop_finished_before('2020-01-01')", "update trunkline.settings set value = '1'",
+            "select trunkline.drop_day('finished', '2020-01-01')", "update trunkline.settings set value = '1'",
         ] {
             try await isDenied(worker, statement)
         }

@@ -132,9 +132,6 @@ public struct FleetStatus: Sendable, Hashable {
                            min(accepted_at) filter (where due_at <= now() and state in ('accepted', 'waiting')) as oldest
                     from trunkline.jobs group by lane, state
                 ) j group by j.lane
-            ), today as (
-                select lane, count(*) as sent from trunkline.finished
-                where ended_on = (now() at time zone 'UTC')::date and state = 'sent' group by lane
             )
             select l.id, l.workspace,
                 case when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then l.hold_reason end,
@@ -144,7 +141,7 @@ public struct FleetStatus: Sendable, Hashable {
                 (n.shard_hash % $1)::int,
                 exists (select from trunkline.shards h join trunkline.workers w on w.boot = h.owner
                         where h.shard = (n.shard_hash % $1)::int and w.renewed_at > now() - interval '7 seconds'),
-                c.states, c.counts, coalesce(c.scheduled, 0), coalesce(t.sent, 0),
+                c.states, c.counts, coalesce(c.scheduled, 0), coalesce(t.jobs, 0),
                 (extract(epoch from now() - c.oldest) * 1000)::bigint,
                 coalesce(c.retrying, 0), s.next_probe_at,
                 case when s.gate = 'ramping' and s.ramp_started_at > now() - make_interval(secs => $2) then s.ramp_started_at end,
@@ -157,7 +154,7 @@ public struct FleetStatus: Sendable, Hashable {
             join trunkline.lanes n on n.number = l.lane
             left join trunkline.lane_state s on s.lane = l.lane
             left join counted c on c.lane = l.lane
-            left join today t on t.lane = l.lane
+            left join trunkline.sent_today t on t.lane = l.lane and t.day = (now() at time zone 'UTC')::date
             where l.removed_at is null or c.lane is not null
             order by l.id
             """,

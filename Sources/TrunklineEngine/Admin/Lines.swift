@@ -310,7 +310,13 @@ extension PostgresSession {
             left join trunkline.lane_state s on s.lane = l.lane
             left join lateral (
                 select array_agg(c.state order by c.state) as states, array_agg(c.jobs order by c.state) as counts
-                from (select j.state, count(*) as jobs from trunkline.jobs j where j.lane = l.lane group by j.state) c
+                from (
+                    select j.state, count(*) as jobs from trunkline.jobs j
+                    where j.lane = l.lane and j.parked_at is null group by j.state
+                    union all
+                    select 'parked', count(*) from trunkline.jobs j
+                    where j.lane = l.lane and j.parked_at is not null having count(*) > 0
+                ) c
             ) u on true
             where \(condition)
             order by l.id

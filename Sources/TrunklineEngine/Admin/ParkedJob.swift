@@ -40,12 +40,12 @@ extension PostgresSession {
         let rows = try await query(
             """
             select j.id, coalesce(l.id, n.name), j.key, j.recipient, j.purpose, j.reason,
-                   coalesce((select max(a.ended_at) from trunkline.attempts a where a.job = j.id), j.due_at), j.accepted_at,
+                   j.parked_at, j.accepted_at,
                    j.attempt, j.tries, j.maybe_sent_since, j.evidence
             from trunkline.jobs j
             join trunkline.lanes n on n.number = j.lane
             left join trunkline.lines l on l.lane = j.lane
-            where j.state = 'parked' and \(condition)
+            where j.parked_at is not null and \(condition)
             order by 7, j.id limit $3
             """,
             parameters

@@ -34,7 +34,7 @@ public enum Roles {
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
-                trunkline.refusals, trunkline.suspects to \(worker);
+                trunkline.refusals, trunkline.suspects, trunkline.sent_today to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
             grant execute on all functions in schema trunkline to \(worker);
 
@@ -44,7 +44,7 @@ public enum Roles {
             begin
                 for func in select oid::regprocedure as name, proname from pg_proc where pronamespace = 'trunkline'::regnamespace
                 loop
-                    if func.proname in ('drop_finished_before', 'cancel', 'reschedule') then
+                    if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
                     elsif func.proname in ('accept', 'refuse') then

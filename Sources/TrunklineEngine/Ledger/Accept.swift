@@ -230,7 +230,8 @@ public final class Acceptor {
         if let session { return session }
         let opened = try await PostgresSession.open(
             url: configuration.databaseURL,
-            applicationName: configuration.applicationName
+            applicationName: configuration.applicationName,
+            settings: Statements.hotSettings
         )
         session = opened
         return opened

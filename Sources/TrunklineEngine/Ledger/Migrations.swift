@@ -30,6 +30,8 @@ public enum Migrations {
         public let version: Int32
         /// The install's number of shards.
         public let shards: Int
+        /// Days whose rows go to the default partition, with the reason.
+        public let daysWithoutPartition: [String]
     }
 
     /// All that this program knows, in order.
@@ -113,22 +115,49 @@ public enum Migrations {
             throw InstallError.shardsAreStored(stored: stored, asked: shards)
         }
 
+        // Whoever waits for a lock on a table makes everybody behind it wait.
+        try await session.query("set lock_timeout = '\(Int(lockTimeout / .milliseconds(1)))ms'")
         for migration in pending {
             do {
-                try await session.transaction { session in
-                    try await session.script(migration.sql)
-                    try await session.query(
-                        "insert into trunkline.schema_version (version, name, checksum) values ($1, $2, $3)",
-                        [.int4(migration.version), .text(migration.name), .text(migration.checksum)]
-                    )
-                }
+                try await patiently { try await apply(migration, session) }
             } catch let error as PostgresError where !error.isConnectionLost {
                 throw MigrationError.failed(version: migration.version, name: migration.name, reason: error.description)
             }
         }
-        try await session.query("select trunkline.make_partitions(7)")
+        let troubles = try await Partitions.make(session)
         let count = try await Install.ensureShards(session, shards ?? defaultShards)
-        return Report(applied: pending, version: Int32(migrations.count), shards: count)
+        return Report(
+            applied: pending,
+            version: Int32(migrations.count),
+            shards: count,
+            daysWithoutPartition: troubles.map(\.description)
+        )
+    }
+
+    private static let lockTimeout: Duration = .seconds(1)
+    private static let lockTries = 20
+
+    private static func apply(_ migration: Migration, _ session: PostgresSession) async throws {
+        try await session.transaction { session in
+            try await session.script(migration.sql)
+            try await session.query(
+                "insert into trunkline.schema_version (version, name, checksum) values ($1, $2, $3)",
+                [.int4(migration.version), .text(migration.name), .text(migration.checksum)]
+            )
+        }
+    }
+
+    /// Again while a lock is not granted, with breaths in which the others go on.
+    private static func patiently(_ body: () async throws -> Void) async throws {
+        var tries = 1
+        while true {
+            do {
+                return try await body()
+            } catch let error as PostgresError where error.sqlState == "55P03" && tries < lockTries {
+                tries += 1
+                try await Task.sleep(for: .milliseconds(Int.random(in: 200...1_000)))
+            }
+        }
     }
 
     // MARK: Inside

@@ -2,6 +2,10 @@ internal import PostgresDriver
 
 /// The statements of a worker, beside `TakeBatch.statement`. The rules are in `migrations/`; these only call them.
 enum Statements {
+    /// Settings of every session that runs hot statements. Their plans are cached: one that was made while `jobs` was nearly
+    /// empty would go on reading the whole table when it is full, until somebody analyses it.
+    static let hotSettings = [("enable_seqscan", "off"), ("jit", "off")]
+
     /// Columns that `trunkline.seen_job` yields, in order; decoded by `SeenJob`.
     private static let seen = """
         job, lane, person, class, state, place, due_in_ms, attempt, tries, stamped, claimed_by, lease_left_ms, suspect
@@ -9,8 +13,8 @@ enum Statements {
 
     static let adopt = PostgresStatement(
         name: "adopt",
-        sql: "select \(seen) from trunkline.adopt($1, $2, $3, $4, $5, $6)",
-        parameterTypes: [.uuid, .int4, .int4Array, .int8Array, .int4, .int4]
+        sql: "select \(seen) from trunkline.adopt($1, $2, $3, $4, $5, $6, $7)",
+        parameterTypes: [.uuid, .int4, .int4Array, .int8Array, .int4, .int4, .int8]
     )
     static let placeDue = PostgresStatement(
         name: "place_due",
@@ -141,8 +145,10 @@ enum Statements {
             select distinct (n.shard_hash % $1)::int from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
             where j.lane = any (array(
                     select l.number from trunkline.lanes l
-                    where (l.shard_hash % $1)::int = any ($2) and not l.number = any ($3)))
-              and j.place <> 0 and j.state <> 'parked' and j.due_at < now() - interval '5 seconds'
+                    where (l.shard_hash % $1)::int = any ($2)
+                      -- Hashed. `<> all ($3)` would compare every lane with every busy one.
+                      and not exists (select from unnest($3) as busy (lane) where busy.lane = l.number)))
+              and j.place <> 0 and j.parked_at is null and j.due_at < now() - interval '5 seconds'
             """,
         parameterTypes: [.int4, .int4Array, .int4Array]
     )
@@ -277,10 +283,6 @@ enum Statements {
             where l.revision > $1 or l.id = any ($2) order by l.revision
             """,
         parameterTypes: [.int8, .textArray]
-    )
-    static let makePartitions = PostgresStatement(
-        name: "make_partitions",
-        sql: "select trunkline.make_partitions(7)"
     )
     static let shardCount = PostgresStatement(
         name: "shard_count",

@@ -1,5 +1,6 @@
 internal import CurlDriver
 internal import EventLoop
+internal import Logging
 internal import PostgresDriver
 internal import RabbitDriver
 internal import TrunklineCore
@@ -130,6 +131,8 @@ struct WorkerPorts {
     let random: Chance
     /// The boot id that the connections were named with; drawn from `random` when nil.
     var boot: [UInt8]?
+    /// What the fleet does beside its work; nil in a world without days.
+    var upkeep: (any FleetUpkeep)?
     #if Faults
         /// Called at each step, beside what the process's environment asks for.
         var onStep: ((Step, Int) -> Void)?
@@ -187,7 +190,7 @@ extension Statements {
     /// Heartbeat, look and fences. Short ones only: a worker that cannot renew may not act.
     static let ofControl = [
         beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines,
-        makePartitions, shardCount, waitsForUs,
+        shardCount, waitsForUs,
     ]
     /// Whatever reads or begins jobs.
     static let ofIntake = [
@@ -200,7 +203,11 @@ extension Statements {
 
 extension WorkerPorts {
     /// The drivers, for a worker on `loop`. Must be called on it.
-    static func real(_ configuration: WorkerConfiguration, on loop: EventLoop) throws(WorkerError) -> WorkerPorts {
+    static func real(
+        _ configuration: WorkerConfiguration,
+        on loop: EventLoop,
+        logger: Logger
+    ) throws(WorkerError) -> WorkerPorts {
         loop.preconditionOnLoop()
         var random = SystemRandomNumberGenerator()
         let boot = Worker.newBoot(using: &random)
@@ -212,7 +219,7 @@ extension WorkerPorts {
                     url: configuration.databaseURL,
                     applicationName: bootText,
                     statements: statements,
-                    settings: settings + [("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]
+                    settings: settings + [("idle_in_transaction_session_timeout", "10s")]
                 )
             )
         }
@@ -246,20 +253,26 @@ extension WorkerPorts {
             ),
             control: connection(
                 Statements.ofControl,
-                [("lock_timeout", "1s"), ("statement_timeout", "5s")]
+                [("lock_timeout", "1s"), ("statement_timeout", "5s"), ("jit", "off")]
             ),
             intake: connection(
                 Statements.ofIntake,
-                [("lock_timeout", "1s"), ("statement_timeout", "60s")]
+                [("lock_timeout", "1s"), ("statement_timeout", "60s")] + Statements.hotSettings
             ),
             settler: connection(
                 Statements.ofSettler,
-                [("lock_timeout", "2s"), ("statement_timeout", "30s")]
+                [("lock_timeout", "2s"), ("statement_timeout", "30s")] + Statements.hotSettings
             ),
             broker: broker,
             publisher: publisher,
             random: Chance(random),
-            boot: boot
+            boot: boot,
+            upkeep: Upkeep(
+                databaseURL: configuration.databaseURL,
+                worker: bootText,
+                retention: configuration.retention,
+                logger: logger
+            )
         )
     }
 }

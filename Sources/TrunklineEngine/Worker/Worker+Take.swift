@@ -571,11 +571,13 @@ extension Worker {
         if minimumAge == .zero { adoptWanted = false }
         adoptUnderWay = true
         let limit: Int32 = 500
+        let sent = now
+        let start = unseen.start(at: now, shards: owned.map(\.fence))
         intake.execute(
             Statements.adopt,
             [
                 .uuid(boot), .int4(shardCount), .int4Array(owned.map(\.number)), .int8Array(owned.map(\.fence)),
-                .int4(Int32(clamping: minimumAge.wholeMilliseconds)), .int4(limit),
+                .int4(Int32(clamping: minimumAge.wholeMilliseconds)), .int4(limit), .int8(start),
             ]
         ) { [weak self] result in
             guard let self else { return }
@@ -585,8 +587,11 @@ extension Worker {
                 return
             }
             let now = loop.present
-            for job in SeenJob.all(rows) { self.know(job, now) }
-            if rows.count == Int(limit) { self.adoptWanted = true }
+            let seen = SeenJob.all(rows)
+            let isAll = rows.count < Int(limit)
+            self.unseen.looked(from: start, newest: seen.map(\.id).max(), isAll: isAll, sent: sent, now: now)
+            for job in seen { self.know(job, now) }
+            if !isAll { self.adoptWanted = true }
         }
     }
 

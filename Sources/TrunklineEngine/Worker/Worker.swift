@@ -152,6 +152,7 @@ final class Worker {
     let settler: any DatabaseLink
     let broker: any BrokerLink
     let publisher: any WakePublisher
+    let upkeep: (any FleetUpkeep)?
     #if Faults
         private let onStep: ((Step, Int) -> Void)?
         private let turnedOff: Set<Mechanism>
@@ -180,7 +181,7 @@ final class Worker {
         return ordered
     }
     var ownersSeen: [Int32: (owner: [UInt8]?, fence: Int64)] = [:]
-    var lastPartitions: Instant?
+    var lastUpkeep: Instant?
     var brokerHealth = BrokerHealth()
     /// Owners of shards that have no heartbeat row, and since when that was seen.
     var strangers: [BootID: Instant] = [:]
@@ -236,6 +237,7 @@ final class Worker {
     var takeRetryAt: Instant?
     var adoptWanted = false
     var adoptUnderWay = false
+    var unseen = UnseenHorizon()
     var lastSweep: Instant?
     var lastAudit: Instant?
     var lastHoldLook: Instant?
@@ -294,6 +296,7 @@ final class Worker {
         settler = ports.settler
         broker = ports.broker
         publisher = ports.publisher
+        upkeep = ports.upkeep
         #if Faults
             onStep = ports.onStep
             turnedOff = ports.turnedOff
@@ -375,7 +378,7 @@ final class Worker {
         auditIfDue(now)
         lookAtLongHolds(now)
         lookAtQueues(now)
-        if let lastPartitions, now - lastPartitions > .seconds(3_600) { makePartitions() }
+        upkeepIfDue(now)
         drainIfDue(now)
         // Jittered so that a fleet that was started together does not ask together.
         loop.after(timing.look * Double.random(in: 0.9...1.1, using: &random)) { [weak self] in self?.tick() }
@@ -429,7 +432,6 @@ final class Worker {
                 if self.shardCount == 0 {
                     self.shardCount = count
                     self.renew(loop.present)
-                    self.makePartitions()
                 }
             case .failure(let error):
                 if error.isConnectionLost { return }
@@ -480,15 +482,6 @@ final class Worker {
     private func connectionLost(settler error: PostgresError) {
         log.warning("database connection lost", metadata: ["connection": "settle", "error": "\(error)"])
         backends[ObjectIdentifier(settler)] = nil
-    }
-
-    private func makePartitions() {
-        lastPartitions = loop.present
-        control.execute(Statements.makePartitions, []) { [log] result in
-            if case .failure(let error) = result, !error.isConnectionLost {
-                log.warning("no new day partitions; rows go to the default one", metadata: ["error": "\(error)"])
-            }
-        }
     }
 
     // MARK: The end
@@ -543,6 +536,7 @@ final class Worker {
         guard !isStopped else { return }
         isStopped = true
         waitingCalls = []
+        upkeep?.stop()
         http.close()
         control.close()
         intake.close()

@@ -21,6 +21,8 @@ public struct WorkerConfiguration: Sendable {
     public var loadSlice = 5_000
     /// A PEM file to trust instead of the system's authorities, for the carriers' HTTPS.
     public var certificateAuthorities: String?
+    /// What is dropped once a day, by one worker of the fleet.
+    public var retention = RetentionAges()
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.
     public var timing = Timing()
 

@@ -43,7 +43,7 @@ public final class WorkerProcess: Sendable {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             loop.run { [self] in
                 do throws(WorkerError) {
-                    let ports = try WorkerPorts.real(configuration, on: loop)
+                    let ports = try WorkerPorts.real(configuration, on: loop, logger: logger)
                     let worker = Worker(configuration: configuration, ports: ports, logger: logger) { result in
                         continuation.resume(with: result.mapError { $0 as any Error })
                     }

@@ -171,7 +171,7 @@ extension SimDatabase {
         let held = held(p[0].uuid, p[2].int4s, p[3].int8s)
         let latest = clock - Int64(p[4].int4) * 1_000
         let unseen = jobs.filter {
-            $0.place == 0 && held.contains(shard(ofLane: $0.lane)) && $0.acceptedAt <= latest
+            $0.place == 0 && $0.id > p[6].int8 && held.contains(shard(ofLane: $0.lane)) && $0.acceptedAt <= latest
         }.prefix(Int(p[5].int4))
         for row in unseen {
             world.hits[.adopted] += 1
@@ -227,7 +227,9 @@ extension SimDatabase {
 
     func lastSends(_ p: [PostgresParameter]) -> Answer {
         let asked = Set(p[1].int4s)
-        let since = clock - Int64(p[2].int4) * 1_000
+        func since(_ row: JobRow) -> Int64 {
+            clock - Int64(min(p[2].int4, line(ofLane: row.lane)?.gap ?? 0)) * 1_000
+        }
         var last: [String: (Int32, Int64, Int64)] = [:]
         func note(_ row: JobRow) {
             guard weakness != .gap, let at = row.claimedAt, asked.contains(shard(ofLane: row.lane)) else { return }
@@ -235,8 +237,8 @@ extension SimDatabase {
             if let known = last[name], known.2 >= at { return }
             last[name] = (row.lane, row.person, at)
         }
-        for end in finished.values where end.at > since { note(end.row) }
-        for row in jobs where row.claimedAt.map({ $0 > since }) ?? false { note(row) }
+        for end in finished.values where end.at > since(end.row) { note(end.row) }
+        for row in jobs where row.claimedAt.map({ $0 > since(row) }) ?? false { note(row) }
         return table(
             [.int4, .int8, .int8],
             last.sorted { $0.key < $1.key }.map { [.int4($1.0), .int8($1.1), .int8((clock - $1.2) / 1_000)] }

@@ -260,7 +260,6 @@ final class SimDatabase {
         case "terminate": terminate(p)
         case "forget": forget(p)
         case "lines": lineRows(p)
-        case "make_partitions": .success(Self.none)
         case "shard_count": table([.text], [[.text(String(shardCount))]])
         case "waits_for_us": table([.bool], sessions[p[0].int4].map { [[.bool($0.isWaiting)]] } ?? [])
         case "breakers": breakerRows()
