@@ -483,11 +483,30 @@ create table trunkline.refusals (
     digest     bytea not null,
     raw        bytea not null,
     raw_length bigint not null,
+    replayed_at  timestamptz,
+    replayed_job bigint,
     constraint refusals_digest unique (digest)
 );
+comment on column trunkline.refusals.replayed_at is 'When a person gave it again and it was accepted; null again when the same bytes are refused again.';
 create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
+
+-- What people decided about parked jobs and refusals, who and why. Never pruned.
+create table trunkline.actions (
+    id       bigint generated always as identity primary key,
+    at       timestamptz not null default now(),
+    run      uuid not null,
+    job      bigint,
+    refusal  bigint,
+    action   text not null,
+    done_by  text not null,
+    why      text,
+    constraint actions_job_run unique (job, run),
+    constraint actions_names_something check (job is not null or refusal is not null),
+    constraint actions_legal check (action in ('sent', 'not_sent', 'discard', 'replay', 'accept_refused'))
+);
+comment on column trunkline.actions.run is 'One call of a command: given again after a lost reply it finds what it has done.';
 
 -- Messages that came back twice and more: kept here while one worker reads one of them, before it looks inside.
 create table trunkline.suspects (
@@ -1255,7 +1274,8 @@ create function trunkline.refuse(
     select r.via, r.kind, r.field, r.reason, r.line, r.key, r.digest, r.raw, r.raw_length
     from (select distinct on (digest) * from unnest(p_via, p_kind, p_field, p_reason, p_line, p_key, p_digest, p_raw, p_raw_length)
               as u (via, kind, field, reason, line, key, digest, raw, raw_length) order by digest) r
-    on conflict on constraint refusals_digest do update set times = refusals.times + 1, last_at = now();
+    on conflict on constraint refusals_digest do update
+    set times = refusals.times + 1, last_at = now(), replayed_at = null, replayed_job = null;
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -1332,4 +1352,74 @@ begin
         where id = p_job;
         return query select 'rescheduled', 'accepted', j.attempt, due, j.send_before;
     end if;
+end $$;
+
+-- What a person's word would do to a job. Verdicts: done; not_parked; not_in_doubt (it was surely not sent: nothing to resolve);
+-- in_doubt (it may have been sent: not to be replayed before somebody has said that it was not); cancelled (a cancel came for
+-- it: a replay ends it); too_late (sendBefore has passed) and replaced (a newer fact was accepted): never to be sent.
+create function trunkline.parked_verdict(j trunkline.jobs, p_action text) returns text language sql stable as $$
+    select case
+        when j.parked_at is null then 'not_parked'
+        when p_action in ('sent', 'not_sent') and j.maybe_sent_since is null then 'not_in_doubt'
+        when p_action <> 'replay' then 'done'
+        when j.maybe_sent_since is not null then 'in_doubt'
+        when j.cancel_wanted then 'cancelled'
+        when j.send_before <= now() then 'too_late'
+        when j.supersede_key is not null and exists (
+            select from trunkline.facts f
+            where f.scope = j.scope and f.supersede_key = j.supersede_key and f.fact_at > j.fact_at
+        ) then 'replaced'
+        else 'done' end;
+$$;
+
+-- Ends parked jobs by a person's word, or puts them back, and writes down who said so and why. p_action: sent (it was: it ends so),
+-- not_sent (it was not: it stays parked, in doubt no more), discard, replay (its tries begin anew and it takes a new place,
+-- behind what waits). Verdicts as above, and gone, for a job that is not unfinished. A worker that says after all that it was sent is believed.
+create function trunkline.parked(p_action text, p_jobs bigint[], p_run uuid, p_by text, p_why text)
+returns table (job bigint, verdict text, state text) language plpgsql
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+    looked trunkline.cancel_look[];
+    done bigint[];
+    cancelled bigint[];
+begin
+    if p_action not in ('sent', 'not_sent', 'discard', 'replay') then
+        raise exception 'nothing is called % here', p_action using errcode = '22023';
+    end if;
+    select coalesce(array_agg(row(j.id, j.key, j.lane, trunkline.parked_verdict(j::trunkline.jobs, p_action), j.state, j.attempt)
+        ::trunkline.cancel_look order by j.id), '{}') into looked
+    from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j;
+    done := array(select k.job from unnest(looked) k where k.verdict = 'done' order by 1);
+    cancelled := array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1);
+
+    -- Before: what this very run has done already is told from the row that says so.
+    return query
+    select w.id, coalesce(case when a.id is not null then 'done' end, k.verdict, 'gone'), coalesce(k.state, l.final_state)
+    from unnest(p_jobs) w (id)
+    left join unnest(looked) k on k.job = w.id
+    left join trunkline.actions a on a.job = w.id and a.run = p_run
+    left join lateral (
+        select f.state as final_state from trunkline.finished f where k.job is null and f.id = w.id limit 1
+    ) l on true;
+
+    case p_action
+        when 'sent' then perform trunkline.finish(done, 'sent', 'said_sent');
+        when 'discard' then perform trunkline.finish(done, 'discarded', 'discarded');
+        when 'not_sent' then
+            update trunkline.jobs set maybe_sent_since = null, reason = 'said_not_sent' where id = any (done);
+        else
+            perform trunkline.finish(cancelled, 'cancelled', 'cancelled');
+            update trunkline.jobs j
+            set state = 'accepted', parked_at = null, reason = null, place = 0, arrival = n.arrival, tries = 0, crashes = 0,
+                due_at = greatest(now(), j.not_before)
+            from (
+                -- What stood in one order goes again in the same.
+                select o.id, nextval('trunkline.job_number') as arrival
+                from (select p.id from trunkline.jobs p where p.id = any (done) order by greatest(p.place, 0), p.id) o
+            ) n where j.id = n.id and j.id = any (done);
+    end case;
+    insert into trunkline.actions (run, job, action, done_by, why)
+    select p_run, u.id, p_action, p_by, p_why from unnest(done || cancelled) u (id);
 end $$;

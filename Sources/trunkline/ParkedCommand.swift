@@ -7,7 +7,7 @@ struct ParkedCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "parked",
         abstract: "Notices that were put aside for a person.",
-        subcommands: [List.self, Show.self],
+        subcommands: [List.self, Show.self, Resolve.self, Discard.self, Replay.self],
         defaultSubcommand: List.self
     )
 

@@ -8,7 +8,7 @@ struct RefusalsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "refusals",
         abstract: "Input that never became a notice, and why.",
-        subcommands: [List.self, Show.self],
+        subcommands: [List.self, Show.self, Replay.self],
         defaultSubcommand: List.self
     )
 
@@ -24,6 +24,8 @@ struct RefusalsCommand: AsyncParsableCommand {
         let line: String?
         let key: String?
         let rawLength: Int64
+        let replayedAt: String?
+        let replayedJob: String?
 
         init(_ refusal: RefusalRecord) {
             id = refusal.id
@@ -37,6 +39,8 @@ struct RefusalsCommand: AsyncParsableCommand {
             line = refusal.line
             key = refusal.key
             rawLength = refusal.rawLength
+            replayedAt = refusal.replayedAt?.rfc3339
+            replayedJob = refusal.replayedJob?.description
         }
     }
 
@@ -148,6 +152,13 @@ struct RefusalsCommand: AsyncParsableCommand {
                     ("first", Output.time(microseconds: refusal.firstAt.microseconds)),
                     ("last", Output.time(microseconds: refusal.lastAt.microseconds)), ("times", String(refusal.times)),
                     ("original", "\(refusal.rawLength) bytes; --raw writes them"),
+                    (
+                        "replayed",
+                        refusal.replayedAt.map { at in
+                            Output.time(microseconds: at.microseconds)
+                                + (refusal.replayedJob.map { ", as job \($0)" } ?? "")
+                        } ?? "-"
+                    ),
                 ])
             }
         }

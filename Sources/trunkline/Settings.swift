@@ -14,6 +14,7 @@ internal import Yams
 /// | `listen` | `TRUNKLINE_LISTEN` | of the command |
 /// | `metricsListen` | `TRUNKLINE_METRICS_LISTEN` | of the command |
 /// | `readReplicas` | `TRUNKLINE_READ_REPLICAS` | `--read-replicas` of worker and doctor |
+/// | `retain: {finished, attempts, refusals, inboxBodies}` | `TRUNKLINE_RETAIN_FINISHED`, `…_ATTEMPTS`, `…_REFUSALS`, `…_INBOX_BODIES` | of `retain` |
 /// | `logLevel` | `TRUNKLINE_LOG_LEVEL` | `--log-level` |
 /// | `logFormat` | `TRUNKLINE_LOG_FORMAT` | `--log-format` |
 ///
@@ -23,6 +24,10 @@ struct Settings: Sendable {
     /// A key of the configuration.
     enum Key: String, CaseIterable, Sendable {
         case databaseURL, amqpURL, masterKey, listen, metricsListen, logLevel, logFormat, readReplicas
+        case retainFinished = "retain.finished"
+        case retainAttempts = "retain.attempts"
+        case retainRefusals = "retain.refusals"
+        case retainInboxBodies = "retain.inboxBodies"
 
         var variable: String {
             switch self {
@@ -34,6 +39,10 @@ struct Settings: Sendable {
             case .logLevel: "TRUNKLINE_LOG_LEVEL"
             case .logFormat: "TRUNKLINE_LOG_FORMAT"
             case .readReplicas: "TRUNKLINE_READ_REPLICAS"
+            case .retainFinished: "TRUNKLINE_RETAIN_FINISHED"
+            case .retainAttempts: "TRUNKLINE_RETAIN_ATTEMPTS"
+            case .retainRefusals: "TRUNKLINE_RETAIN_REFUSALS"
+            case .retainInboxBodies: "TRUNKLINE_RETAIN_INBOX_BODIES"
             }
         }
 
@@ -42,6 +51,7 @@ struct Settings: Sendable {
             switch self {
             case .databaseURL, .amqpURL, .masterKey: true
             case .listen, .metricsListen, .logLevel, .logFormat, .readReplicas: false
+            case .retainFinished, .retainAttempts, .retainRefusals, .retainInboxBodies: false
             }
         }
     }
@@ -59,6 +69,8 @@ struct Settings: Sendable {
     let ownFiles: Set<String>
     let logLevel: Logger.Level
     let logFormat: LogFormat
+    /// From what age on rows are dropped.
+    let retention: RetentionAges
 
     /// - Parameters:
     ///   - file: the contents of `trunkline.yaml`, nil without one.
@@ -112,6 +124,12 @@ struct Settings: Sendable {
             throw CommandError(.usage, "\(Key.logFormat.variable) must be text or json")
         }
         self.logFormat = logFormat
+        retention = RetentionAges(
+            finished: try Settings.age(values, .retainFinished),
+            attempts: try Settings.age(values, .retainAttempts),
+            refusals: try Settings.age(values, .retainRefusals),
+            inboxBodies: try Settings.age(values, .retainInboxBodies)
+        )
         try Settings.check(listen: values[.listen], key: .listen)
         try Settings.check(listen: values[.metricsListen], key: .metricsListen)
     }
@@ -198,7 +216,16 @@ struct Settings: Sendable {
         }
         let known = Set(Key.allCases.flatMap { $0.isSecret ? [$0.rawValue, $0.rawValue + "File"] : [$0.rawValue] })
         var values: [String: String] = [:]
+        var entries: [(key: Node, value: Node)] = []
         for (key, value) in mapping {
+            // `retain: {finished: 90d}` is the key `retain.finished`.
+            if key.string == "retain", let ages = value.mapping {
+                for (name, age) in ages { entries.append((Node("retain." + (name.string ?? "?")), age)) }
+            } else {
+                entries.append((key, value))
+            }
+        }
+        for (key, value) in entries {
             guard let key = key.string, known.contains(key) else {
                 throw CommandError(
                     .usage,
@@ -213,6 +240,14 @@ struct Settings: Sendable {
             }
         }
         return values
+    }
+
+    private static func age(_ values: [Key: String], _ key: Key) throws(CommandError) -> Int? {
+        guard let text = values[key] else { return nil }
+        guard let age = RetentionAge(text) else {
+            throw CommandError(.usage, "\(key.variable) must be an age in days, like 90d, or never")
+        }
+        return age.days
     }
 
     private static func check(listen: String?, key: Key) throws(CommandError) {

@@ -19,7 +19,7 @@ struct Trunkline: AsyncParsableCommand {
             SendCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
-            DoctorCommand.self, RehydrateCommand.self,
+            DoctorCommand.self, RehydrateCommand.self, RetainCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ]
     )

@@ -62,6 +62,10 @@ struct WhyCommand: AsyncParsableCommand {
         if let remoteID = story.remoteID { facts.append(("id of the API", remoteID)) }
         Output.facts(facts)
         AttemptTable.print(story.attempts)
+        if !story.actions.isEmpty {
+            Output.line()
+            Output.facts(story.actions.map { (Output.time(microseconds: $0.at.microseconds), $0.words) })
+        }
     }
 
     private struct Document: Encodable {
@@ -89,6 +93,15 @@ struct WhyCommand: AsyncParsableCommand {
         let maybeSentSince: String?
         let remoteId: String?
         let attempts: [AttemptTable.Document]
+        /// What people decided about it.
+        let actions: [Action]
+
+        struct Action: Encodable {
+            let at: String
+            let action: String
+            let by: String
+            let why: String?
+        }
 
         init(_ story: JobStory) {
             job = story.id.description
@@ -112,6 +125,7 @@ struct WhyCommand: AsyncParsableCommand {
             maybeSentSince = story.maybeSentSince?.rfc3339
             remoteId = story.remoteID
             attempts = story.attempts.map(AttemptTable.Document.init)
+            actions = story.actions.map { Action(at: $0.at.rfc3339, action: $0.action, by: $0.by, why: $0.why) }
         }
     }
 }

@@ -55,6 +55,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
             try configuration.fitCalls(into: DescriptorBudget(limit: DescriptorLimit.raise()), logger)
             configuration.certificateAuthorities = caFile
             configuration.ownFiles = settings.ownFiles
+            configuration.retention = settings.retention
             let process = WorkerProcess(configuration: configuration, logger: logger)
             let isWaiting = Atomic(true)
             StopSignals.handle { _, isFirst in

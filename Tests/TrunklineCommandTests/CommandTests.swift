@@ -30,6 +30,8 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
         ["line", "list", "--master-key", "x"],
         ["simulate", "ezwhatsapp", "--set", "nothing"], ["simulate", "ezwhatsapp", "--set", "profile=Z"],
         ["worker", "--maximum-calls", "0"],
+        ["parked", "replay"], ["parked", "discard", "5", "--all"], ["parked", "resolve", "5"],
+        ["refusals", "replay"], ["refusals", "replay", "--kind", "nothing"],
     ])
     func wrongUseIsTwo(_ arguments: [String]) async throws {
         let run = try await Program.run(arguments)
@@ -60,6 +62,9 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
                 ]
             ),
             (["line", "list", "--config", "/does/not/exist"], ["TRUNKLINE_DATABASE_URL": nowhere]),
+            (["retain"], ["TRUNKLINE_DATABASE_URL": nowhere]),
+            (["retain", "--finished", "soon"], ["TRUNKLINE_DATABASE_URL": nowhere]),
+            (["worker"], ["TRUNKLINE_DATABASE_URL": nowhere, "TRUNKLINE_RETAIN_FINISHED": "90"]),
         ] as [([String], [String: String])]
     )
     func anUnusableConfigurationIsTwoAndASentence(_ arguments: [String], _ environment: [String: String]) async throws {

@@ -271,7 +271,7 @@ public enum Check {
                 select 'impossible', j.id, j.lane,
                     case
                         when j.state in ('sending', 'waiting', 'unknown') and j.place = 0 then j.state || ' without a place'
-                        when j.state = 'accepted' and j.attempt > 0 then 'accepted after an attempt'
+                        when j.state = 'accepted' and j.attempt > 0 and j.arrival = j.id then 'accepted after an attempt'
                         when j.maybe_sent_since is not null and j.attempt = 0 then 'may have been sent without an attempt'
                         when j.attempt > 0 and j.claimed_at is null then 'an attempt without a claim'
                         when j.cancel_wanted and j.state in ('accepted', 'waiting') and j.maybe_sent_since is null

@@ -90,6 +90,8 @@ public struct JobStory: Sendable, Hashable {
     /// What replaced it, of a superseded job.
     public var replacement: Replacement?
     public var attempts: [Attempt] = []
+    /// What people decided about it, first to last.
+    public var actions: [OperatorAction] = []
 
     // MARK: The sentence
 
@@ -105,6 +107,12 @@ public struct JobStory: Sendable, Hashable {
                 + (maybeSentSince == nil
                     ? "; it was surely not sent" : "; it may have been sent since \(time(maybeSentSince))")
                 + cancelWords + ": see 'trunkline parked show \(id)'."
+        case "sent" where reason == "said_sent":
+            "It ended as sent at \(time(endedAt)), because somebody said that it was; it may have been sent since "
+                + "\(time(maybeSentSince))."
+        case "discarded" where maybeSentSince != nil:
+            "It ended as discarded at \(time(endedAt)), because \(words(reason)); it may have been sent since "
+                + "\(time(maybeSentSince))."
         case "sent":
             "It was sent at \(time(endedAt))"
                 + (attempt > 0 ? " by attempt \(attempt)" : "")
@@ -294,6 +302,9 @@ public struct JobStory: Sendable, Hashable {
         case "superseded_unknown": return "a newer fact replaced it, and an earlier attempt may have sent it"
         case "newer_fact": return "a notice with a newer fact replaced it"
         case "cancelled": return "somebody cancelled it"
+        case "discarded": return "somebody discarded it"
+        case "said_sent": return "somebody said that it was sent"
+        case "said_not_sent": return "somebody said that it was not sent, and has not replayed or discarded it yet"
         case "claim_reply_lost": return "its worker did not learn that the attempt had begun"
         case "dead_lettered": return "its message came back to the broker too often"
         case "late": return "the answer came after its worker had been given up for lost"
@@ -390,6 +401,7 @@ extension PostgresSession {
             story.replacement = JobStory.Replacement(job: JobID(job), factAt: factAt)
         }
         story.attempts = try await attemptStories(id)
+        story.actions = try await operatorActions(id)
         if story.attempts.isEmpty, story.state == "sent", story.attempt == 1, let began = story.claimedAt,
             let ended = story.endedAt
         {
@@ -448,13 +460,15 @@ extension PostgresSession {
             [.bytes(key.digest), .int8(id.value)]
         )
         guard rows.count == 1, let laneNumber = rows.int4(0, 0), let state = rows.text(0, 1) else { return nil }
-        return JobStory(
+        var story = JobStory(
             readAt: Timestamp(microseconds: rows.timestamp(0, 3) ?? 0),
             id: id,
             lane: try await laneStory(laneNumber, shards),
             state: state,
             endedAt: rows.timestamp(0, 2).map(Timestamp.init(microseconds:))
         )
+        story.actions = try await operatorActions(id)
+        return story
     }
 
     private func laneStory(_ lane: Int32, _ shards: Int) async throws -> JobStory.Lane {
@@ -514,6 +528,22 @@ extension PostgresSession {
                 )
             }
         )
+    }
+
+    /// What people decided about a job, first to last.
+    public func operatorActions(_ id: JobID) async throws -> [OperatorAction] {
+        let rows = try await query(
+            "select at, action, done_by, why from trunkline.actions where job = $1 order by id",
+            [.int8(id.value)]
+        )
+        return (0..<rows.count).map { row in
+            OperatorAction(
+                at: Timestamp(microseconds: rows.timestamp(row, 0) ?? 0),
+                action: rows.text(row, 1) ?? "",
+                by: rows.text(row, 2) ?? "",
+                why: rows.text(row, 3)
+            )
+        }
     }
 
     /// The attempts that have a row, first to last.

@@ -17,6 +17,10 @@ public struct RefusalRecord: Sendable, Hashable {
     public let key: String?
     /// The original's whole length in bytes.
     public let rawLength: Int64
+    /// When a person gave it again and it was accepted.
+    public let replayedAt: Timestamp?
+    /// As which job; nil for a received event.
+    public let replayedJob: JobID?
 }
 
 extension PostgresSession {
@@ -56,7 +60,8 @@ extension PostgresSession {
     private func refusals(where condition: String, _ parameters: [PostgresParameter]) async throws -> [RefusalRecord] {
         let rows = try await query(
             """
-            select id, first_at, last_at, times, via, kind, field, reason, line, key, raw_length
+            select id, first_at, last_at, times, via, kind, field, reason, line, key, raw_length,
+                   replayed_at, replayed_job
             from trunkline.refusals where \(condition) order by last_at desc, id desc limit $4
             """,
             parameters
@@ -73,7 +78,9 @@ extension PostgresSession {
                 reason: rows.text(row, 7) ?? "",
                 line: rows.text(row, 8),
                 key: rows.text(row, 9),
-                rawLength: rows.int8(row, 10) ?? 0
+                rawLength: rows.int8(row, 10) ?? 0,
+                replayedAt: rows.timestamp(row, 11).map(Timestamp.init(microseconds:)),
+                replayedJob: rows.int8(row, 12).map(JobID.init)
             )
         }
     }

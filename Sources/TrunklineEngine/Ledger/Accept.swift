@@ -60,6 +60,8 @@ public final class Acceptor {
         public var via: String
         /// How long a database that went away is waited for, from its first error on. Default 30 s.
         public var patience: Duration = .seconds(30)
+        /// Whether what is refused is recorded.
+        public var recordsRefusals = true
 
         public init(databaseURL: String, applicationName: String, jobClass: JobClass = .single, via: String = "cli") {
             self.databaseURL = databaseURL
@@ -100,7 +102,7 @@ public final class Acceptor {
             let taken = try await take(batch)
             verdicts += taken
             wake(batch, taken)
-            try await record(batch, taken)
+            if configuration.recordsRefusals { try await record(batch, taken) }
             start = end
         }
         return verdicts
