@@ -1,4 +1,5 @@
 import Testing
+import TrunklineCore
 import TrunklineSimulator
 import TrunklineTesting
 
