@@ -84,7 +84,8 @@ import TrunklineTesting
         for statement in [
             "select * from trunkline.jobs", "select token_sealed from trunkline.lines",
             "select count(*) from trunkline.ledger",
-            "update trunkline.lines set base_url = 'https://evil.example'", "select trunkline.make_day('finished', current_date)",
+            "update trunkline.lines set base_url = 'https://evil.example'",
+            "select trunkline.make_day('finished', current_date)",
             "delete from trunkline.jobs", "create table trunkline.mine (a int)",
             "select trunkline.keep_pace('{1}', '{1}')",
         ] {

@@ -83,7 +83,8 @@ public struct Preflight: Sendable {
         case .timeout:
             "\(base.origin) did not answer in time: is it the right host, and does a firewall let this host out?"
         case .broken: "\(base.origin) does not speak HTTP as it should: are scheme and port right?"
-        case .shortage: "this machine has no descriptor or port left for the question: 'trunkline doctor' shows its limits"
+        case .shortage:
+            "this machine has no descriptor or port left for the question: 'trunkline doctor' shows its limits"
         case .refused, .held, .replay, .cancelled: "look at the base URL"
         }
     }
