@@ -20,7 +20,7 @@ struct Backoff {
     /// The next wait, to the millisecond.
     mutating func next(using generator: inout any RandomNumberGenerator) -> Duration {
         failures = min(failures + 1, 32)
-        let bound = failures < 8 ? Self.floor << failures : Self.cap
+        let bound = min(Self.floor << min(failures, 8), Self.cap)
         return .milliseconds(Int.random(in: Self.floor...bound, using: &generator))
     }
 }

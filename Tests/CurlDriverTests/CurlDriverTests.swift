@@ -84,11 +84,13 @@ private func withServer<Value>(
     @Test func aConnectionThatDiedWhileIdleIsReplaced() async {
         let served = Signal()
         let server = RawServer { connection in
-            guard connection.readRequest() != nil else { return }
-            connection.write(accepted)
-            // Reset only once the answer was read: the client's buffer must not be thrown away.
-            if connection.ordinal == 0 { served.wait() }
-            connection.resetOnClose()
+            while connection.readRequest() != nil {
+                connection.write(accepted)
+                guard connection.ordinal == 0 else { continue }
+                // Reset only once the answer was read: the client's buffer must not be thrown away.
+                served.wait()
+                return connection.resetOnClose()
+            }
         }
         await withServer(server) { server in
             await Harness.with { harness in

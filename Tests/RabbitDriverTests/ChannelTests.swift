@@ -267,7 +267,7 @@ import Testing
         }
         #expect(refused?.code == .cannotConnect)
         let unknown = await #expect(throws: RabbitError.self) {
-            _ = try await Client.open("amqp://no-such-host.invalid/") { $0.reconnects = false }
+            _ = try await Client.open("amqps://no-such-host.invalid/") { $0.reconnects = false }
         }
         #expect(unknown?.code == .cannotConnect)
         #expect(unknown?.message.contains("no-such-host.invalid") == true)

@@ -146,7 +146,7 @@ import Testing
         #expect(
             Reason.allCases.map(\.code) == [
                 "message_refused", "conflict", "credential_refused", "line_refused", "endpoint_missing", "line_locked",
-                "slow_down", "line_not_sendable", "line_needs_person", "unclear_answer", "redirected",
+                "slow_down", "line_not_sendable", "line_needs_person", "line_unusable", "unclear_answer", "redirected",
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",
                 "withdrawn", "local_shortage",

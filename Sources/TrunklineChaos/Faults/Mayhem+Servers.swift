@@ -34,7 +34,7 @@ extension Mayhem {
         let rounds = max(1, Int(seconds / 60))
         let bag: [FaultRecord.Kind] = [.databaseCrash, .databaseCrash, .databaseRestart]
         for round in 0..<rounds {
-            let at = seconds * (Double(round) + Double.random(in: 0.3...0.8, using: &random)) / Double(rounds)
+            let at = seconds * (Double(round) + Double.random(in: 0.3...0.6, using: &random)) / Double(rounds)
             guard await waitUntil(at), await hasWork() else { continue }
             let record = FaultRecord(bag[round % bag.count], hits: await callsInTheAir())
             do {
@@ -122,7 +122,7 @@ extension Mayhem {
 
     /// A fault that hits nothing proves nothing.
     private func hasWork() async -> Bool {
-        await wait(.seconds(10)) {
+        await wait(.seconds(30)) {
             if producer.unconfirmed > 0 { return true }
             return await callsInTheAir() > 0
         }
