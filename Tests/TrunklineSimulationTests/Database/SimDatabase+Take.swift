@@ -184,12 +184,19 @@ extension SimDatabase {
     func placeDue(_ p: [PostgresParameter]) -> Answer {
         let held = held(p[0].uuid, p[2].int4s, p[3].int8s)
         let ids = Set(p[4].int8s)
+        let persons = Set(
+            jobs.filter {
+                ids.contains($0.id) && $0.place == -1 && $0.state == "waiting" && $0.dueAt <= clock
+                    && held.contains(shard(ofLane: $0.lane))
+            }.map { [Int64($0.lane), $0.person] }
+        )
         let due = jobs.filter {
-            ids.contains($0.id) && $0.place == -1 && $0.state == "waiting" && $0.dueAt <= clock
-                && held.contains(shard(ofLane: $0.lane))
+            persons.contains([Int64($0.lane), $0.person]) && (-1...0).contains($0.place)
+                && $0.state != "parked" && $0.dueAt <= clock && ($0.place == -1 || ($0.notBefore ?? 0) > $0.acceptedAt)
         }.sorted { ($0.dueAt, $0.id) < ($1.dueAt, $1.id) }
         for row in due {
             world.hits[.placedDue] += 1
+            row.state = "waiting"
             row.place = nextNumber()
         }
         return seen(due)
