@@ -600,8 +600,11 @@ extension Worker {
         guard !placing.isEmpty, !placeUnderWay, intake.isConnected, mayAct(at: now) else { return }
         var ids: [Int64] = []
         while ids.count < Self.placeLimit, let number = placing.next() {
-            ids += lanes[number]?.queue.takeScheduled(at: now, limit: Self.placesOfTurn).map(\.id.value) ?? []
+            guard let lane = lanes[number] else { continue }
+            ids += lane.queue.takeScheduled(at: now, limit: Self.placesOfTurn).map(\.id.value)
             if hasScheduled(number, now) { placing.join(number) }
+            // What is taken may be gone from the database, and what comes after it must not wait for a reply about it.
+            wakeLane(lane, now)
         }
         guard !ids.isEmpty else { return }
         placeUnderWay = true
