@@ -436,9 +436,12 @@ public final class TestInstall: Sendable {
         }
     }
 
-    /// The one number that a query yields.
+    /// The one number that a query yields; 0 when it yields none.
     public func number(_ sql: String) async throws -> Int64 {
-        try await asking { try await $0.query(sql, []).int8(0, 0) ?? 0 }
+        try await asking { session in
+            let rows = try await session.query(sql, [])
+            return rows.count == 0 ? 0 : rows.int8(0, 0) ?? 0
+        }
     }
 
     /// The one text that a query yields.

@@ -99,10 +99,13 @@ import TrunklineTesting
             try await install.publish(try TestInstall.jobs(30, prefix: "before", lines: Self.lines))
             try await install.waitUntilSent(30)
             let boot = try await fleet.boot(of: fleet.workers[0])
-            let pid = try await install.number(
-                "select pid from pg_stat_activity where application_name = '\(boot)' and query ~ 'trunkline\\.\(statement)'"
-            )
-            try #require(pid > 0)
+            var pid: Int64 = 0
+            try await install.wait(for: "the session that was used last for \(statement)") {
+                pid = try await install.number(
+                    "select pid from pg_stat_activity where application_name = '\(boot)' and query ~ 'trunkline\\.\(statement)'"
+                )
+                return pid > 0
+            }
             kill(pid_t(pid), SIGSTOP)
             defer { kill(pid_t(pid), SIGCONT) }
             try await install.publish(try TestInstall.jobs(60, lines: Self.lines))

@@ -60,7 +60,8 @@ import TrunklineTesting
             }
             let limits = try String(contentsOfFile: "/proc/\(worker.pid)/limits", encoding: .utf8)
             let core = limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") } ?? ""
-            #expect(core.split(separator: " ").filter { $0 == "0" }.count == 2, "\(core)")
+            let words = core.split(whereSeparator: \.isWhitespace).map(String.init)
+            #expect(words.suffix(3) == ["0", "0", "bytes"], "\(core)")
         }
     }
 }
