@@ -187,6 +187,10 @@ final class Rules {
     /// Whether a worker knew that a call was accepted, and lived long enough after that to record it.
     private func isRecorded(_ call: SimCall) -> Bool {
         guard let known = call.knownAt else { return false }
+        let isCut = call.process.databaseCuts.contains {
+            $0.begin <= known + World.second && world.now <= $0.end + Self.recording
+        }
+        if isCut { return false }
         var limit = known + Self.recording
         for trouble in database.troubles where trouble >= known - Self.recording && trouble <= limit {
             limit = max(limit, trouble + Self.recording)

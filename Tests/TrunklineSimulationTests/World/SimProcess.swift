@@ -21,6 +21,8 @@ final class SimProcess: WorkerLoop {
     /// When it ended, stood still or went on: what it knew then may be lost.
     private(set) var troubles: [World.Time] = []
     var lastTrouble: World.Time { troubles.last ?? -1 }
+    /// From when to when its way to the database was dead: what it knew could not be recorded.
+    var databaseCuts: [(begin: World.Time, end: World.Time)] = []
     private(set) var isDraining = false
     private var inputs: [() -> Void] = []
     private var outputs: [() -> Void] = []

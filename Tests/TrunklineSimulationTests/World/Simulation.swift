@@ -385,6 +385,7 @@ final class Simulation {
             let span = world.any(of: [2, 6, 12, 30]) * World.second
             world.hit(.wireDead, "worker \(process.number) for \(span / World.second) s, \(ways)")
             wire.die(toServer: ways.0, toClient: ways.1)
+            process.databaseCuts.append((world.now, world.now + span))
             database.lastTrouble = max(database.lastTrouble, world.now + span)
             world.after(span) { wire.heal() }
         }
