@@ -97,7 +97,7 @@ import TrunklineTesting
             try set("qr_required")
             // An OPEN answer counts for 30 s: only then is the line asked again.
             try await Task.sleep(for: .seconds(31))
-            try await install.publish([try TestInstall.job("waits too")])
+            try await install.publish([try TestInstall.job("waits-too")])
             try await held()
             try await age()
             let fourth = try await replace(third)
