@@ -28,7 +28,7 @@ import TrunklineTesting
             try install.simulator.control(
                 "POST",
                 "/__sim/faults",
-                #"{"kind":"latency","on":"health","ms":5000,"count":2}"#
+                #"{"kind":"latency","on":"health","ms":4000,"count":2}"#
             )
             try install.simulator.control(
                 "POST",
