@@ -7,8 +7,8 @@ extension Mayhem {
         for round in 0..<rounds {
             // The next begins when its time has come, however long the last took.
             let at = seconds * (Double(round) + Double.random(in: 0.35...0.65, using: &random)) / Double(rounds)
-            guard await waitUntil(at), await hasWork() else { continue }
-            let record = FaultRecord(bag[round % bag.count], hits: max(1, producer.unconfirmed))
+            guard await waitUntil(at), case let hits = await work(), hits > 0 else { continue }
+            let record = FaultRecord(bag[round % bag.count], hits: hits)
             do {
                 switch record.kind {
                 case .brokerRestart: try await stage.servers.broker("restart")
@@ -35,8 +35,8 @@ extension Mayhem {
         let bag: [FaultRecord.Kind] = [.databaseCrash, .databaseCrash, .databaseRestart]
         for round in 0..<rounds {
             let at = seconds * (Double(round) + Double.random(in: 0.3...0.6, using: &random)) / Double(rounds)
-            guard await waitUntil(at), await hasWork() else { continue }
-            let record = FaultRecord(bag[round % bag.count], hits: await callsInTheAir())
+            guard await waitUntil(at), case let hits = await work(), hits > 0 else { continue }
+            let record = FaultRecord(bag[round % bag.count], hits: hits)
             do {
                 if record.kind == .databaseCrash {
                     try await stage.servers.database("crash")
@@ -120,11 +120,14 @@ extension Mayhem {
 
     private func callsInTheAir() async -> Int { await stage.api.openFlows().count { $0.hasCallInTheAir } }
 
-    /// A fault that hits nothing proves nothing.
-    private func hasWork() async -> Bool {
-        await wait(.seconds(30)) {
-            if producer.unconfirmed > 0 { return true }
-            return await callsInTheAir() > 0
+    /// Messages that are not confirmed, or calls in the air, as soon as there are any; 0 when there are none for long. A fault
+    /// that hits nothing proves nothing.
+    private func work() async -> Int {
+        var found = 0
+        _ = await wait(.seconds(30)) {
+            found = max(producer.unconfirmed, await callsInTheAir())
+            return found > 0
         }
+        return found
     }
 }
