@@ -97,9 +97,10 @@ import TrunklineTesting
         try await TestInstall.with { install in
             let worker = try install.startWorker()
             let size = 3 << 20
-            let long = [UInt8](repeating: UInt8(ascii: "x"), count: size)
+            // The same bytes would be one refusal.
+            func long(_ letter: Character) -> [UInt8] { [UInt8](repeating: letter.asciiValue!, count: size) }
             try await install.publish(
-                raw: [("webhook", long), ("send", try TestInstall.job("one").encode()), ("shard.00", long)]
+                raw: [("webhook", long("x")), ("send", try TestInstall.job("one").encode()), ("shard.00", long("y"))]
             )
             try await install.waitUntilSent(1)
             try await install.wait(for: "the refusals") {
