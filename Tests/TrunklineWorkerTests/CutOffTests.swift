@@ -91,25 +91,29 @@ import TrunklineTesting
         }
     }
 
-    /// The session is frozen at the server, while the others work: libpq would wait for ever.
+    /// One session is silent while the others work: libpq would wait for ever. Its wire is blocked, and the server's process
+    /// left alone: stopped, it may hold a lock that every other test's sessions need.
     @Test(arguments: ["(adopt|expire|take)", "(settle|gate)"])
-    func aFrozenSessionIsMadeAnew(_ statement: String) async throws {
+    func aSilentSessionIsMadeAnew(_ statement: String) async throws {
         try await WorkerFleet.with(workers: 2) { fleet in
             let install = fleet.install
             try await install.publish(try TestInstall.jobs(30, prefix: "before", lines: Self.lines))
             try await install.waitUntilSent(30)
             let boot = try await fleet.boot(of: fleet.workers[0])
-            var pid: Int64 = 0
+            let way = fleet.ways[0][.database]
+            var session: FaultProxy.OpenFlow?
             try await install.wait(for: "the session that was used last for \(statement)") {
-                pid = try await install.number(
-                    "select pid from pg_stat_activity where application_name = '\(boot)' and query ~ 'trunkline\\.\(statement)'"
+                // What the server takes for the client's port is the proxy's own.
+                let port = try await install.number(
+                    "select client_port from pg_stat_activity where application_name = '\(boot)' and query ~ 'trunkline\\.\(statement)'"
                 )
-                return pid > 0
+                session = await way.openFlows().first { Int64($0.serverPort) == port }
+                return session != nil
             }
-            kill(pid_t(pid), SIGSTOP)
-            defer { kill(pid_t(pid), SIGCONT) }
+            let port = try #require(session).clientPort
+            #expect(await way.block(.both) { $0 == port }.hits == 1)
             try await install.publish(try TestInstall.jobs(60, lines: Self.lines))
-            try await install.wait(for: "the end of the frozen session") {
+            try await install.wait(for: "the end of the silent session") {
                 fleet.workers[0].logText.contains("answers nothing, and the server waits for it")
             }
             try await install.waitUntilSent(90)

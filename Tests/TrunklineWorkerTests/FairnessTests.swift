@@ -21,7 +21,7 @@ import TrunklineTesting
     private static let lines = (1...300).map { String(format: "line-%03d", $0) }
     private static let rivals = Array(lines.prefix(5))
 
-    /// How often each line was served after 20 s, and after 35 s. A second of 60 slots is 60 calls, questions about health
+    /// How often each line was served after 20 s, and after a minute. A second of 60 slots is 60 calls, questions about health
     /// among them: counted so, it is the same on a machine that has other things to do.
     private func serve(_ rival: Rival, turnedOff: String?) async throws -> (early: [Int], late: [Int]) {
         try await TestInstall.with(shards: 8, lines: 0) { install in
@@ -64,7 +64,7 @@ import TrunklineTesting
                 let report = install.simulator.report()
                 return Self.lines.map { report.lines[$0]?.messages ?? 0 }
             }
-            return (try await served(afterSeconds: 20), try await served(afterSeconds: 35))
+            return (try await served(afterSeconds: 20), try await served(afterSeconds: 60))
         }
     }
 
@@ -72,7 +72,7 @@ import TrunklineTesting
     func everyLineIsServedWithinTwentySecondsAndNoneGetsLessThanHalf(_ rival: Rival) async throws {
         let (early, late) = try await serve(rival, turnedOff: nil)
         let mean = Double(late.reduce(0, +)) / Double(late.count)
-        print("fairness, \(rival): least \(early.min()!) after 20 s; least \(late.min()!), mean \(mean) after 35 s")
+        print("fairness, \(rival): least \(early.min()!) after 20 s; least \(late.min()!), mean \(mean) after 60 s")
         #expect(early.allSatisfy { $0 > 0 }, "\(early.count { $0 == 0 }) of 300 lines were not served in 20 s")
         #expect(Double(late.min()!) >= mean / 2, "least \(late.min()!), mean \(mean)")
     }
