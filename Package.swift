@@ -53,7 +53,10 @@ let package = Package(
         ),
         .target(
             name: "PostgresDriver",
-            dependencies: ["CPlatform", "EventLoop"],
+            dependencies: [
+                "CPlatform", "EventLoop",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             linkerSettings: [.linkedLibrary("pq")]
         ),
         .target(

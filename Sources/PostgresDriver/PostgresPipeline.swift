@@ -9,29 +9,9 @@ internal import EventLoop
 /// client and server fill both directions' buffers and wait for each other for ever.
 /// https://www.postgresql.org/docs/15/libpq-pipeline-mode.html
 final class PostgresPipeline {
-    typealias Completion = (Result<PostgresRows, PostgresError>) -> Void
-
-    enum Work {
-        case statement(PostgresStatement, [PostgresParameter])
-        case prepare(PostgresStatement)
-        /// Several statements in one string, by the simple protocol: not possible in pipeline mode, so it runs alone.
-        case script(String)
-
-        var isScript: Bool {
-            if case .script = self { true } else { false }
-        }
-    }
-
-    private struct Queued {
-        let work: Work
-        let done: Completion
-    }
-
-    private struct Sent {
-        let done: Completion
-        /// Known before the end is: a statement has succeeded only when its Sync is answered.
-        var result: Result<PostgresRows, PostgresError>?
-    }
+    typealias Machine = PipelineMachine<PostgresRows>
+    typealias Completion = Machine.Completion
+    typealias Work = Machine.Work
 
     private let loop: EventLoop
     private let handle: OpaquePointer
@@ -41,28 +21,14 @@ final class PostgresPipeline {
     /// What the server said out of turn before it hung up; libpq writes it, until `PQfinish`.
     private let lastWords = UnsafeMutablePointer<tl_pg_last_words>.allocate(capacity: 1)
 
-    /// Not yet given to libpq: waits for the output to drain or for a script. So what is in here was surely never sent.
-    private var queued = FIFO<Queued>()
-    /// Given to libpq.
-    private var sent = FIFO<Sent>()
-    /// libpq holds bytes that the socket did not take.
-    private var wantsWrite = false
-    private var runsScript = false
+    private var machine = Machine(at: .now)
     private var looksLater = false
-    /// The peer has closed; what it said before is still being read.
-    private var isHungUp = false
     private var isDraining = false
-    /// The connection must end, which was noticed at a place that may not call out.
-    private var isBroken = false
-    /// Why, when it is we who end it; else ``lost()`` knows.
-    private var violation: PostgresError?
-    private(set) var ended = false
 
-    var inFlight: Int { sent.count + queued.count }
-
-    /// Since when an answer is waited for without one: from the last answer, or from the first statement after a rest.
-    var silentSince: ContinuousClock.Instant? { sent.isEmpty ? nil : lastNews }
-    private var lastNews = ContinuousClock.now
+    /// See ``PipelineMachine``.
+    var ended: Bool { machine.isOver }
+    var inFlight: Int { machine.inFlight }
+    var silentSince: ContinuousClock.Instant? { machine.silentSince }
 
     /// Owns `handle`, which must be connected, from now on. `onEnd` is called once, after every completion has failed.
     init(loop: EventLoop, takingOwnershipOf handle: OpaquePointer, onEnd: @escaping (PostgresError) -> Void) {
@@ -89,28 +55,19 @@ final class PostgresPipeline {
 
     /// Never calls back before it returns.
     func submit(_ work: Work, _ done: @escaping Completion) {
-        precondition(!ended, "a connection that has ended")
-        queued.append(Queued(work: work, done: done))
+        machine.submit(work, done)
         sendQueued()
         lookLater()
     }
 
     /// Closes the socket and fails what is in flight, in order, then calls `onEnd`.
     func end(_ cause: PostgresError) {
-        guard !ended else { return }
-        ended = true
+        guard let unfinished = machine.end(cause) else { return }
         // Before libpq closes it: the loop must not know a number that may be another's soon. (libpq may have closed it
         // already, in this very turn and on this thread, so the number is nobody else's on this loop yet.)
         loop.forget(descriptor)
         PQfinish(handle)
-        let failedSent = sent.removeAll()
-        let failedQueued = queued.removeAll()
-        var error = cause
-        error.code = .connectionLost
-        error.outcomeUnknown = true
-        for entry in failedSent { entry.done(.failure(error)) }
-        error.outcomeUnknown = false
-        for entry in failedQueued { entry.done(.failure(error)) }
+        for (done, error) in unfinished { done(.failure(error)) }
         onEnd(cause)
     }
 
@@ -118,15 +75,13 @@ final class PostgresPipeline {
 
     /// Gives libpq what may go out. Calls nobody back.
     private func sendQueued() {
-        while !isBroken, !isHungUp, !ended, !wantsWrite, !runsScript, let next = queued.first {
-            // A script leaves pipeline mode, for which nothing may be under way.
-            if next.work.isScript, !sent.isEmpty { return }
-            if case .statement(let statement, let parameters) = next.work {
+        while let work = machine.next {
+            if case .statement(let statement, let parameters) = work {
                 do {
                     try encoder.encode(parameters, for: statement)
                 } catch {
-                    let entry = queued.removeFirst()
-                    loop.schedule(after: .zero) { entry.done(.failure(error)) }
+                    let done = machine.withdraw()
+                    loop.schedule(after: .zero) { done(.failure(error)) }
                     continue
                 }
             }
@@ -135,11 +90,8 @@ final class PostgresPipeline {
                 breakLater()
                 return
             }
-            // From here on bytes may leave, whatever libpq answers.
-            let entry = queued.removeFirst()
-            if sent.isEmpty { lastNews = .now }
-            sent.append(Sent(done: entry.done, result: nil))
-            guard send(entry.work) else {
+            machine.give(at: .now)
+            guard send(work) else {
                 breakLater()
                 return
             }
@@ -165,7 +117,6 @@ final class PostgresPipeline {
             return PQsendPrepare(handle, statement.name, statement.sql, Int32(types.count), types) == 1
                 && PQpipelineSync(handle) == 1
         case .script(let sql):
-            runsScript = true
             return PQexitPipelineMode(handle) == 1 && PQsendQuery(handle, sql) == 1
         }
     }
@@ -174,21 +125,15 @@ final class PostgresPipeline {
         // PQflush: 0 everything is with the kernel, 1 some is left, -1 the connection is gone (which reading tells too).
         let code = PQflush(handle)
         if code < 0 { breakLater() }
-        let wants = code == 1
-        if wants != wantsWrite {
-            wantsWrite = wants
-            // libpq throws its output away when a write fails, and says so only when the end is read: what still waits here
-            // must not follow, or it would be reported as perhaps sent.
-            if !wants, tl_pg_is_hung_up(descriptor) != 0 { isHungUp = true }
-            loop.update(descriptor, to: wants ? [.read, .write] : .read)
+        if machine.flushed(isBlocked: code == 1, hangsUp: tl_pg_is_hung_up(descriptor) != 0) {
+            loop.update(descriptor, to: machine.wantsWrite ? [.read, .write] : .read)
         }
     }
 
     /// Ends the connection soon, from the loop: completions are never called from within a caller's `execute`. What the
     /// server answered before still counts.
     private func breakLater() {
-        guard !isBroken else { return }
-        isBroken = true
+        guard machine.die() else { return }
         loop.schedule(after: .zero) { [weak self] in self?.advance() }
     }
 
@@ -197,7 +142,7 @@ final class PostgresPipeline {
     /// libpq also reads while it writes to a full socket, and then the socket never becomes readable again for what is in
     /// libpq's buffer already: after every flush somebody has to look.
     private func lookLater() {
-        guard !ended, !looksLater, !sent.isEmpty else { return }
+        guard !looksLater, machine.awaitsAnswers else { return }
         guard PQstatus(handle) == CONNECTION_OK else {
             // Noticed by a write: libpq has closed the socket, and the loop will never hear of it.
             breakLater()
@@ -217,7 +162,7 @@ final class PostgresPipeline {
         if !readiness.isDisjoint(with: [.read, .error]) {
             alive = PQconsumeInput(handle) == 1
         }
-        if !alive { isBroken = true }
+        if !alive { machine.die() }
         advance()
     }
 
@@ -227,11 +172,11 @@ final class PostgresPipeline {
         guard !ended else { return }
         drain()
         guard !ended else { return }
-        if isBroken || PQstatus(handle) == CONNECTION_BAD {
-            end(violation ?? lost())
+        if machine.isDying || PQstatus(handle) == CONNECTION_BAD {
+            end(machine.cause ?? lost())
             return
         }
-        if wantsWrite { flush() }
+        if machine.wantsWrite { flush() }
         sendQueued()
         lookLater()
     }
@@ -243,88 +188,54 @@ final class PostgresPipeline {
         guard !isDraining else { return }
         isDraining = true
         defer { isDraining = false }
-        var emptyAnswers = 0
-        // Asked first: it also reads what the server says while nothing is under way.
-        while !ended, PQisBusy(handle) == 0, !sent.isEmpty {
-            guard let result = PQgetResult(handle) else {
-                if runsScript {
-                    scriptEnded()
-                    continue
-                }
-                // In pipeline mode "no result" separates a statement from its Sync. Twice in a row: libpq knows of nothing
-                // more, because the connection is gone (or, which must not spin, it has lost count).
-                emptyAnswers += 1
-                if emptyAnswers > 1 {
-                    isBroken = true
-                    return
-                }
-                continue
+        // Asked in this order: libpq also reads what the server says while nothing is under way.
+        while !ended, PQisBusy(handle) == 0, machine.awaitsAnswers {
+            switch nextStep() {
+            case .nothing: break
+            case .complete(let done, let answer):
+                done(answer)
+                // Here, not when the result came: a result arrives before its Sync, and who waits for room would wait for ever.
+                if !ended { sendQueued() }
+            case .completeScript(let done, let answer):
+                if PQenterPipelineMode(handle) != 1 { breakLater() }
+                done(answer)
+                if !ended { sendQueued() }
+            case .end: return
             }
-            emptyAnswers = 0
-            take(result)
         }
     }
 
-    private func take(_ result: OpaquePointer) {
+    /// Takes one result from libpq.
+    private func nextStep() -> Machine.Step {
+        guard let result = PQgetResult(handle) else {
+            return machine.exhausted(
+                isHealthy: PQstatus(handle) == CONNECTION_OK && PQtransactionStatus(handle) != PQTRANS_ACTIVE
+            )
+        }
         let status = PQresultStatus(result)
         switch status {
         case PGRES_PIPELINE_SYNC:
             PQclear(result)
-            guard !sent.isEmpty else {
-                isBroken = true
-                return
-            }
-            // Sent statements and Syncs match one to one: the first one has ended.
-            let finished = sent.removeFirst()
-            lastNews = .now
-            if let known = finished.result {
-                finished.done(known)
-            } else {
-                let error = PostgresError(code: .protocolViolation, message: "a statement without a result")
-                violation = error
-                isBroken = true
-                finished.done(.failure(error))
-            }
-            // Here, not when the result came: a result arrives before its Sync, and who waits for room would wait for ever.
-            if !ended { sendQueued() }
+            return machine.synced(at: .now)
         case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
-            let rows = PostgresRows(takingOwnershipOf: result)
-            // A script has many results; the last one is its own. An error is never covered up.
-            sent.updateFirst { entry in
-                if case .failure = entry.result { return }
-                entry.result = .success(rows)
-            }
+            machine.answered(.success(PostgresRows(takingOwnershipOf: result)))
+            return .nothing
         case PGRES_FATAL_ERROR, PGRES_PIPELINE_ABORTED, PGRES_NONFATAL_ERROR:
             let error = Self.error(of: result)
             PQclear(result)
-            sent.updateFirst { entry in
-                if case .failure = entry.result { return }
-                entry.result = .failure(error)
-            }
+            machine.answered(.failure(error))
+            return .nothing
         default:
             // COPY, single rows and "bad response": nothing that we ask for.
             PQclear(result)
-            let error = PostgresError(
-                code: .protocolViolation,
-                message: "an answer of kind \(status.rawValue), which this driver cannot take (COPY in a script?)"
+            machine.die(
+                PostgresError(
+                    code: .protocolViolation,
+                    message: "an answer of kind \(status.rawValue), which this driver cannot take (COPY in a script?)"
+                )
             )
-            end(error)
+            return .end
         }
-    }
-
-    private func scriptEnded() {
-        // A connection that broke in the middle also has no more results, and then nothing was confirmed.
-        guard PQstatus(handle) == CONNECTION_OK, PQtransactionStatus(handle) != PQTRANS_ACTIVE else {
-            end(lost())
-            return
-        }
-        runsScript = false
-        let finished = sent.removeFirst()
-        if PQenterPipelineMode(handle) != 1 { breakLater() }
-        finished.done(
-            finished.result ?? .failure(PostgresError(code: .protocolViolation, message: "a script without a result"))
-        )
-        if !ended { sendQueued() }
     }
 
     // MARK: Errors
@@ -332,7 +243,7 @@ final class PostgresPipeline {
     /// Why the connection is gone, in the server's words if it said some in answer to a statement ("terminating connection
     /// due to administrator command"), else in libpq's.
     private func lost() -> PostgresError {
-        if case .failure(let error) = sent.first?.result, error.sqlState?.hasPrefix("57P") == true {
+        if case .failure(let error) = machine.firstAnswer, error.sqlState?.hasPrefix("57P") == true {
             return PostgresError(code: .connectionLost, sqlState: error.sqlState, message: error.message)
         }
         if let sqlState = lastWords.pointee.sqlStateText {

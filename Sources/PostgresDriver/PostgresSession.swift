@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import EventLoop
 internal import Synchronization
 
@@ -11,7 +12,7 @@ public final class PostgresSession: Sendable {
     private struct State {
         var isClosed = false
         var isBusy = false
-        var waiting = FIFO<CheckedContinuation<Void, Never>>()
+        var waiting = Deque<CheckedContinuation<Void, Never>>()
     }
 
     /// A running transaction: statements from within its body must not wait for it to end.

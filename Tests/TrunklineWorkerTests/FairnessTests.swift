@@ -79,7 +79,7 @@ import TrunklineTesting
 
     /// Without turns the lowest lines keep all slots: the test above can fail.
     @Test func withoutTurnsLinesStarve() async throws {
-        let (_, late) = try await serve(.none, turnedOff: "rotation")
-        #expect(late.count { $0 == 0 } > 50)
+        let (early, _) = try await serve(.none, turnedOff: "rotation")
+        #expect(early.count { $0 == 0 } > 50)
     }
 }
