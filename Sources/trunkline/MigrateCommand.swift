@@ -7,7 +7,7 @@ struct MigrateCommand: AsyncParsableCommand {
         commandName: "migrate",
         abstract: "Bring the database, and the broker if one is configured, to what this version needs.",
         discussion:
-            "Safe to run at any time and by several at once. Migrations run in order, each in its own transaction."
+            "Safe to run at any time and by several at once. All that is missing is applied in order, in one transaction."
     )
 
     @OptionGroup var options: GlobalOptions
@@ -50,13 +50,23 @@ struct MigrateCommand: AsyncParsableCommand {
     private func printPending(_ session: PostgresSession) async throws {
         let pending = try await Migrations.pending(session)
         if json {
-            try Output.json(Pending(pending: pending.map { Step(version: $0.version, name: $0.name, sql: $0.sql) }))
+            try Output.json(
+                Pending(
+                    pending: pending.migrations.map { Step(version: $0.version, name: $0.name, sql: $0.sql) },
+                    functions: pending.functions.map { Function(name: $0.name, sql: $0.sql) }
+                )
+            )
             return
         }
         if pending.isEmpty { Output.note("The schema is up to date; nothing would run.") }
-        for migration in pending {
-            Output.line("-- migration \(migration.version): \(migration.name), in one transaction")
+        if !pending.isEmpty { Output.line("-- in one transaction") }
+        for migration in pending.migrations {
+            Output.line("-- migration \(migration.version): \(migration.name)")
             Output.text(migration.sql)
+        }
+        for function in pending.functions {
+            Output.line("-- function \(function.name)")
+            Output.text(function.sql)
         }
     }
 
@@ -65,6 +75,7 @@ struct MigrateCommand: AsyncParsableCommand {
             try Output.json(
                 Done(
                     applied: report.applied.map { Step(version: $0.version, name: $0.name, sql: nil) },
+                    functions: report.functions.map(\.name),
                     schemaVersion: report.version,
                     shards: report.shards,
                     topologyApplied: broker,
@@ -74,6 +85,11 @@ struct MigrateCommand: AsyncParsableCommand {
             return
         }
         for migration in report.applied { Output.line("applied migration \(migration.version) (\(migration.name))") }
+        if !report.functions.isEmpty {
+            Output.line(
+                "applied \(report.functions.count) functions (\(report.functions.map(\.name).joined(separator: ", ")))"
+            )
+        }
         Output.line("schema version \(report.version), \(report.shards) shards")
         Output.line(
             broker
@@ -90,10 +106,19 @@ struct MigrateCommand: AsyncParsableCommand {
         let sql: String?
     }
 
-    private struct Pending: Encodable { let pending: [Step] }
+    private struct Function: Encodable {
+        let name: String
+        let sql: String
+    }
+
+    private struct Pending: Encodable {
+        let pending: [Step]
+        let functions: [Function]
+    }
 
     private struct Done: Encodable {
         let applied: [Step]
+        let functions: [String]
         let schemaVersion: Int32
         let shards: Int
         let topologyApplied: Bool

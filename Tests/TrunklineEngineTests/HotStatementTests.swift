@@ -78,6 +78,7 @@ import TrunklineCore
                     [.int4Array([1, 2, 3]), .int8(.min), .int8(.min), .int8(.min), .int4(1_000)]
                 ),
                 (Statements.forgotten, shards + [.int4Array([])]),
+                (Statements.lastSends, shards),
                 (
                     Statements.claim,
                     owner + [.int4(30_000), .int8Array(ids.map(\.value)), .int4Array([]), .int4Array([])]
@@ -294,6 +295,38 @@ import TrunklineCore
         }
     }
 
+    @Test("what waits is not read to find out whom the former owner wrote to: its own row says so")
+    func waitingJobsAreNoLastSends() async throws {
+        try await AdminDatabase.with { database in
+            let session = database.session
+            let owner = try await Self.owner(session)
+            try await Self.fill(
+                session,
+                5_000,
+                columns: "place, state, claimed_at",
+                values: "g, 'waiting', now() - interval '2 s'"
+            )
+            let read = try await Self.reads(session) {
+                try await $0.query(Statements.lastSends.sql, [owner[1], owner[2]])
+            }
+            #expect(read.rows < 20, "last_sends read \(read.rows) rows of jobs")
+            let rows = try await session.query(
+                Statements.load.sql,
+                [.int4Array([1, 2, 3]), .int8(.min), .int8(.min), .int8(.min), .int4(10)]
+            )
+            #expect(SeenJob.all(rows).count == 10)
+            #expect(
+                SeenJob.all(rows).allSatisfy { $0.claimedAgo.map { $0 >= .seconds(2) && $0 < .seconds(600) } ?? false }
+            )
+            // One that was parked after its attempt is among them, as long as the gap reaches.
+            try await session.query(
+                "update trunkline.jobs set state = 'parked', reason = 'x', parked_at = now() where key = 'fill:7'"
+            )
+            let parked = try await session.query(Statements.lastSends.sql, [owner[1], owner[2]])
+            #expect(parked.count == 1 && parked.int8(0, 1) == 7)
+        }
+    }
+
     @Test("each line's last sends are remembered as long as its own gap; the newest pages have their summary")
     func lastSends() async throws {
         try await AdminDatabase.with { database in
@@ -305,7 +338,7 @@ import TrunklineCore
                 "update trunkline.finished set ended_at = ended_at - interval '1 minute' where ended_at - interval '1 minute' >= ended_on"
             )
             let lanes = try await session.query(
-                "select lane from trunkline.last_sends(16, array(select generate_series(0, 15)), 3600000)"
+                "select lane from trunkline.last_sends(16, array(select generate_series(0, 15)))"
             )
             let second = try await session.query("select lane from trunkline.lines where id = 'acme-2'").int4(0, 0)
             #expect((0..<lanes.count).map { lanes.int4($0, 0) } == [second])

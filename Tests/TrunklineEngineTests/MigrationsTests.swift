@@ -25,12 +25,121 @@ import TrunklineEngine
             #expect(file == String(format: "%04d_", migration.version) + migration.name + ".sql")
         }
         #expect(Migrations.all.map(\.version) == Migrations.all.indices.map { Int32($0 + 1) })
+        let functions = try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "functions").path)
+            .filter { $0.hasSuffix(".sql") }
+        #expect(functions.sorted() == Migrations.functions.map { $0.name + ".sql" }.sorted())
+        for function in Migrations.functions {
+            let file = folder.appending(path: "functions/\(function.name).sql")
+            #expect(try String(contentsOf: file, encoding: .utf8) == function.sql)
+        }
+    }
+
+    @Test("a function fits on a page, says at its head what it locks, and comes after what it needs")
+    func functionsHaveHeads() throws {
+        var there: Set<Substring> = []
+        for function in Migrations.functions {
+            let lines = function.sql.split(separator: "\n", omittingEmptySubsequences: false)
+            #expect(lines.count <= 121, "\(function.name) has \(lines.count - 1) lines")
+            let head = lines.prefix { $0.hasPrefix("--") }
+            #expect(head.count >= 3, "\(function.name) says nothing of itself")
+            #expect(head.contains { $0.hasPrefix("-- Locks: ") }, "\(function.name) does not say what it locks")
+            let yieldsWords = function.sql.contains("verdict text")
+            #expect(
+                !yieldsWords || head.contains { $0.hasPrefix("-- Verdicts: ") },
+                "\(function.name) names no verdicts"
+            )
+            let needs = try #require(head.first { $0.hasPrefix("-- Needs: ") }).dropFirst(10).dropLast()
+            if needs != "nothing" {
+                for need in needs.split(separator: ", ") {
+                    #expect(there.contains(need), "\(function.name) is applied before \(need)")
+                }
+            }
+            there.insert(Substring(function.name))
+        }
+        // What was written more than once.
+        for (words, count) in [
+            ("% p_shard_count", 1), ("interval '12 hours'", 1), ("insert into trunkline.finished ", 1),
+        ] {
+            let found = Migrations.functions.map { $0.sql.components(separatedBy: words).count - 1 }.reduce(0, +)
+            #expect(found == count, "\(words) stands \(found) times")
+        }
+    }
+
+    private static func function(_ body: String, columns: String = "int") -> Migrations.Function {
+        Migrations.Function(
+            name: "of_the_test",
+            sql: "create or replace function trunkline.of_the_test() returns \(columns) language sql as $$ \(body) $$;"
+        )
+    }
+
+    @Test func aFunctionIsAppliedAgainWhenItsTextHasChanged() async throws {
+        try await TestServers.withSession { session in
+            let known = Migrations.functions
+            func migrate(_ more: Migrations.Function...) async throws -> [String] {
+                try await Migrations.migrate(session, shards: 4, functions: known + more).functions.map(\.name)
+            }
+            func answer() async throws -> Int32? {
+                try await session.query("select trunkline.of_the_test()").int4(0, 0)
+            }
+            let (first, second) = (Self.function("select 1"), Self.function("select 2"))
+            let made = try await migrate(first)
+            #expect(made == known.map(\.name) + ["of_the_test"])
+            #expect(try await migrate(first).isEmpty)
+            #expect(try await answer() == 1)
+            #expect(try await Migrations.pending(session, functions: known + [second]).functions == [second])
+            await #expect(throws: MigrationError.functionsOlder(["of_the_test"])) {
+                try await Migrations.requireCurrent(session, functions: known + [second])
+            }
+            #expect(try await migrate(second) == ["of_the_test"])
+            #expect(try await answer() == 2)
+            // Who has the older text, or none, is the older program.
+            let newer = MigrationError.functionsNewer(["of_the_test"])
+            #expect("\(newer)".contains("use a newer trunkline"))
+            await #expect(throws: newer) { try await Migrations.requireCurrent(session, functions: known + [first]) }
+            await #expect(throws: newer) { try await migrate(first) }
+            await #expect(throws: newer) { try await Migrations.requireCurrent(session) }
+            await #expect(throws: newer) { try await Migrations.pending(session) }
+            #expect(try await answer() == 2)
+        }
+    }
+
+    @Test func aFunctionKeepsItsSignature() async throws {
+        try await TestServers.withSession { session in
+            let known = Migrations.functions
+            func migrate(_ function: Migrations.Function, _ migrations: [Migrations.Migration] = []) async throws {
+                _ = try await Migrations.migrate(
+                    session,
+                    shards: 4,
+                    migrations: Migrations.all + migrations,
+                    functions: known + [function]
+                )
+            }
+            try await migrate(Self.function("select 1"))
+            let other = Migrations.Function(
+                name: "of_the_test",
+                sql:
+                    "create or replace function trunkline.of_the_test(p int) returns int language sql as $$ select p $$;"
+            )
+            await #expect(throws: MigrationError.signatureChanged("of_the_test")) { try await migrate(other) }
+            // What PostgreSQL refuses takes everything with it, also the migration before it.
+            let next = Migrations.Migration(
+                version: Int32(Migrations.all.count + 1),
+                name: "next",
+                sql: "create table trunkline.half (id int)"
+            )
+            let columns = Self.function("select 1::bigint", columns: "bigint")
+            let error = await #expect(throws: MigrationError.self) { try await migrate(columns, [next]) }
+            #expect(error?.description.contains("function of_the_test was refused") == true)
+            #expect(try await session.query("select to_regclass('trunkline.half') is null").bool(0, 0) == true)
+            #expect(try await session.query("select trunkline.of_the_test()").int4(0, 0) == 1)
+            try await Migrations.requireCurrent(session, functions: known + [Self.function("select 1")])
+        }
     }
 
     @Test func anEmptyDatabaseBecomesAnInstall() async throws {
         try await TestServers.withSession { session in
             let report = try await Migrations.migrate(session)
-            #expect(report.applied == Migrations.all)
+            #expect(report.applied == Migrations.all && report.functions == Migrations.functions)
             #expect(report.shards == Migrations.defaultShards)
             let shards = try await session.query("select count(*), min(shard), max(shard) from trunkline.shards")
             #expect(shards.int8(0, 0) == 64 && shards.int4(0, 1) == 0 && shards.int4(0, 2) == 63)
@@ -47,7 +156,7 @@ import TrunklineEngine
         try await TestServers.withSession { session in
             _ = try await Migrations.migrate(session, shards: 16)
             let report = try await Migrations.migrate(session)
-            #expect(report.applied.isEmpty)
+            #expect(report.applied.isEmpty && report.functions.isEmpty)
             #expect(report.shards == 16)
             #expect(try await Migrations.migrate(session, shards: 16).shards == 16)
             await #expect(throws: InstallError.shardsAreStored(stored: 16, asked: 32)) {
@@ -100,13 +209,15 @@ import TrunklineEngine
 
     @Test func aDryRunSaysWhatWouldRunAndChangesNothing() async throws {
         try await TestServers.withSession { session in
-            #expect(try await Migrations.pending(session) == Migrations.all)
+            let pending = try await Migrations.pending(session)
+            #expect(pending.migrations == Migrations.all && pending.functions == Migrations.functions)
             let schemas = try await session.query("select count(*) from pg_namespace where nspname = 'trunkline'")
             #expect(schemas.int8(0, 0) == 0)
             _ = try await Migrations.migrate(session, shards: 4)
             #expect(try await Migrations.pending(session).isEmpty)
             #expect(
-                try await Migrations.pending(session, migrations: Migrations.all + [Self.made[1]]) == [Self.made[1]]
+                try await Migrations.pending(session, migrations: Migrations.all + [Self.made[1]]).migrations
+                    == [Self.made[1]]
             )
         }
     }

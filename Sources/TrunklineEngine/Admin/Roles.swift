@@ -29,7 +29,7 @@ public enum Roles {
             revoke all on all functions in schema trunkline from \(worker), \(producer), \(reader);
             grant usage on schema trunkline to \(worker), \(producer), \(reader);
             -- What every program asks first: the schema's version and the number of shards.
-            grant select on trunkline.schema_version, trunkline.settings to \(worker), \(producer), \(reader);
+            grant select on trunkline.schema_version, trunkline.schema_functions, trunkline.settings to \(worker), \(producer), \(reader);
 
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.workers, trunkline.breakers, trunkline.shards,

@@ -1,8 +1,9 @@
 public import PostgresDriver
 internal import TrunklineCore
 
-/// Brings a database to the schema that this program knows: the files of `migrations/`, in order, each in its own
-/// transaction. The files are inside the program (the plug-in `EmbedMigrations`), so that it works from any folder.
+/// Brings a database to the schema that this program knows: the files of `migrations/`, in order, and the functions of
+/// `migrations/functions/` whose text has changed, all in one transaction. The files are inside the program (the plug-in
+/// `EmbedMigrations`), so that it works from any folder.
 public enum Migrations {
     /// One file of `migrations/`, `0001_initial.sql`.
     public struct Migration: Sendable, Hashable {
@@ -22,10 +23,21 @@ public enum Migrations {
         }
     }
 
-    /// What ``migrate(_:shards:migrations:)`` has done.
+    /// What the database lacks.
+    public struct Pending: Sendable, Hashable {
+        /// In order.
+        public let migrations: [Migration]
+        /// New ones and those whose text has changed, in the order of their application: after what they need.
+        public let functions: [Function]
+        public var isEmpty: Bool { migrations.isEmpty && functions.isEmpty }
+    }
+
+    /// What ``migrate(_:shards:migrations:functions:)`` has done.
     public struct Report: Sendable, Hashable {
         /// The migrations that were applied now, in order.
         public let applied: [Migration]
+        /// The functions that were made or replaced now.
+        public let functions: [Function]
         /// The schema's version now.
         public let version: Int32
         /// The install's number of shards.
@@ -46,36 +58,49 @@ public enum Migrations {
 
     /// Refuses, in words, to work on a schema that is older or newer than this program. Call it before anything else
     /// touches the database.
-    public static func requireCurrent(_ session: PostgresSession, migrations: [Migration] = all) async throws {
-        let applied = try await self.applied(session)
-        try check(applied, against: migrations)
-        guard applied.count == migrations.count else {
-            throw applied.isEmpty
+    public static func requireCurrent(
+        _ session: PostgresSession,
+        migrations: [Migration] = all,
+        functions: [Function] = functions
+    ) async throws {
+        let pending = try await pending(session, migrations: migrations, functions: functions)
+        let missing = pending.migrations.count
+        guard missing == 0 else {
+            throw missing == migrations.count
                 ? MigrationError.noSchema
-                : MigrationError.schemaOlder(database: Int32(applied.count), program: Int32(migrations.count))
+                : .schemaOlder(database: Int32(migrations.count - missing), program: Int32(migrations.count))
         }
+        guard pending.functions.isEmpty else { throw MigrationError.functionsOlder(pending.functions.map(\.name)) }
     }
 
-    /// The migrations that ``migrate(_:shards:migrations:)`` would apply. Changes nothing.
-    public static func pending(_ session: PostgresSession, migrations: [Migration] = all) async throws -> [Migration] {
+    /// What ``migrate(_:shards:migrations:functions:)`` would apply. Changes nothing.
+    public static func pending(
+        _ session: PostgresSession,
+        migrations: [Migration] = all,
+        functions: [Function] = functions
+    ) async throws -> Pending {
         let applied = try await self.applied(session)
         try check(applied, against: migrations)
-        return Array(migrations.dropFirst(applied.count))
+        return Pending(
+            migrations: Array(migrations.dropFirst(applied.count)),
+            functions: try await pendingFunctions(session, functions)
+        )
     }
 
     // MARK: For `trunkline migrate`
 
     /// Applies what is missing, makes the partitions of the coming week and the shards' rows.
     ///
-    /// Safe to run at any time, by several at once: they wait for each other. A migration that fails leaves everything as
-    /// it was before it.
+    /// Safe to run at any time, by several at once: they wait for each other. A migration or function that fails leaves
+    /// everything as it was before.
     ///
     /// - Parameter shards: the number of shards of a new install; refused when another is stored. Nil: 64, or what is
     ///   stored.
     public static func migrate(
         _ session: PostgresSession,
         shards: Int? = nil,
-        migrations: [Migration] = all
+        migrations: [Migration] = all,
+        functions: [Function] = functions
     ) async throws -> Report {
         if let shards { try Install.check(shards: shards) }
         // A database that cuts long statements short means those of a service, not a wait for another migration.
@@ -83,7 +108,7 @@ public enum Migrations {
         // Of the session, not of a transaction: it spans them all. It goes with the connection, whatever happens here.
         try await session.query("select pg_advisory_lock(hashtextextended('trunkline.migrate', 0))")
         do {
-            let report = try await migrateLocked(session, shards: shards, migrations: migrations)
+            let report = try await migrateLocked(session, shards: shards, migrations: migrations, functions: functions)
             try await session.query("select pg_advisory_unlock(hashtextextended('trunkline.migrate', 0))")
             return report
         } catch {
@@ -95,7 +120,8 @@ public enum Migrations {
     private static func migrateLocked(
         _ session: PostgresSession,
         shards: Int?,
-        migrations: [Migration]
+        migrations: [Migration],
+        functions: [Function]
     ) async throws -> Report {
         try await session.script(
             """
@@ -106,9 +132,17 @@ public enum Migrations {
                 checksum   text not null,
                 applied_at timestamptz not null default now()
             );
+            -- Every text that a function ever had, by its SHA-256; the last one is in force.
+            create table if not exists trunkline.schema_functions (
+                number     bigint generated always as identity primary key,
+                name       text not null,
+                checksum   text not null,
+                applied_at timestamptz not null default now(),
+                unique (name, checksum)
+            );
             """
         )
-        let pending = try await pending(session, migrations: migrations)
+        let pending = try await pending(session, migrations: migrations, functions: functions)
         // Before the first statement: a schema with another number of shards must not be migrated on the way to a refusal.
         let stored = try await Install.storedShards(session)
         if let stored, let shards, stored != shards {
@@ -117,17 +151,12 @@ public enum Migrations {
 
         // Whoever waits for a lock on a table makes everybody behind it wait.
         try await session.query("set lock_timeout = '\(Int(lockTimeout / .milliseconds(1)))ms'")
-        for migration in pending {
-            do {
-                try await patiently { try await apply(migration, session) }
-            } catch let error as PostgresError where !error.isConnectionLost {
-                throw MigrationError.failed(version: migration.version, name: migration.name, reason: error.description)
-            }
-        }
+        try await patiently { try await apply(pending, session) }
         let troubles = try await Partitions.make(session)
         let count = try await Install.ensureShards(session, shards ?? defaultShards)
         return Report(
-            applied: pending,
+            applied: pending.migrations,
+            functions: pending.functions,
             version: Int32(migrations.count),
             shards: count,
             daysWithoutPartition: troubles.map(\.description)
@@ -137,15 +166,41 @@ public enum Migrations {
     private static let lockTimeout: Duration = .seconds(1)
     private static let lockTries = 20
 
-    private static func apply(_ migration: Migration, _ session: PostgresSession) async throws {
+    /// All of it or nothing: between a table and the functions that read it nobody sees the schema.
+    private static func apply(_ pending: Pending, _ session: PostgresSession) async throws {
+        guard !pending.isEmpty else { return }
         try await session.transaction { session in
-            try await session.script(migration.sql)
-            try await session.query(
-                "insert into trunkline.schema_version (version, name, checksum) values ($1, $2, $3)",
-                [.int4(migration.version), .text(migration.name), .text(migration.checksum)]
-            )
+            for migration in pending.migrations {
+                try await describing({ .failed(version: migration.version, name: migration.name, reason: $0) }) {
+                    try await session.script(migration.sql)
+                    try await session.query(
+                        "insert into trunkline.schema_version (version, name, checksum) values ($1, $2, $3)",
+                        [.int4(migration.version), .text(migration.name), .text(migration.checksum)]
+                    )
+                }
+            }
+            for function in pending.functions {
+                try await describing({ .functionFailed(function.name, reason: $0) }) {
+                    try await apply(function, session)
+                }
+            }
+            try await checkSignatures(of: pending.functions, session)
         }
     }
+
+    /// Names what PostgreSQL refused. A lock that was not granted and a lost connection stay what they are.
+    private static func describing(
+        _ error: (String) -> MigrationError,
+        _ body: () async throws -> Void
+    ) async throws {
+        do {
+            try await body()
+        } catch let cause as PostgresError where !cause.isConnectionLost && cause.sqlState != lockNotGranted {
+            throw error(cause.description)
+        }
+    }
+
+    private static let lockNotGranted = "55P03"
 
     /// Again while a lock is not granted, with breaths in which the others go on.
     private static func patiently(_ body: () async throws -> Void) async throws {
@@ -153,7 +208,7 @@ public enum Migrations {
         while true {
             do {
                 return try await body()
-            } catch let error as PostgresError where error.sqlState == "55P03" && tries < lockTries {
+            } catch let error as PostgresError where error.sqlState == lockNotGranted && tries < lockTries {
                 tries += 1
                 try await Task.sleep(for: .milliseconds(Int.random(in: 200...1_000)))
             }
@@ -206,11 +261,22 @@ public enum MigrationError: ExplainedError, Hashable {
     /// An applied migration is not the one that this program has under that number.
     case changed(version: Int32, name: String)
     case gap(missing: Int32)
-    /// PostgreSQL refused the migration; nothing of it was kept.
+    /// PostgreSQL refused the migration; nothing was kept.
     case failed(version: Int32, name: String, reason: String)
+    /// The program has newer texts of these functions, or ones that the database lacks.
+    case functionsOlder([String])
+    /// The database has newer texts of these functions, or ones that the program does not know.
+    case functionsNewer([String])
+    /// PostgreSQL refused the function; nothing was kept.
+    case functionFailed(String, reason: String)
+    /// The function would stand beside the one of that name that the running programs call.
+    case signatureChanged(String)
 
     public var isRefusal: Bool {
-        if case .failed = self { false } else { true }
+        switch self {
+        case .failed, .functionFailed: false
+        default: true
+        }
     }
 
     public var description: String {
@@ -227,7 +293,20 @@ public enum MigrationError: ExplainedError, Hashable {
             "the database says that later migrations were applied, but not number \(missing); "
                 + "trunkline.schema_version was changed by hand"
         case .failed(let version, let name, let reason):
-            "migration \(version) (\(name)) failed and was rolled back: \(reason)"
+            "migration \(version) (\(name)) failed and all was rolled back: \(reason)"
+        case .functionsOlder(let names):
+            "this program has newer functions than the database (\(Self.list(names))); run 'trunkline migrate'"
+        case .functionsNewer(let names):
+            "the database has newer functions than this program (\(Self.list(names))); use a newer trunkline"
+        case .functionFailed(let name, let reason):
+            "the function \(name) was refused and all was rolled back: \(reason)"
+        case .signatureChanged(let name):
+            "the function \(name) has other arguments than the one in the database, which running programs call; "
+                + "a new signature gets a new name"
         }
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.prefix(5).joined(separator: ", ") + (names.count > 5 ? " and \(names.count - 5) more" : "")
     }
 }

@@ -8,7 +8,8 @@ enum Statements {
 
     /// Columns that `trunkline.seen_job` yields, in order; decoded by `SeenJob`.
     private static let seen = """
-        job, lane, person, class, state, place, due_in_ms, attempt, tries, stamped, claimed_by, lease_left_ms, suspect
+        job, lane, person, class, state, place, due_in_ms, attempt, tries, stamped, claimed_by, lease_left_ms, suspect,
+        claimed_ago_ms
         """
 
     static let adopt = PostgresStatement(
@@ -28,8 +29,8 @@ enum Statements {
     )
     static let lastSends = PostgresStatement(
         name: "last_sends",
-        sql: "select lane, person, ago_ms from trunkline.last_sends($1, $2, $3)",
-        parameterTypes: [.int4, .int4Array, .int4]
+        sql: "select lane, person, ago_ms from trunkline.last_sends($1, $2)",
+        parameterTypes: [.int4, .int4Array]
     )
     /// What former owners left of lanes: pace, pause and gate. Decoded by `KeptLane`.
     static let laneStates = PostgresStatement(
@@ -43,7 +44,7 @@ enum Statements {
                    greatest(0, least(86400000, extract(epoch from now() - s.ramp_started_at) * 1000))::int8,
                    greatest(0, least(8640000000, extract(epoch from now() - s.gate_since) * 1000))::int8, s.hold_told
             from trunkline.lane_state s join trunkline.lanes n on n.number = s.lane
-            where (n.shard_hash % $1)::int = any ($2)
+            where trunkline.shard_of(n.shard_hash, $1) = any ($2)
               and (greatest(s.next_send_at, s.paused_until) > now() or s.gate not in ('unknown', 'open'))
             """,
         parameterTypes: [.int4, .int4Array]
@@ -142,10 +143,10 @@ enum Statements {
     static let forgotten = PostgresStatement(
         name: "forgotten",
         sql: """
-            select distinct (n.shard_hash % $1)::int from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
+            select distinct trunkline.shard_of(n.shard_hash, $1) from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
             where j.lane = any (array(
                     select l.number from trunkline.lanes l
-                    where (l.shard_hash % $1)::int = any ($2)
+                    where trunkline.shard_of(l.shard_hash, $1) = any ($2)
                       -- Hashed. `<> all ($3)` would compare every lane with every busy one.
                       and not exists (select from unnest($3) as busy (lane) where busy.lane = l.number)))
               and j.place <> 0 and j.parked_at is null and j.due_at < now() - interval '5 seconds'
@@ -305,6 +306,8 @@ struct SeenJob {
     let claimedBy: [UInt8]?
     let leaseLeft: Duration?
     let isSuspect: Bool
+    /// Since its last attempt began; nil: it had none.
+    let claimedAgo: Duration?
 
     init?(_ rows: PostgresRows, _ row: Int) {
         guard let id = rows.int8(row, 0), let lane = rows.int4(row, 1), let person = rows.int8(row, 2),
@@ -324,6 +327,7 @@ struct SeenJob {
         claimedBy = rows.uuid(row, 10)
         leaseLeft = rows.int8(row, 11).map { .milliseconds($0) }
         isSuspect = rows.bool(row, 12) ?? false
+        claimedAgo = rows.int8(row, 13).map { .milliseconds($0) }
     }
 
     /// Every row of a result; nil where the result does not have the expected shape.

@@ -41,6 +41,8 @@ extension Worker {
     /// Lanes in one statement, and shards that are read at the same time: a claim waits behind few slices at most.
     private static let lanesAtOnce = 500
     private static let loadsAtOnce = 4
+    /// How long a shard that is read waits for those that are being read, to be asked about together with them.
+    private static let readPatience: Duration = .seconds(1)
     /// Rows in one statement that reads known jobs again.
     private static let watchLimit = 1_000
 
@@ -100,9 +102,11 @@ extension Worker {
         return loading.lane.map { newLanes[$0] === loading } ?? (shard.loading === loading)
     }
 
+    /// Its rows are read, or it is not wanted any more: the next one's turn.
     private func ended(_ loading: Loading) {
         guard loadsUnderWay.removeValue(forKey: ObjectIdentifier(loading)) != nil else { return }
         loadNext()
+        readPastIfTime()
     }
 
     /// What a reply is worth: nothing when the shard is not ours any more, and after an error the same is read once more.
@@ -132,7 +136,11 @@ extension Worker {
     }
 
     private func readRows(_ loading: Loading) {
-        guard !loading.left.isEmpty else { return readPast(of: loading) }
+        guard !loading.left.isEmpty else {
+            loadsRead.append(loading)
+            loadsReadSince = loadsReadSince ?? loop.present
+            return ended(loading)
+        }
         let lanes = Array(loading.left.prefix(Self.lanesAtOnce))
         let limit = configuration.loadSlice
         intake.execute(
@@ -154,6 +162,7 @@ extension Worker {
             }
             // The next slice is on its way while this one is taken in.
             readRows(loading)
+            readPastIfTime()
             let now = loop.present
             for job in jobs {
                 guard job.state == "waiting" || job.state == "unknown", let lane = lane(job.lane, of: loading, now)
@@ -166,59 +175,101 @@ extension Worker {
         }
     }
 
-    /// Pace, pause, gate and gap as the former owner left them. Read last: an attempt of it that was seen in the air is
+    /// One question for all shards that were taken over at once, unless some of them take long to read.
+    private func readPastIfTime() {
+        guard let since = loadsReadSince else { return }
+        guard loadsUnderWay.isEmpty && loadsWaiting.isEmpty || loop.present - since >= Self.readPatience else { return }
+        let group = loadsRead
+        loadsRead = []
+        loadsReadSince = nil
+        readPast(of: group)
+    }
+
+    /// Pace, pause, gate and gap as the former owners left them. Read last: an attempt of theirs that was seen in the air is
     /// watched, and one that has ended meanwhile is among those that ended.
-    private func readPast(of loading: Loading) {
-        let scope: [PostgresParameter] = [.int4(shardCount), .int4Array([loading.shard])]
-        var gap = Duration.zero
-        for number in lanesOfShard[loading.shard] ?? [] {
-            if let line = lineOfLane[number].flatMap({ lines[$0] }) { gap = max(gap, line.pace.recipientGap) }
+    private func readPast(of group: [Loading]) {
+        let group = group.filter { isWanted($0) }
+        guard !group.isEmpty else { return }
+        let numbers = Set(group.map(\.shard)).sorted()
+        let scope: [PostgresParameter] = [.int4(shardCount), .int4Array(numbers)]
+        let hasGap = numbers.contains { number in
+            (lanesOfShard[number] ?? []).contains { lane in
+                lineOfLane[lane].flatMap { lines[$0] }.map { $0.pace.recipientGap > .zero } ?? false
+            }
         }
-        let again: () -> Void = { [weak self] in self?.readPast(of: loading) }
+        let again: (PostgresError) -> Void = { [weak self] error in self?.readPastAgain(of: group, after: error) }
         var kept: [KeptLane]?
         intake.execute(Statements.laneStates, scope) { [weak self] result in
-            guard let self, let rows = rows(result, of: loading, again: again) else { return }
-            let now = loop.present
-            kept = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
+            guard let self else { return }
+            switch result {
+            case .failure(let error): again(error)
+            case .success(let rows):
+                let now = loop.present
+                let lanes = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
+                if hasGap { kept = lanes } else { complete(group[...], lanes) }
+            }
         }
-        intake.execute(Statements.lastSends, scope + [.int4(Int32(clamping: gap.wholeMilliseconds))]) {
-            [weak self] result in
+        // The newest pages of what has ended today are read for it.
+        guard hasGap else { return }
+        intake.execute(Statements.lastSends, scope) { [weak self] result in
             // Without the other half it is read again already.
-            guard let self, let kept, let rows = rows(result, of: loading, again: again) else { return }
-            guard loading.left.isEmpty else { return readRows(loading) }
-            takePast(of: loading, kept, rows, from: 0, readAt: loop.present)
+            guard let self, let kept else { return }
+            switch result {
+            case .failure(let error): again(error)
+            case .success(let rows): takePast(of: group, kept, rows, from: 0, readAt: loop.present)
+            }
         }
     }
 
-    /// A slice of whom the former owner wrote to; after the last one everything is known.
+    private func readPastAgain(of group: [Loading], after error: PostgresError) {
+        // A lost connection forgets every loading, and begins anew when it is back.
+        if error.isConnectionLost { return }
+        log.warning("shards could not be loaded", metadata: ["shards": "\(group.count)", "error": "\(error)"])
+        loop.after(.seconds(1)) { [weak self] in self?.readPast(of: group) }
+    }
+
+    /// A slice of whom the former owners wrote to; after the last one everything is known.
     private func takePast(
-        of loading: Loading,
+        of group: [Loading],
         _ kept: [KeptLane],
         _ rows: PostgresRows,
         from first: Int,
         readAt: Instant
     ) {
-        guard isWanted(loading) else { return ended(loading) }
         let now = loop.present
         let end = min(first + configuration.loadSlice, rows.count)
+        var loadings: [Int32: Loading] = [:]
         for row in first..<end {
             guard let number = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2),
+                let loading = loadings[number] ?? group.first(where: { isWanted($0) && isPart(number, of: $0) }),
                 let lane = lane(number, of: loading, now)
             else { continue }
+            loadings[number] = loading
             lane.queue.wroteTo(person: person, at: readAt - .milliseconds(ago))
         }
         guard end == rows.count else {
             return loop.after(.zero) { [weak self] in
-                self?.takePast(of: loading, kept, rows, from: end, readAt: readAt)
+                self?.takePast(of: group, kept, rows, from: end, readAt: readAt)
             }
         }
-        complete(loading, kept)
+        complete(group[...], kept)
+    }
+
+    /// One shard per turn.
+    private func complete(_ group: ArraySlice<Loading>, _ kept: [KeptLane]) {
+        guard let loading = group.first else { return }
+        if isWanted(loading) {
+            // A line that was added meanwhile is read first.
+            if loading.left.isEmpty { complete(loading, kept) } else { begin(loading) }
+        }
+        guard group.count > 1 else { return }
+        loop.after(.zero) { [weak self] in self?.complete(group.dropFirst(), kept) }
     }
 
     private func complete(_ loading: Loading, _ kept: [KeptLane]) {
         guard let shard = shards[loading.shard] else { return }
         let now = loop.present
-        for kept in kept {
+        for kept in kept where isPart(kept.lane, of: loading) {
             guard let lane = lane(kept.lane, of: loading, now) else { continue }
             if kept.nextSend > now { lane.queue.resumePace(nextSend: kept.nextSend, at: now) }
             if kept.pausedUntil > now { lane.queue.paused(until: kept.pausedUntil) }
@@ -250,7 +301,6 @@ extension Worker {
             adoptWanted = true
             if shard.queue == nil { subscribe(shard) }
         }
-        ended(loading)
     }
 
     private func isPart(_ lane: Int32, of loading: Loading) -> Bool {
@@ -359,6 +409,9 @@ extension Worker {
     /// A job waits in its lane.
     private func wait(_ job: SeenJob, in lane: Lane, _ now: Instant) {
         guard calls[job.id] == nil else { return }
+        if let ago = job.claimedAgo, ago < lane.queue.settings.recipientGap {
+            lane.queue.wroteTo(person: job.person, at: now - ago)
+        }
         lane.queue.remove(JobID(job.id), person: job.person)
         let queued = QueuedJob(
             id: JobID(job.id),
@@ -422,6 +475,8 @@ extension Worker {
         }
         loadsWaiting = []
         loadsUnderWay = [:]
+        loadsRead = []
+        loadsReadSince = nil
         adoptUnderWay = false
         placeUnderWay = false
         watchUnderWay = false

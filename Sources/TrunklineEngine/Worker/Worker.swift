@@ -203,9 +203,12 @@ final class Worker {
     /// Lanes with scheduled jobs whose time has come.
     var placing = Rotation<Int32>()
     var placeUnderWay = false
-    /// Shards and new lines that wait to be read, and those that are being read.
+    /// Shards and new lines whose rows wait to be read, those whose rows are being read, and those that are read but for what
+    /// their former owner did last.
     var loadsWaiting: [Loading] = []
     var loadsUnderWay: [ObjectIdentifier: Loading] = [:]
+    var loadsRead: [Loading] = []
+    var loadsReadSince: Instant?
     /// Lines that were added to a shard of ours, while their rows are being read.
     var newLanes: [Int32: Loading] = [:]
     var gateWrites: Set<Int32> = []

@@ -150,7 +150,7 @@ extension SimDatabase {
     // MARK: Rows as their owner sees them
 
     private static let seenColumns: [PostgresType] = [
-        .int8, .int4, .int8, .int4, .text, .int8, .int8, .int4, .int4, .bool, .uuid, .int8, .bool,
+        .int8, .int4, .int8, .int4, .text, .int8, .int8, .int4, .int4, .bool, .uuid, .int8, .bool, .int8,
     ]
 
     func seen(_ rows: [JobRow]) -> Answer {
@@ -162,6 +162,7 @@ extension SimDatabase {
                     .int8(row.place), .int8(Self.milliseconds(row.dueAt - clock)), .int4(row.attempt), .int4(row.tries),
                     .bool(row.stamp != nil), PostgresParameter(row.claimedBy),
                     PostgresParameter(row.leaseUntil.map { ($0 - clock) / 1_000 }), .bool(row.isSuspect),
+                    weakness == .gap ? .null : PostgresParameter(row.claimedAt.map { (clock - $0) / 1_000 }),
                 ]
             }
         )
@@ -235,7 +236,7 @@ extension SimDatabase {
     func lastSends(_ p: [PostgresParameter]) -> Answer {
         let asked = Set(p[1].int4s)
         func since(_ row: JobRow) -> Int64 {
-            clock - Int64(min(p[2].int4, line(ofLane: row.lane)?.gap ?? 0)) * 1_000
+            clock - Int64(line(ofLane: row.lane)?.gap ?? 0) * 1_000
         }
         var last: [String: (Int32, Int64, Int64)] = [:]
         func note(_ row: JobRow) {
@@ -245,7 +246,7 @@ extension SimDatabase {
             last[name] = (row.lane, row.person, at)
         }
         for end in finished.values where end.at > since(end.row) { note(end.row) }
-        for row in jobs where row.claimedAt.map({ $0 > since(row) }) ?? false { note(row) }
+        for row in jobs where row.state == "parked" && row.claimedAt.map({ $0 > since(row) }) ?? false { note(row) }
         return table(
             [.int4, .int8, .int8],
             last.sorted { $0.key < $1.key }.map { [.int4($1.0), .int8($1.1), .int8((clock - $1.2) / 1_000)] }
