@@ -12,8 +12,7 @@ import TrunklineCore
         isDryRun: Bool = false
     ) async throws -> [ParkedDecision.Item] {
         var items: [ParkedDecision.Item] = []
-        _ = try await ParkedDecision.run(
-            databaseURL: database.url,
+        _ = try await database.install.decide(
             action,
             .named(jobs.map(\.description), workspace: nil),
             by: "anna@desk",
@@ -73,9 +72,9 @@ import TrunklineCore
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
 
-            let told = try #require(try await session.jobStories(doubtful[0].description).first)
+            let told = try #require(try await database.install.stories(doubtful[0].description).first)
             #expect(told.sentence.contains("somebody said that it was") && told.actions.map(\.action) == ["sent"])
-            let story = try #require(try await session.jobStories(doubtful[1].description).first)
+            let story = try #require(try await database.install.stories(doubtful[1].description).first)
             #expect(story.actions.map(\.action) == ["not_sent", "replay"])
             #expect(story.actions.allSatisfy { $0.by == "anna@desk" && $0.why == "the customer said so" })
         }
@@ -142,7 +141,7 @@ import TrunklineCore
             let discarded = try await Self.decide(database, .discard, [refused[0], doubtful[0]])
             #expect(discarded.map(\.verdict) == ["done", "done"])
             #expect(try await Self.state(database, doubtful[0]) == "discarded")
-            let story = try #require(try await session.jobStories(doubtful[0].description).first)
+            let story = try #require(try await database.install.stories(doubtful[0].description).first)
             #expect(story.sentence.contains("may have been sent") && !story.sentence.contains("nothing was sent"))
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
@@ -161,8 +160,7 @@ import TrunklineCore
         try await AdminDatabase.with { database in
             _ = try await Self.parked(database)
             func run(_ choice: ParkedChoice, isDryRun: Bool) async throws -> [String: Int] {
-                try await ParkedDecision.run(
-                    databaseURL: database.url,
+                try await database.install.decide(
                     .replay,
                     choice,
                     by: "anna",
@@ -197,8 +195,7 @@ import TrunklineCore
             try await database.run(ids, outcome: "park", reason: "message_refused")
             let everything = ParkedChoice.filter(line: nil, reason: nil, before: nil)
             func decide(_ action: ParkedAction) async throws -> Int {
-                try await ParkedDecision.run(
-                    databaseURL: database.url,
+                try await Operator(databaseURL: database.url, name: "tests").decide(
                     action,
                     everything,
                     by: action.rawValue,
@@ -254,8 +251,7 @@ import TrunklineCore
             func replay(isDryRun: Bool = false) async throws -> [Int64: RefusalReplay.Verdict] {
                 let rows = try await session.query("select id from trunkline.refusals order by id")
                 var verdicts: [Int64: RefusalReplay.Verdict] = [:]
-                _ = try await RefusalReplay.run(
-                    databaseURL: database.url,
+                _ = try await database.install.replayRefusals(
                     .named((0..<rows.count).compactMap { rows.int8($0, 0) }),
                     by: "anna@desk",
                     why: "the line is there",
@@ -287,7 +283,7 @@ import TrunklineCore
             try await session.query("update trunkline.refusals set replayed_at = null, replayed_job = null")
             #expect(try await replay()[id] == .accepted(job))
             #expect(try await database.count("jobs") == 1)
-            let story = try #require(try await session.jobStories(job.description).first)
+            let story = try #require(try await database.install.stories(job.description).first)
             #expect(story.actions.first?.words == "accepted from a refusal by anna@desk: the line is there")
             #expect(try await Check.run(session).addsUp)
         }
