@@ -54,18 +54,18 @@ import TrunklineCore
             let session = database.session
             let (refused, doubtful) = try await Self.parked(database)
             // Never replayed on a guess.
-            #expect(try await Self.decide(database, .replay, doubtful).map(\.verdict) == ["in_doubt", "in_doubt"])
-            #expect(try await Self.decide(database, .sent, refused).map(\.verdict) == ["not_in_doubt", "not_in_doubt"])
+            #expect(try await Self.decide(database, .replay, doubtful).map(\.verdict) == [.inDoubt, .inDoubt])
+            #expect(try await Self.decide(database, .sent, refused).map(\.verdict) == [.notInDoubt, .notInDoubt])
             #expect(try await Check.run(session).addsUp)
 
-            #expect(try await Self.decide(database, .sent, [doubtful[0]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .sent, [doubtful[0]]).map(\.verdict) == [.done])
             #expect(try await Self.state(database, doubtful[0]) == "sent")
             #expect(try await Check.run(session).addsUp)
 
-            #expect(try await Self.decide(database, .notSent, [doubtful[1]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .notSent, [doubtful[1]]).map(\.verdict) == [.done])
             #expect(try await Self.state(database, doubtful[1]) == "parked")
             #expect(try await Check.run(session).addsUp)
-            #expect(try await Self.decide(database, .replay, [doubtful[1]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .replay, [doubtful[1]]).map(\.verdict) == [.done])
             #expect(try await Check.run(session).addsUp)
             try await database.run([doubtful[1]])
             #expect(try await Self.state(database, doubtful[1]) == "sent")
@@ -103,7 +103,7 @@ import TrunklineCore
             try await database.run(waiting, outcome: "retry", reason: "http_500")
 
             let item = try #require(try await Self.decide(database, .replay, first).first)
-            #expect(item.verdict == "done" && item.overtakenBy == sent && item.behind == 1)
+            #expect(item.verdict == .done && item.overtakenBy == sent && item.behind == 1)
             let row = try await session.query(
                 "select state, tries, attempt, parked_at is null from trunkline.jobs where id = $1",
                 [.int8(first[0].value)]
@@ -118,7 +118,7 @@ import TrunklineCore
             try await database.run(first)
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
-            #expect(try await Self.decide(database, .replay, first).map(\.verdict) == ["gone"])
+            #expect(try await Self.decide(database, .replay, first).map(\.verdict) == [.gone])
         }
     }
 
@@ -135,11 +135,11 @@ import TrunklineCore
                 "update trunkline.jobs set cancel_wanted = true where id = $1",
                 [.int8(refused[1].value)]
             )
-            #expect(try await Self.decide(database, .replay, refused).map(\.verdict) == ["too_late", "cancelled"])
+            #expect(try await Self.decide(database, .replay, refused).map(\.verdict) == [.tooLate, .cancelled])
             #expect(try await Self.state(database, refused[1]) == "cancelled")
             #expect(try await Check.run(session).addsUp)
             let discarded = try await Self.decide(database, .discard, [refused[0], doubtful[0]])
-            #expect(discarded.map(\.verdict) == ["done", "done"])
+            #expect(discarded.map(\.verdict) == [.done, .done])
             #expect(try await Self.state(database, doubtful[0]) == "discarded")
             let story = try #require(try await database.install.stories(doubtful[0].description).first)
             #expect(story.sentence.contains("may have been sent") && !story.sentence.contains("nothing was sent"))
@@ -159,7 +159,7 @@ import TrunklineCore
     func filters() async throws {
         try await AdminDatabase.with { database in
             _ = try await Self.parked(database)
-            func run(_ choice: ParkedChoice, isDryRun: Bool) async throws -> [String: Int] {
+            func run(_ choice: ParkedChoice, isDryRun: Bool) async throws -> [ParkedVerdict: Int] {
                 try await database.install.decide(
                     .replay,
                     choice,
@@ -170,7 +170,7 @@ import TrunklineCore
             }
             #expect(
                 try await run(.filter(line: nil, reason: nil, before: nil), isDryRun: true) == [
-                    "done": 2, "in_doubt": 2,
+                    .done: 2, .inDoubt: 2,
                 ]
             )
             #expect(try await run(.filter(line: "other-1", reason: nil, before: nil), isDryRun: true) == [:])
@@ -179,7 +179,7 @@ import TrunklineCore
             #expect(try await database.count("jobs where parked_at is not null") == 4)
             #expect(
                 try await run(.filter(line: nil, reason: "message_refused", before: nil), isDryRun: false) == [
-                    "done": 2
+                    .done: 2
                 ]
             )
             #expect(try await database.count("jobs where parked_at is not null") == 2)

@@ -4,7 +4,7 @@ internal import TrunklineEngine
 /// What became of parked notices, as people read it.
 enum DecisionWords {
     static func item(_ item: ParkedDecision.Item, _ action: ParkedAction) -> String {
-        guard item.verdict == "done" else { return "job \(item.job): \(refusal(item.verdict, item.state))" }
+        guard item.verdict == .done else { return "job \(item.job): \(refusal(item.verdict, item.state))" }
         switch action {
         case .sent: return "job \(item.job): ended as sent"
         case .notSent:
@@ -28,17 +28,17 @@ enum DecisionWords {
         }
     }
 
-    private static func refusal(_ verdict: String, _ state: String?) -> String {
+    private static func refusal(_ verdict: ParkedVerdict, _ state: String?) -> String {
         switch verdict {
-        case "in_doubt":
+        case .inDoubt:
             "it may have been sent: look whether it was, and say so with 'trunkline parked resolve --as sent|not-sent' first"
-        case "not_in_doubt": "it was surely not sent, there is nothing to resolve: replay it or discard it"
-        case "too_late": "its sendBefore has passed, it can never be sent: discard it"
-        case "replaced": "a newer fact replaced it, it can never be sent: discard it"
-        case "cancelled": "a cancel had come for it: it ended as cancelled instead"
-        case "not_parked": "it is not parked, it is \(state ?? "unfinished")"
-        case "gone": "it is not parked" + (state.map { ", it ended as \($0)" } ?? "; there is no such unfinished job")
-        default: verdict
+        case .notInDoubt: "it was surely not sent, there is nothing to resolve: replay it or discard it"
+        case .tooLate: "its sendBefore has passed, it can never be sent: discard it"
+        case .replaced: "a newer fact replaced it, it can never be sent: discard it"
+        case .cancelled: "a cancel had come for it: it ended as cancelled instead"
+        case .notParked: "it is not parked, it is \(state ?? "unfinished")"
+        case .gone: "it is not parked" + (state.map { ", it ended as \($0)" } ?? "; there is no such unfinished job")
+        case .done, .unknown: verdict.word
         }
     }
 
@@ -52,15 +52,15 @@ enum DecisionWords {
             case .replay: "replayed"
             }
         var parts = ["\(report.done) \(isDryRun ? "would be " : "")\(verb)"]
-        for (verdict, count) in report.counts.sorted(by: { $0.key < $1.key }) where verdict != "done" {
+        for (verdict, count) in report.counts.sorted(by: { $0.key.word < $1.key.word }) where verdict != .done {
             let word =
                 switch verdict {
-                case "in_doubt": "may have been sent and must be resolved first"
-                case "not_in_doubt": "surely not sent, nothing to resolve"
-                case "too_late": "too late, their sendBefore has passed"
-                case "replaced": "replaced by a newer fact"
-                case "cancelled": "\(isDryRun ? "would end" : "ended") as cancelled"
-                default: "not parked"
+                case .inDoubt: "may have been sent and must be resolved first"
+                case .notInDoubt: "surely not sent, nothing to resolve"
+                case .tooLate: "too late, their sendBefore has passed"
+                case .replaced: "replaced by a newer fact"
+                case .cancelled: "\(isDryRun ? "would end" : "ended") as cancelled"
+                case .done, .notParked, .gone, .unknown: "not parked"
                 }
             parts.append("\(count) \(word)")
         }
@@ -84,11 +84,11 @@ struct DecisionDocument: Encodable {
 
     init(_ report: ParkedDecision.Report, _ items: [ParkedDecision.Item], isDryRun: Bool) {
         dryRun = isDryRun
-        counts = report.counts
+        counts = Dictionary(uniqueKeysWithValues: report.counts.map { ($0.key.word, $0.value) })
         jobs = items.map { item in
             Job(
                 job: item.job.description,
-                verdict: item.verdict,
+                verdict: item.verdict.word,
                 state: item.state,
                 behind: item.behind,
                 overtakenBy: item.overtakenBy?.map(\.description)

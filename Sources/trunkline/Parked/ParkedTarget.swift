@@ -76,7 +76,7 @@ struct ParkedTarget: ParsableArguments {
                 Output.line(DecisionWords.report(report, action, isDryRun: isDryRun))
                 if isDryRun, !report.isEmpty { Output.note("nothing was changed\(dryRun ? "" : "; --yes does it")") }
             }
-            if report.counts["gone"] != nil || report.counts["not_parked"] != nil { throw CommandError.silent(.failed) }
+            if report.counts[.gone] != nil || report.counts[.notParked] != nil { throw CommandError.silent(.failed) }
             if report.isRefused, !isDryRun { throw CommandError.silent(.refused) }
         }
     }

@@ -53,6 +53,10 @@ package struct FleetStatus: Sendable, Hashable {
         /// How long the oldest job has waited that could go; nil without one.
         package let oldestWaiting: Duration?
 
+        /// Whether its gate lets nothing through.
+        package var isClosed: Bool { Self.isClosed(gate) }
+        static func isClosed(_ gate: String) -> Bool { ["held_transient", "held_human", "probing"].contains(gate) }
+
         /// Whether it has sent what it may today.
         package var isCapped: Bool {
             if case .sends(let number) = dailyCap { capUsed >= number } else { false }

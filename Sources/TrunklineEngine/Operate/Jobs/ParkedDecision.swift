@@ -21,13 +21,65 @@ package enum ParkedChoice: Sendable, Hashable {
     case filter(line: String?, reason: String?, before: Timestamp?)
 }
 
+/// What became of a parked job about which somebody decided.
+package enum ParkedVerdict: Sendable, Hashable {
+    case done
+    /// It may have been sent, and nobody has said yet whether it was.
+    case inDoubt
+    /// It was surely not sent: nothing is to be resolved.
+    case notInDoubt
+    /// Its sendBefore has passed.
+    case tooLate
+    /// A newer fact replaced it.
+    case replaced
+    /// A cancel had come for it: it ended as cancelled instead.
+    case cancelled
+    case notParked
+    /// There is no such unfinished job.
+    case gone
+    /// A word of a later version.
+    case unknown(String)
+
+    /// Reads a word of `trunkline.parked`.
+    init(word: String) {
+        switch word {
+        case "done": self = .done
+        case "in_doubt": self = .inDoubt
+        case "not_in_doubt": self = .notInDoubt
+        case "too_late": self = .tooLate
+        case "replaced": self = .replaced
+        case "cancelled": self = .cancelled
+        case "not_parked": self = .notParked
+        case "gone": self = .gone
+        default: self = .unknown(word)
+        }
+    }
+
+    /// For programs, as the database has it.
+    package var word: String {
+        switch self {
+        case .done: "done"
+        case .inDoubt: "in_doubt"
+        case .notInDoubt: "not_in_doubt"
+        case .tooLate: "too_late"
+        case .replaced: "replaced"
+        case .cancelled: "cancelled"
+        case .notParked: "not_parked"
+        case .gone: "gone"
+        case .unknown(let word): word
+        }
+    }
+
+    /// Whether what was decided was not done, and nothing else took care of the job.
+    package var isRefused: Bool { self != .done && self != .cancelled }
+}
+
 /// Does what a person decided, in chunks, each a transaction of its own. A call that is given again goes on.
 package final class ParkedDecision {
     /// What became of one job.
     package struct Item: Sendable, Hashable {
         package let job: JobID
-        /// `done`, or why nothing was done: the words of `trunkline.parked`.
-        package let verdict: String
+        package let verdict: ParkedVerdict
         /// The state it has or ended in, when it was not parked.
         package let state: String?
         /// Of a replayed job: notices of the same person that were accepted after it and sent before it. Nil: unknown.
@@ -38,11 +90,11 @@ package final class ParkedDecision {
 
     package struct Report: Sendable, Hashable {
         /// Jobs by verdict.
-        package internal(set) var counts: [String: Int] = [:]
-        package var done: Int { counts["done"] ?? 0 }
+        package internal(set) var counts: [ParkedVerdict: Int] = [:]
+        package var done: Int { counts[.done] ?? 0 }
         package var isEmpty: Bool { counts.isEmpty }
         /// Whether something was refused.
-        package var isRefused: Bool { counts.keys.contains { $0 != "done" && $0 != "cancelled" } }
+        package var isRefused: Bool { counts.keys.contains(where: \.isRefused) }
     }
 
     private static let chunk = 500
@@ -114,8 +166,8 @@ package final class ParkedDecision {
 
     private func add(_ rows: PostgresRows) {
         for row in 0..<rows.count {
-            guard let verdict = rows.text(row, 0), let count = rows.int8(row, 1) else { continue }
-            report.counts[verdict, default: 0] += Int(count)
+            guard let word = rows.text(row, 0), let count = rows.int8(row, 1) else { continue }
+            report.counts[ParkedVerdict(word: word), default: 0] += Int(count)
         }
     }
 
@@ -172,10 +224,11 @@ package final class ParkedDecision {
         let behind = action == .replay ? try await behind(ids) : [:]
         var items: [Item] = []
         for row in 0..<rows.count {
-            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1) else { continue }
+            guard let id = rows.int8(row, 0), let word = rows.text(row, 1) else { continue }
+            let verdict = ParkedVerdict(word: word)
             report.counts[verdict, default: 0] += 1
             var item = Item(job: JobID(id), verdict: verdict, state: rows.text(row, 2))
-            if action == .replay, verdict == "done" {
+            if action == .replay, verdict == .done {
                 item.overtakenBy = overtakers.map { $0[id] ?? [] }
                 item.behind = behind[id] ?? 0
             }

@@ -25,62 +25,33 @@ extension Operator {
         }
     }
 
+    /// $1: the job's number. One row, of wherever the job stands.
+    private static let storyQuestion = """
+        select r.key, r.recipient, r.purpose, r.lane, r.state, r.reason, r.accepted_at, r.ended_at, r.due_at, r.send_before,
+               r.scheduled, r.place, r.attempt, r.tries, r.claimed_at, r.claimed_by, r.lease_until, r.maybe_sent_since,
+               r.remote_id, r.person, now(),
+               (select w.host || ' (process ' || w.pid || ')' from trunkline.workers w where w.boot = r.claimed_by),
+               r.cancel_wanted, r.suspect, r.fact_at, f.job, f.fact_at
+        from (
+            select key, recipient, purpose, lane, state, reason, accepted_at, null::timestamptz as ended_at, due_at, send_before,
+                   coalesce(not_before > now(), false) as scheduled, place, attempt, tries, claimed_at, claimed_by, lease_until,
+                   maybe_sent_since, null::text as remote_id, person, cancel_wanted, suspect, fact_at, scope, supersede_key
+            from trunkline.jobs where id = $1
+            union all
+            select key, recipient, purpose, lane, state, reason, accepted_at, ended_at, null, send_before, false, 0, attempt, tries,
+                   claimed_at, claimed_by, null, maybe_sent_since, remote_id, person, false, false, fact_at, scope, supersede_key
+            from trunkline.finished where id = $1
+        ) r
+        left join trunkline.facts f on f.scope = r.scope and f.supersede_key = r.supersede_key and f.fact_at > r.fact_at
+        limit 1
+        """
+
     private func story(_ id: JobID, _ shards: Int, knownKey: String) async throws -> JobStory? {
-        let rows = try await query(
-            """
-            select r.key, r.recipient, r.purpose, r.lane, r.state, r.reason, r.accepted_at, r.ended_at, r.due_at, r.send_before,
-                   r.scheduled, r.place, r.attempt, r.tries, r.claimed_at, r.claimed_by, r.lease_until, r.maybe_sent_since,
-                   r.remote_id, r.person, now(),
-                   (select w.host || ' (process ' || w.pid || ')' from trunkline.workers w where w.boot = r.claimed_by),
-                   r.cancel_wanted, r.suspect, r.fact_at, f.job, f.fact_at
-            from (
-                select key, recipient, purpose, lane, state, reason, accepted_at, null::timestamptz as ended_at, due_at, send_before,
-                       coalesce(not_before > now(), false) as scheduled, place, attempt, tries, claimed_at, claimed_by, lease_until,
-                       maybe_sent_since, null::text as remote_id, person, cancel_wanted, suspect, fact_at, scope, supersede_key
-                from trunkline.jobs where id = $1
-                union all
-                select key, recipient, purpose, lane, state, reason, accepted_at, ended_at, null, send_before, false, 0, attempt, tries,
-                       claimed_at, claimed_by, null, maybe_sent_since, remote_id, person, false, false, fact_at, scope, supersede_key
-                from trunkline.finished where id = $1
-            ) r
-            left join trunkline.facts f on f.scope = r.scope and f.supersede_key = r.supersede_key and f.fact_at > r.fact_at
-            limit 1
-            """,
-            [.int8(id.value)]
-        )
+        let rows = try await query(Self.storyQuestion, [.int8(id.value)])
         guard rows.count == 1, let laneNumber = rows.int4(0, 3) else {
             return try await droppedStory(id, shards, knownKey: knownKey)
         }
-        func moment(_ column: Int) -> Timestamp? { rows.timestamp(0, column).map(Timestamp.init(microseconds:)) }
-        var story = JobStory(
-            readAt: moment(20) ?? Timestamp(microseconds: 0),
-            id: id,
-            key: rows.text(0, 0),
-            recipient: JobStory.masked(rows.text(0, 1)),
-            purpose: rows.text(0, 2),
-            lane: try await laneStory(laneNumber, shards),
-            state: rows.text(0, 4) ?? "",
-            reason: rows.text(0, 5),
-            acceptedAt: moment(6),
-            endedAt: moment(7),
-            dueAt: moment(8),
-            sendBefore: moment(9),
-            isScheduled: rows.bool(0, 10) ?? false,
-            isPlaced: (rows.int8(0, 11) ?? 0) > 0,
-            attempt: rows.int4(0, 12) ?? 0,
-            tries: rows.int4(0, 13) ?? 0,
-            claimedAt: moment(14),
-            claimedBy: rows.text(0, 21),
-            leaseUntil: moment(16),
-            maybeSentSince: moment(17),
-            remoteID: rows.text(0, 18)
-        )
-        story.isCancelWanted = rows.bool(0, 22) ?? false
-        story.isSuspect = rows.bool(0, 23) ?? false
-        story.factAt = moment(24)
-        if story.state == "superseded", let job = rows.int8(0, 25), let factAt = moment(26) {
-            story.replacement = JobStory.Replacement(job: JobID(job), factAt: factAt)
-        }
+        var story = JobStory(rows, id: id, lane: try await laneStory(laneNumber, shards))
         story.attempts = try await attempts(of: id)
         story.actions = try await actions(on: id)
         if story.attempts.isEmpty, story.state == "sent", story.attempt == 1, let began = story.claimedAt,
@@ -93,25 +64,30 @@ extension Operator {
         }
         if story.isSuspect { story.suspectAhead = try await suspectAhead(of: id, lane: laneNumber, shards) }
         if story.state == "waiting", story.isPlaced, let place = rows.int8(0, 11), let person = rows.int8(0, 19) {
-            let ahead = try await query(
-                """
-                select id, state from trunkline.jobs
-                where lane = $1 and person = $2 and id <> $3
-                  and (state in ('sending', 'unknown') or state = 'waiting' and place > 0 and place < $4)
-                order by state = 'waiting', place limit 1
-                """,
-                [.int4(laneNumber), .int8(person), .int8(id.value), .int8(place)]
-            )
-            if ahead.count == 1, let first = ahead.int8(0, 0), let state = ahead.text(0, 1) {
-                story.ahead = JobStory.Ahead(job: JobID(first), state: state)
-            }
-            let before = try await query(
-                "select count(*) from trunkline.jobs where lane = $1 and state = 'waiting' and place > 0 and place < $2 and due_at <= now()",
-                [.int4(laneNumber), .int8(place)]
-            )
-            story.jobsBefore = before.int8(0, 0) ?? 0
+            try await look(before: place, of: person, lane: laneNumber, &story)
         }
         return story
+    }
+
+    /// What comes before a job that waits: of its person, and on its lane.
+    private func look(before place: Int64, of person: Int64, lane: Int32, _ story: inout JobStory) async throws {
+        let ahead = try await query(
+            """
+            select id, state from trunkline.jobs
+            where lane = $1 and person = $2 and id <> $3
+              and (state in ('sending', 'unknown') or state = 'waiting' and place > 0 and place < $4)
+            order by state = 'waiting', place limit 1
+            """,
+            [.int4(lane), .int8(person), .int8(story.id.value), .int8(place)]
+        )
+        if ahead.count == 1, let first = ahead.int8(0, 0), let state = ahead.text(0, 1) {
+            story.ahead = JobStory.Ahead(job: JobID(first), state: state)
+        }
+        let before = try await query(
+            "select count(*) from trunkline.jobs where lane = $1 and state = 'waiting' and place > 0 and place < $2 and due_at <= now()",
+            [.int4(lane), .int8(place)]
+        )
+        story.jobsBefore = before.int8(0, 0) ?? 0
     }
 
     /// The suspect job that the owner of the lane's shard has in the air.
@@ -242,6 +218,42 @@ extension Operator {
                 reason: rows.text(row, 4),
                 status: rows.int4(row, 5)
             )
+        }
+    }
+}
+
+extension JobStory {
+    /// The row of `Operator.storyQuestion`; the rest is looked up beside it.
+    fileprivate init(_ rows: PostgresRows, id: JobID, lane: Lane) {
+        func moment(_ column: Int) -> Timestamp? { rows.timestamp(0, column).map(Timestamp.init(microseconds:)) }
+        self.init(
+            readAt: moment(20) ?? Timestamp(microseconds: 0),
+            id: id,
+            key: rows.text(0, 0),
+            recipient: JobStory.masked(rows.text(0, 1)),
+            purpose: rows.text(0, 2),
+            lane: lane,
+            state: rows.text(0, 4) ?? "",
+            reason: rows.text(0, 5),
+            acceptedAt: moment(6),
+            endedAt: moment(7),
+            dueAt: moment(8),
+            sendBefore: moment(9),
+            isScheduled: rows.bool(0, 10) ?? false,
+            isPlaced: (rows.int8(0, 11) ?? 0) > 0,
+            attempt: rows.int4(0, 12) ?? 0,
+            tries: rows.int4(0, 13) ?? 0,
+            claimedAt: moment(14),
+            claimedBy: rows.text(0, 21),
+            leaseUntil: moment(16),
+            maybeSentSince: moment(17),
+            remoteID: rows.text(0, 18)
+        )
+        isCancelWanted = rows.bool(0, 22) ?? false
+        isSuspect = rows.bool(0, 23) ?? false
+        factAt = moment(24)
+        if state == "superseded", let job = rows.int8(0, 25), let factAt = moment(26) {
+            replacement = JobStory.Replacement(job: JobID(job), factAt: factAt)
         }
     }
 }
