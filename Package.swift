@@ -136,11 +136,10 @@ let package = Package(
         .executableTarget(
             name: "trunkline",
             dependencies: [
-                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineClient",
-                "TrunklineSimulator", "EventLoop", "RabbitDriver", "PostgresDriver", "CurlDriver",
+                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineSimulator",
+                "EventLoop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "Yams", package: "Yams"),
             ]
         ),

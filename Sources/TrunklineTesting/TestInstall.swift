@@ -146,14 +146,16 @@ public final class TestInstall: Sendable {
     /// Adds many unlimited lines of the simulator at once, without the program.
     public func addLines(_ ids: [String], concurrency: (String) -> Int = { _ in 16 }) async throws {
         let key = try MasterKey(base64: Self.masterKey)
-        for id in ids {
-            _ = try await database.addLine(
-                try LineID(id),
-                workspace: try WorkspaceID("acme"),
-                baseURL: try EZWhatsApp.BaseURL(lineURL),
-                token: .sealed(try EZWhatsApp.Token("ezw_line_" + id), key),
-                pace: Pace(interval: .zero, concurrency: concurrency(id), recipientGap: .zero)
-            )
+        try await Operator.with(databaseURL: databaseURL, name: "trunkline test") { install in
+            for id in ids {
+                _ = try await install.addLine(
+                    try LineID(id),
+                    workspace: try WorkspaceID("acme"),
+                    baseURL: try EZWhatsApp.BaseURL(lineURL),
+                    token: .sealed(try EZWhatsApp.Token("ezw_line_" + id), key),
+                    pace: Pace(interval: .zero, concurrency: concurrency(id), recipientGap: .zero)
+                )
+            }
         }
     }
 

@@ -84,14 +84,14 @@ struct AcceptTests {
                 #expect(x[index].job == y[index].job)
             }
             #expect(try await database.count("jobs") == 200)
-            let refusals = try await database.session.refusals(limit: 1_000)
+            let refusals = try await database.install.refusals(limit: 1_000)
             #expect(refusals.count == 200)
             #expect(
                 refusals.allSatisfy {
                     $0.kind == "conflict" && $0.via == "cli" && $0.field == "key" && $0.line == "acme-1"
                 }
             )
-            let bytes = try #require(try await database.session.refusalBytes(refusals[0].id))
+            let bytes = try #require(try await database.install.refusalBytes(refusals[0].id))
             let original = try SendJob.decode(json: bytes)
             #expect(original.key.value == refusals[0].key)
         }
@@ -121,11 +121,11 @@ struct AcceptTests {
             #expect(verdicts[1].isNew)
             #expect(verdicts[2] == .removedLine)
             #expect(verdicts[3].isNew)
-            let refusals = try await database.session.refusals(kind: "unknown_line", limit: 10)
+            let refusals = try await database.install.refusals(kind: "unknown_line", limit: 10)
             #expect(Set(refusals.map(\.line)) == ["nobody", "acme-2"])
             // Once more: counted, not doubled.
             _ = try await database.accept([notice(1, line: "nobody")])
-            let again = try await database.session.refusals(line: "nobody", limit: 10)
+            let again = try await database.install.refusals(line: "nobody", limit: 10)
             #expect(again.map(\.times) == [2])
             #expect(again[0].rawLength > 100)
         }

@@ -13,8 +13,7 @@ struct CancellationTests {
         isDryRun: Bool = false
     ) async throws -> (words: [String: String], report: Cancellation.Report) {
         var words: [String: String] = [:]
-        let report = try await Cancellation.run(
-            databaseURL: database.url,
+        let report = try await database.install.cancel(
             KeyPattern(pattern),
             workspace: workspace.map { try WorkspaceID($0) },
             isDryRun: isDryRun
@@ -109,7 +108,7 @@ struct CancellationTests {
             try await database.run([id], outcome: "none")
             let (words, report) = try await Self.cancel(database, "order:acme.0:ready")
             #expect(words.values.first == "inTheAir(attempt: 1)" && report.tooLate == 1)
-            let air = try await database.session.jobStories(id.description).first?.sentence ?? ""
+            let air = try await database.install.stories(id.description).first?.sentence ?? ""
             #expect(air.contains("ends as cancelled if that comes back unsent"), "\(air)")
             let rows = try await database.session.query(
                 "select verdict from trunkline.settle($1, $2, '{1}', $3, $4, '{0}', $5, '{null}', '{0}', '{null}')",
@@ -120,7 +119,7 @@ struct CancellationTests {
             )
             #expect(rows.text(0, 0) == end)
             #expect(try await Self.state(database, id) == end)
-            let story = try #require(try await database.session.jobStories(id.description).first)
+            let story = try #require(try await database.install.stories(id.description).first)
             if end == "cancelled" {
                 #expect(story.sentence.contains("because somebody cancelled it; nothing was sent"))
             }
@@ -141,7 +140,9 @@ struct CancellationTests {
             try await PostgresSession.withSession(url: url, applicationName: "locker") { locker in
                 try await locker.script("begin")
                 try await locker.query("select from trunkline.jobs where id = $1 for update", [.int8(locked.value)])
-                async let report = Cancellation.run(databaseURL: url, KeyPattern("order:acme.*")) { _ in }
+                async let report = Operator(databaseURL: url, name: "trunkline cancel").cancel(
+                    KeyPattern("order:acme.*")
+                ) { _ in }
                 // Until the chunk with that row has failed at least once and stands before it again.
                 var waits = Set<Int64>()
                 while waits.count < 2 {
@@ -170,7 +171,7 @@ struct CancellationTests {
             try await database.session.script("select nextval('trunkline.job_number')")
             _ = try await database.accept([notice(1), notice(2)])
             var isFirst = true
-            let report = try await Cancellation.run(databaseURL: database.url, KeyPattern("order:*")) { _ in
+            let report = try await database.install.cancel(KeyPattern("order:*")) { _ in
                 guard isFirst else { return }
                 isFirst = false
                 // A number below the ones that were seen: its commit came late.
@@ -206,9 +207,9 @@ struct CancellationTests {
             #expect(none.report.isEmpty)
             let key = try IdempotencyKey("order:acme.1:ready")
             await #expect(throws: KeyScopeError.severalWorkspaces(["acme", "other"])) {
-                try await database.session.reschedule(key, workspace: nil, to: nil)
+                try await database.install.reschedule(key, workspace: nil, to: nil)
             }
-            _ = try await database.session.reschedule(key, workspace: WorkspaceID("acme"), to: nil)
+            _ = try await database.install.reschedule(key, workspace: WorkspaceID("acme"), to: nil)
         }
     }
 
@@ -250,27 +251,27 @@ struct CancellationTests {
             #expect(try await row(ids[0]) == ("waiting", ids[0].value, nil))
             #expect(try await row(ids[1]) == ("waiting", -1, true))
 
-            let later = try await session.reschedule(key(0), workspace: nil, to: start + .seconds(7_200))
+            let later = try await database.install.reschedule(key(0), workspace: nil, to: start + .seconds(7_200))
             #expect(later.job == ids[0] && later.isScheduled && later.notBefore == start + .seconds(7_200))
             #expect(try await row(ids[0]) == ("accepted", 0, true))
-            let story = try #require(try await session.jobStories(ids[0].description).first)
+            let story = try #require(try await database.install.stories(ids[0].description).first)
             #expect(story.sentence.contains("It is scheduled for") && story.isScheduled)
             try await adopt()
             #expect(try await row(ids[0]) == ("waiting", -1, true))
 
             // The past is now, by the database's clock.
-            let past = try await session.reschedule(key(1), workspace: nil, to: start - .seconds(86_400))
+            let past = try await database.install.reschedule(key(1), workspace: nil, to: start - .seconds(86_400))
             #expect(!past.isScheduled && past.notBefore >= start)
-            let soon = try await session.reschedule(key(0), workspace: nil, to: nil)
+            let soon = try await database.install.reschedule(key(0), workspace: nil, to: nil)
             #expect(!soon.isScheduled)
             try await database.run([ids[0], ids[1]])
             #expect(try await Self.state(database, ids[0]) == "sent")
             #expect(try await Self.state(database, ids[1]) == "sent")
 
             await #expect(throws: RescheduleError.afterSendBefore(start + .seconds(3_600))) {
-                try await session.reschedule(key(2), workspace: nil, to: start + .seconds(3_600))
+                try await database.install.reschedule(key(2), workspace: nil, to: start + .seconds(3_600))
             }
-            _ = try await session.reschedule(key(2), workspace: nil, to: start + .seconds(3_599))
+            _ = try await database.install.reschedule(key(2), workspace: nil, to: start + .seconds(3_599))
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
         }
@@ -292,7 +293,7 @@ struct CancellationTests {
             ]
             for (number, word) in words.enumerated() {
                 let error = await #expect(throws: RescheduleError.self) {
-                    try await session.reschedule(
+                    try await database.install.reschedule(
                         IdempotencyKey("order:acme.\(number):ready"),
                         workspace: nil,
                         to: nil
@@ -305,11 +306,11 @@ struct CancellationTests {
             try await session.query("delete from trunkline.finished")
             let dropped = try IdempotencyKey("order:acme.0:ready")
             await #expect(throws: RescheduleError.ended(ids[0], state: "sent")) {
-                try await session.reschedule(dropped, workspace: nil, to: nil)
+                try await database.install.reschedule(dropped, workspace: nil, to: nil)
             }
             let unknown = try IdempotencyKey("order:nobody")
             await #expect(throws: RescheduleError.unknownKey(unknown)) {
-                try await session.reschedule(unknown, workspace: nil, to: nil)
+                try await database.install.reschedule(unknown, workspace: nil, to: nil)
             }
         }
     }

@@ -254,9 +254,9 @@ import TrunklineIntegrations
                 let line = try LineID(id)
                 let base = try EZWhatsApp.BaseURL("http://127.0.0.1:1")
                 let reference = LineToken.reference(try SecretReference("env:" + variable), current: nil, Self.key)
-                _ = try await database.session.changeLine(line, LineChanges(baseURL: base, token: reference))
+                _ = try await database.install.changeLine(line, LineChanges(baseURL: base, token: reference))
             }
-            _ = try await database.session.holdLine(LineID("other-1"), reason: "repair", until: nil)
+            _ = try await database.install.holdLine(LineID("other-1"), reason: "repair", until: nil)
             let findings = await examine(database.url, nil)
             // Nothing that was sealed, no such variable, no token in it.
             for line in ["acme-1", "acme-2", "acme-3"] { #expect(findings["line \(line)"]?.verdict == .failed) }

@@ -10,23 +10,25 @@ import TrunklineIntegrations
         try MasterKey(base64: Data((0..<32).map { UInt8($0) + first }).base64EncodedString())
     }
 
-    private static func withInstall<R>(_ body: (PostgresSession) async throws -> R) async throws -> R {
-        try await TestServers.withSession { session in
-            _ = try await Migrations.migrate(session, shards: 4)
-            return try await body(session)
+    private static func withInstall<R>(_ body: (PostgresSession, Operator) async throws -> R) async throws -> R {
+        try await TestServers.withDatabase { url in
+            try await PostgresSession.withSession(url: url, applicationName: "tests") { session in
+                _ = try await Migrations.migrate(session, shards: 4)
+                return try await Operator.with(databaseURL: url, name: "tests") { try await body(session, $0) }
+            }
         }
     }
 
     @discardableResult
     private static func add(
         _ id: String,
-        to session: PostgresSession,
+        to install: Operator,
         workspace: String = "acme",
         baseURL: String = "https://api.example/api/v1/",
         token: LineToken? = nil,
         pace: Pace = .standard
     ) async throws -> Line {
-        try await session.addLine(
+        try await install.addLine(
             LineID(id),
             workspace: WorkspaceID(workspace),
             baseURL: EZWhatsApp.BaseURL(baseURL),
@@ -36,8 +38,8 @@ import TrunklineIntegrations
     }
 
     /// What a worker would send, and where.
-    private static func token(of id: LineID, _ session: PostgresSession, _ key: MasterKey?) async throws -> String {
-        try await session.access(to: id, masterKey: key, ownFiles: []).token.value
+    private static func token(of id: LineID, _ install: Operator, _ key: MasterKey?) async throws -> String {
+        try await install.access(to: id, masterKey: key, ownFiles: []).token.value
     }
 
     private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession)
@@ -55,8 +57,8 @@ import TrunklineIntegrations
     }
 
     @Test func aLineComesWithLaneScopeAndState() async throws {
-        try await Self.withInstall { session in
-            let line = try await Self.add("il", to: session)
+        try await Self.withInstall { session, install in
+            let line = try await Self.add("il", to: install)
             #expect(line.id.value == "il" && line.workspace.value == "acme")
             #expect(line.baseURL == "https://api.example/api/v1")
             #expect(line.tokenHint == "…1234" && line.tokenPlace == .sealed(keyVersion: 1))
@@ -74,11 +76,11 @@ import TrunklineIntegrations
     }
 
     @Test func theTokenIsStoredSealedAndOpensForItsLineOnly() async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             let (first, second) = (try LineID("a"), try LineID("b"))
-            try await Self.add("a", to: session)
-            try await Self.add("b", to: session, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
-            #expect(try await Self.token(of: first, session, Self.key()) == "ezw_line_secret_1234")
+            try await Self.add("a", to: install)
+            try await Self.add("b", to: install, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
+            #expect(try await Self.token(of: first, install, Self.key()) == "ezw_line_secret_1234")
 
             let stored = try await session.query(
                 "select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'"
@@ -87,34 +89,34 @@ import TrunklineIntegrations
             #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("secret") == false)
 
             await #expect(throws: LineTokenError.notBound(first)) {
-                try await Self.token(of: first, session, Self.key(1))
+                try await Self.token(of: first, install, Self.key(1))
             }
-            await #expect(throws: LineTokenError.needsMasterKey) { try await Self.token(of: first, session, nil) }
+            await #expect(throws: LineTokenError.needsMasterKey) { try await Self.token(of: first, install, nil) }
             // A row copied onto another line opens nothing.
             try await session.query(
                 "update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'"
             )
             await #expect(throws: LineTokenError.notBound(second)) {
-                try await Self.token(of: second, session, Self.key())
+                try await Self.token(of: second, install, Self.key())
             }
             try await session.query("update trunkline.lines set token_key_version = 2")
             await #expect(throws: LineTokenError.unknownKeyVersion(2)) {
-                try await Self.token(of: first, session, Self.key())
+                try await Self.token(of: first, install, Self.key())
             }
         }
     }
 
     @Test func aReferenceIsStoredInPlaceOfTheToken() async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             let path = FileManager.default.temporaryDirectory.appending(path: "token-" + TestServers.random()).path
             defer { try? FileManager.default.removeItem(atPath: path) }
             try Data("ezw_line_from_file\n".utf8).write(to: URL(filePath: path))
             let reference = try SecretReference("file:" + path)
-            let line = try await Self.add("a", to: session, token: .reference(reference, current: nil, Self.key()))
+            let line = try await Self.add("a", to: install, token: .reference(reference, current: nil, Self.key()))
             #expect(line.tokenPlace == .reference("file:" + path) && line.tokenHint == "")
-            #expect(try await Self.token(of: line.id, session, Self.key()) == "ezw_line_from_file")
+            #expect(try await Self.token(of: line.id, install, Self.key()) == "ezw_line_from_file")
             await #expect(throws: SecretReferenceError.ownFile(path)) {
-                try await session.access(to: line.id, masterKey: Self.key(), ownFiles: [path])
+                try await install.access(to: line.id, masterKey: Self.key(), ownFiles: [path])
             }
         }
     }
@@ -127,25 +129,25 @@ import TrunklineIntegrations
         "token_sealed = other.token_sealed, token_reference = other.token_reference", "token_sealed = ''",
     ])
     func aRowChangedBehindOurBackOpensNothing(_ change: String) async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             let key = try Self.key()
             let place = try SecretReference("env:LINE_TOKEN")
-            try await Self.add("sealed", to: session)
-            try await Self.add("referenced", to: session, token: .reference(place, current: nil, key))
+            try await Self.add("sealed", to: install)
+            try await Self.add("referenced", to: install, token: .reference(place, current: nil, key))
             let other = try SecretReference("env:OTHER_TOKEN")
-            try await Self.add("other", to: session, token: .reference(other, current: nil, key))
+            try await Self.add("other", to: install, token: .reference(other, current: nil, key))
             try await session.query(
                 "update trunkline.lines l set \(change) from trunkline.lines other where l.id <> 'other' and other.id = 'other'"
             )
             for id in [try LineID("sealed"), try LineID("referenced")] {
                 if id.value == "sealed", change.hasSuffix("= null") { continue }  // It has none.
                 await #expect(throws: LineTokenError.notBound(id), "\(id): \(change)") {
-                    try await Self.token(of: id, session, key)
+                    try await Self.token(of: id, install, key)
                 }
                 // A new token must not follow the row to an address that nobody gave.
                 if change.hasPrefix("base_url") {
                     await #expect(throws: LineError.self) {
-                        try await session.changeLine(
+                        try await install.changeLine(
                             id,
                             LineChanges(token: .sealed(EZWhatsApp.Token("ezw_line_new_0001"), key))
                         )
@@ -154,20 +156,20 @@ import TrunklineIntegrations
             }
             // The untouched one fails only for the lack of its variable; and the rows are still listed.
             await #expect(throws: SecretReferenceError.missingVariable("OTHER_TOKEN")) {
-                try await Self.token(of: LineID("other"), session, key)
+                try await Self.token(of: LineID("other"), install, key)
             }
-            #expect(try await session.allLines().count == 3)
+            #expect(try await install.allLines().count == 3)
         }
     }
 
     @Test func aTokenDoesNotFollowItsLineToAnotherAddress() async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             let (key, id) = (try Self.key(), try LineID("a"))
-            try await Self.add("a", to: session)
+            try await Self.add("a", to: install)
             func set(_ baseURL: String?, token: String? = nil, _ key: MasterKey) async throws -> Line {
                 let base = try baseURL.map { try EZWhatsApp.BaseURL($0) }
                 let token = try token.map { LineToken.sealed(try EZWhatsApp.Token($0), key) }
-                return try await session.changeLine(id, LineChanges(baseURL: base, token: token))
+                return try await install.changeLine(id, LineChanges(baseURL: base, token: token))
             }
             for address in [
                 "https://other.example/api/v1", "https://api.example:8443/api/v1", "http://127.0.0.1/api/v1",
@@ -176,41 +178,41 @@ import TrunklineIntegrations
             }
             // Another path of the same host is the same address.
             #expect(try await set("https://api.example/api/v2", key).baseURL == "https://api.example/api/v2")
-            #expect(try await Self.token(of: id, session, key) == "ezw_line_secret_1234")
+            #expect(try await Self.token(of: id, install, key) == "ezw_line_secret_1234")
             #expect(try await set(nil, token: "ezw_line_rotated_1", key).baseURL == "https://api.example/api/v2")
-            #expect(try await Self.token(of: id, session, key) == "ezw_line_rotated_1")
+            #expect(try await Self.token(of: id, install, key) == "ezw_line_rotated_1")
             _ = try await set("https://other.example/api/v1", token: "ezw_line_other_2", key)
-            #expect(try await Self.token(of: id, session, key) == "ezw_line_other_2")
+            #expect(try await Self.token(of: id, install, key) == "ezw_line_other_2")
             // Under a new key the row proves nothing: the address is said too.
             let new = try Self.key(1)
             await #expect(throws: LineError.addressNotProven(id, origin: "https://other.example")) {
                 try await set(nil, token: "ezw_line_third_3", new)
             }
             _ = try await set("https://other.example/api/v1", token: "ezw_line_third_3", new)
-            #expect(try await Self.token(of: id, session, new) == "ezw_line_third_3")
+            #expect(try await Self.token(of: id, install, new) == "ezw_line_third_3")
         }
     }
 
     @Test func anIDBelongsToOneWorkspaceForEver() async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             let id = try LineID("a")
-            try await Self.add("a", to: session)
-            await #expect(throws: LineError.exists(id)) { try await Self.add("a", to: session) }
+            try await Self.add("a", to: install)
+            await #expect(throws: LineError.exists(id)) { try await Self.add("a", to: install) }
             await #expect(throws: LineError.ofAnotherWorkspace(id)) {
-                try await Self.add("a", to: session, workspace: "other")
+                try await Self.add("a", to: install, workspace: "other")
             }
-            _ = try await session.removeLine(id)
+            _ = try await install.removeLine(id)
             await #expect(throws: LineError.ofAnotherWorkspace(id)) {
-                try await Self.add("a", to: session, workspace: "other")
+                try await Self.add("a", to: install, workspace: "other")
             }
             // What was refused left nothing behind.
             let scopes = try await session.query("select count(*) from trunkline.scopes")
             #expect(scopes.int8(0, 0) == 1)
 
-            let lane = try await session.line(id).lane
+            let lane = try await install.line(id).lane
             let back = try await Self.add(
                 "a",
-                to: session,
+                to: install,
                 pace: Pace(interval: .zero, concurrency: 16, recipientGap: .zero)
             )
             #expect(back.removedAt == nil && back.lane == lane && back.pace.isUnlimited)
@@ -218,119 +220,119 @@ import TrunklineIntegrations
     }
 
     @Test func listsByWorkspaceAndCountsJobs() async throws {
-        try await Self.withInstall { session in
-            let line = try await Self.add("b", to: session)
-            try await Self.add("a", to: session)
-            try await Self.add("c", to: session, workspace: "other")
+        try await Self.withInstall { session, install in
+            let line = try await Self.add("b", to: install)
+            try await Self.add("a", to: install)
+            try await Self.add("c", to: install, workspace: "other")
             try await Self.addJob(1, lane: line.lane, to: session)
             try await Self.addJob(2, lane: line.lane, state: "parked", to: session)
             try await Self.addJob(3, lane: line.lane, to: session)
-            #expect(try await session.allLines().map(\.id.value) == ["a", "b", "c"])
-            let ours = try await session.allLines(workspace: WorkspaceID("acme"))
+            #expect(try await install.allLines().map(\.id.value) == ["a", "b", "c"])
+            let ours = try await install.allLines(workspace: WorkspaceID("acme"))
             #expect(ours.map(\.id.value) == ["a", "b"])
             #expect(ours.map(\.unfinished) == [[:], ["accepted": 2, "parked": 1]])
-            _ = try await session.removeLine(LineID("a"))
-            #expect(try await session.allLines().map(\.id.value) == ["b", "c"])
-            #expect(try await session.allLines(withRemoved: true).map(\.id.value) == ["a", "b", "c"])
+            _ = try await install.removeLine(LineID("a"))
+            #expect(try await install.allLines().map(\.id.value) == ["b", "c"])
+            #expect(try await install.allLines(withRemoved: true).map(\.id.value) == ["a", "b", "c"])
         }
     }
 
     @Test func aLineWithUnfinishedJobsStays() async throws {
-        try await Self.withInstall { session in
-            let line = try await Self.add("a", to: session)
+        try await Self.withInstall { session, install in
+            let line = try await Self.add("a", to: install)
             try await Self.addJob(1, lane: line.lane, state: "parked", to: session)
-            await #expect(throws: LineError.unfinishedJobs(line.id, count: 1)) { try await session.removeLine(line.id) }
+            await #expect(throws: LineError.unfinishedJobs(line.id, count: 1)) { try await install.removeLine(line.id) }
             try await session.query("delete from trunkline.jobs")
-            #expect(try await session.removeLine(line.id).removedAt != nil)
-            await #expect(throws: LineError.removed(line.id)) { try await session.removeLine(line.id) }
+            #expect(try await install.removeLine(line.id).removedAt != nil)
+            await #expect(throws: LineError.removed(line.id)) { try await install.removeLine(line.id) }
             await #expect(throws: LineError.removed(line.id)) {
-                try await session.holdLine(line.id, reason: "x", until: nil)
+                try await install.holdLine(line.id, reason: "x", until: nil)
             }
             let unknown = try LineID("nobody")
-            await #expect(throws: LineError.unknown(unknown)) { try await session.line(unknown) }
-            await #expect(throws: LineError.unknown(unknown)) { try await session.resumeLine(unknown) }
+            await #expect(throws: LineError.unknown(unknown)) { try await install.line(unknown) }
+            await #expect(throws: LineError.unknown(unknown)) { try await install.resumeLine(unknown) }
         }
     }
 
     @Test func holdsAndResumes() async throws {
-        try await Self.withInstall { session in
-            let line = try await Self.add("a", to: session)
-            let held = try await session.holdLine(line.id, reason: "number changed", until: nil)
+        try await Self.withInstall { session, install in
+            let line = try await Self.add("a", to: install)
+            let held = try await install.holdLine(line.id, reason: "number changed", until: nil)
             #expect(held.hold?.reason == "number changed" && held.hold?.until == nil && held.isHeld(at: held.readAt))
 
             let until = held.readAt + .seconds(3_600)
-            let longer = try await session.holdLine(line.id, reason: "again", until: until)
+            let longer = try await install.holdLine(line.id, reason: "again", until: until)
             #expect(longer.hold?.until == until)
             #expect(longer.isHeld(at: until - .seconds(1)) && !longer.isHeld(at: until))
 
             await #expect(throws: LineError.holdIsOver) {
-                try await session.holdLine(line.id, reason: "late", until: held.readAt - .seconds(1))
+                try await install.holdLine(line.id, reason: "late", until: held.readAt - .seconds(1))
             }
             await #expect(throws: LineError.holdTooLong) {
-                try await session.holdLine(line.id, reason: "long", until: held.readAt + .seconds(400 * 86_400))
+                try await install.holdLine(line.id, reason: "long", until: held.readAt + .seconds(400 * 86_400))
             }
             for reason in ["", "  ", "two\nlines", String(repeating: "x", count: 201)] {
                 await #expect(throws: LineError.holdWithoutReason) {
-                    try await session.holdLine(line.id, reason: reason, until: nil)
+                    try await install.holdLine(line.id, reason: reason, until: nil)
                 }
             }
-            #expect(try await session.line(line.id).hold?.reason == "again")
-            #expect(try await session.resumeLine(line.id).hold == nil)
-            #expect(try await session.resumeLine(line.id).hold == nil)
+            #expect(try await install.line(line.id).hold?.reason == "again")
+            #expect(try await install.resumeLine(line.id).hold == nil)
+            #expect(try await install.resumeLine(line.id).hold == nil)
         }
     }
 
     @Test func everyChangeRaisesTheRevision() async throws {
-        try await Self.withInstall { session in
+        try await Self.withInstall { session, install in
             func revision() async throws -> Int64 {
                 try await session.query("select revision from trunkline.lines where id = 'a'").int8(0, 0) ?? 0
             }
-            let line = try await Self.add("a", to: session)
+            let line = try await Self.add("a", to: install)
             var last = try await revision()
-            _ = try await session.holdLine(line.id, reason: "x", until: nil)
+            _ = try await install.holdLine(line.id, reason: "x", until: nil)
             for change in [
                 LineChanges(pace: PaceChange(interval: .seconds(1))),
                 LineChanges(baseURL: try EZWhatsApp.BaseURL("https://api.example/api/v2")),
                 LineChanges(token: .sealed(try EZWhatsApp.Token("ezw_line_rotated_9999"), try Self.key())),
                 LineChanges(dailyCap: .sends(10)), LineChanges(timeZone: "Europe/Madrid"),
             ] {
-                _ = try await session.changeLine(line.id, change)
+                _ = try await install.changeLine(line.id, change)
                 let now = try await revision()
                 #expect(now > last)
                 last = now
             }
-            let changed = try await session.line(line.id)
+            let changed = try await install.line(line.id)
             #expect(changed.pace == Pace(interval: .seconds(1), concurrency: 1, recipientGap: .seconds(10)))
             #expect(changed.baseURL == "https://api.example/api/v2" && changed.tokenHint == "…9999")
             #expect(changed.hold?.reason == "x")
-            #expect(try await Self.token(of: line.id, session, Self.key()) == "ezw_line_rotated_9999")
+            #expect(try await Self.token(of: line.id, install, Self.key()) == "ezw_line_rotated_9999")
         }
     }
 
     @Test func theDailyCapHasATimeZoneThatTheDatabaseKnows() async throws {
-        try await Self.withInstall { session in
-            let plain = try await Self.add("a", to: session)
+        try await Self.withInstall { session, install in
+            let plain = try await Self.add("a", to: install)
             #expect(plain.dailyCap == .unlimited && plain.timeZone == "UTC" && plain.capUsed == 0)
-            let capped = try await session.changeLine(
+            let capped = try await install.changeLine(
                 plain.id,
                 LineChanges(dailyCap: .sends(500), timeZone: "Asia/Jerusalem")
             )
             #expect(capped.dailyCap == .sends(500) && capped.timeZone == "Asia/Jerusalem")
             // What is not named stays.
-            let paced = try await session.changeLine(plain.id, LineChanges(pace: PaceChange(interval: .seconds(1))))
+            let paced = try await install.changeLine(plain.id, LineChanges(pace: PaceChange(interval: .seconds(1))))
             #expect(paced.dailyCap == .sends(500) && paced.timeZone == "Asia/Jerusalem")
             try await session.query(
                 "update trunkline.lane_state set sent_today = 7, sent_on = (now() at time zone 'Asia/Jerusalem')::date where lane = $1",
                 [.int4(plain.lane)]
             )
-            #expect(try await session.line(plain.id).capUsed == 7)
+            #expect(try await install.line(plain.id).capUsed == 7)
             // Yesterday's sends count no more.
             try await session.query("update trunkline.lane_state set sent_on = sent_on - 1")
-            #expect(try await session.line(plain.id).capUsed == 0)
-            #expect(try await session.changeLine(plain.id, LineChanges(dailyCap: .unlimited)).dailyCap == .unlimited)
+            #expect(try await install.line(plain.id).capUsed == 0)
+            #expect(try await install.changeLine(plain.id, LineChanges(dailyCap: .unlimited)).dailyCap == .unlimited)
             for zone in ["Asia/Nowhere", "", "IDT", "+02:00", "posix/Asia/Jerusalem"] {
                 await #expect(throws: LineError.unknownTimeZone, "\(zone)") {
-                    try await session.changeLine(plain.id, LineChanges(timeZone: zone))
+                    try await install.changeLine(plain.id, LineChanges(timeZone: zone))
                 }
             }
             for text in ["0", "-1", "1000001", "many", ""] {

@@ -12,8 +12,7 @@ import TrunklineCore
         isDryRun: Bool = false
     ) async throws -> [ParkedDecision.Item] {
         var items: [ParkedDecision.Item] = []
-        _ = try await ParkedDecision.run(
-            databaseURL: database.url,
+        _ = try await database.install.decide(
             action,
             .named(jobs.map(\.description), workspace: nil),
             by: "anna@desk",
@@ -55,27 +54,27 @@ import TrunklineCore
             let session = database.session
             let (refused, doubtful) = try await Self.parked(database)
             // Never replayed on a guess.
-            #expect(try await Self.decide(database, .replay, doubtful).map(\.verdict) == ["in_doubt", "in_doubt"])
-            #expect(try await Self.decide(database, .sent, refused).map(\.verdict) == ["not_in_doubt", "not_in_doubt"])
+            #expect(try await Self.decide(database, .replay, doubtful).map(\.verdict) == [.inDoubt, .inDoubt])
+            #expect(try await Self.decide(database, .sent, refused).map(\.verdict) == [.notInDoubt, .notInDoubt])
             #expect(try await Check.run(session).addsUp)
 
-            #expect(try await Self.decide(database, .sent, [doubtful[0]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .sent, [doubtful[0]]).map(\.verdict) == [.done])
             #expect(try await Self.state(database, doubtful[0]) == "sent")
             #expect(try await Check.run(session).addsUp)
 
-            #expect(try await Self.decide(database, .notSent, [doubtful[1]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .notSent, [doubtful[1]]).map(\.verdict) == [.done])
             #expect(try await Self.state(database, doubtful[1]) == "parked")
             #expect(try await Check.run(session).addsUp)
-            #expect(try await Self.decide(database, .replay, [doubtful[1]]).map(\.verdict) == ["done"])
+            #expect(try await Self.decide(database, .replay, [doubtful[1]]).map(\.verdict) == [.done])
             #expect(try await Check.run(session).addsUp)
             try await database.run([doubtful[1]])
             #expect(try await Self.state(database, doubtful[1]) == "sent")
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
 
-            let told = try #require(try await session.jobStories(doubtful[0].description).first)
+            let told = try #require(try await database.install.stories(doubtful[0].description).first)
             #expect(told.sentence.contains("somebody said that it was") && told.actions.map(\.action) == ["sent"])
-            let story = try #require(try await session.jobStories(doubtful[1].description).first)
+            let story = try #require(try await database.install.stories(doubtful[1].description).first)
             #expect(story.actions.map(\.action) == ["not_sent", "replay"])
             #expect(story.actions.allSatisfy { $0.by == "anna@desk" && $0.why == "the customer said so" })
         }
@@ -104,7 +103,7 @@ import TrunklineCore
             try await database.run(waiting, outcome: "retry", reason: "http_500")
 
             let item = try #require(try await Self.decide(database, .replay, first).first)
-            #expect(item.verdict == "done" && item.overtakenBy == sent && item.behind == 1)
+            #expect(item.verdict == .done && item.overtakenBy == sent && item.behind == 1)
             let row = try await session.query(
                 "select state, tries, attempt, parked_at is null from trunkline.jobs where id = $1",
                 [.int8(first[0].value)]
@@ -119,7 +118,7 @@ import TrunklineCore
             try await database.run(first)
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
-            #expect(try await Self.decide(database, .replay, first).map(\.verdict) == ["gone"])
+            #expect(try await Self.decide(database, .replay, first).map(\.verdict) == [.gone])
         }
     }
 
@@ -136,13 +135,13 @@ import TrunklineCore
                 "update trunkline.jobs set cancel_wanted = true where id = $1",
                 [.int8(refused[1].value)]
             )
-            #expect(try await Self.decide(database, .replay, refused).map(\.verdict) == ["too_late", "cancelled"])
+            #expect(try await Self.decide(database, .replay, refused).map(\.verdict) == [.tooLate, .cancelled])
             #expect(try await Self.state(database, refused[1]) == "cancelled")
             #expect(try await Check.run(session).addsUp)
             let discarded = try await Self.decide(database, .discard, [refused[0], doubtful[0]])
-            #expect(discarded.map(\.verdict) == ["done", "done"])
+            #expect(discarded.map(\.verdict) == [.done, .done])
             #expect(try await Self.state(database, doubtful[0]) == "discarded")
-            let story = try #require(try await session.jobStories(doubtful[0].description).first)
+            let story = try #require(try await database.install.stories(doubtful[0].description).first)
             #expect(story.sentence.contains("may have been sent") && !story.sentence.contains("nothing was sent"))
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
@@ -160,9 +159,8 @@ import TrunklineCore
     func filters() async throws {
         try await AdminDatabase.with { database in
             _ = try await Self.parked(database)
-            func run(_ choice: ParkedChoice, isDryRun: Bool) async throws -> [String: Int] {
-                try await ParkedDecision.run(
-                    databaseURL: database.url,
+            func run(_ choice: ParkedChoice, isDryRun: Bool) async throws -> [ParkedVerdict: Int] {
+                try await database.install.decide(
                     .replay,
                     choice,
                     by: "anna",
@@ -172,7 +170,7 @@ import TrunklineCore
             }
             #expect(
                 try await run(.filter(line: nil, reason: nil, before: nil), isDryRun: true) == [
-                    "done": 2, "in_doubt": 2,
+                    .done: 2, .inDoubt: 2,
                 ]
             )
             #expect(try await run(.filter(line: "other-1", reason: nil, before: nil), isDryRun: true) == [:])
@@ -181,7 +179,7 @@ import TrunklineCore
             #expect(try await database.count("jobs where parked_at is not null") == 4)
             #expect(
                 try await run(.filter(line: nil, reason: "message_refused", before: nil), isDryRun: false) == [
-                    "done": 2
+                    .done: 2
                 ]
             )
             #expect(try await database.count("jobs where parked_at is not null") == 2)
@@ -197,8 +195,7 @@ import TrunklineCore
             try await database.run(ids, outcome: "park", reason: "message_refused")
             let everything = ParkedChoice.filter(line: nil, reason: nil, before: nil)
             func decide(_ action: ParkedAction) async throws -> Int {
-                try await ParkedDecision.run(
-                    databaseURL: database.url,
+                try await Operator(databaseURL: database.url, name: "tests").decide(
                     action,
                     everything,
                     by: action.rawValue,
@@ -254,8 +251,7 @@ import TrunklineCore
             func replay(isDryRun: Bool = false) async throws -> [Int64: RefusalReplay.Verdict] {
                 let rows = try await session.query("select id from trunkline.refusals order by id")
                 var verdicts: [Int64: RefusalReplay.Verdict] = [:]
-                _ = try await RefusalReplay.run(
-                    databaseURL: database.url,
+                _ = try await database.install.replayRefusals(
                     .named((0..<rows.count).compactMap { rows.int8($0, 0) }),
                     by: "anna@desk",
                     why: "the line is there",
@@ -287,7 +283,7 @@ import TrunklineCore
             try await session.query("update trunkline.refusals set replayed_at = null, replayed_job = null")
             #expect(try await replay()[id] == .accepted(job))
             #expect(try await database.count("jobs") == 1)
-            let story = try #require(try await session.jobStories(job.description).first)
+            let story = try #require(try await database.install.stories(job.description).first)
             #expect(story.actions.first?.words == "accepted from a refusal by anna@desk: the line is there")
             #expect(try await Check.run(session).addsUp)
         }

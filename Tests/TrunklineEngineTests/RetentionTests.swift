@@ -36,12 +36,12 @@ import TrunklineCore
             #expect(try await Check.run(session).addsUp)
 
             let ages = RetentionAges(finished: 5, attempts: 5)
-            let planned = try await Retention.run(databaseURL: database.url, ages, isDryRun: true)
+            let planned = try await database.install.retain(ages, isDryRun: true)
             #expect(planned.days.map(\.table) == ["finished", "attempts"] && planned.days.map(\.rows) == [10, 20])
             #expect(try await database.count("finished") == 15)
 
             var told: [Retention.Report.Day] = []
-            let report = try await Retention.run(databaseURL: database.url, ages) { told.append($0) }
+            let report = try await database.install.retain(ages) { told.append($0) }
             #expect(report.days == planned.days && told == report.days && report.busy.isEmpty)
             #expect(try await database.count("finished") == 5)
             #expect(try await database.count("attempts") == 10)
@@ -52,7 +52,7 @@ import TrunklineCore
                 try await database.accept([notice(0)])[0]
                     == .repeat(old[0], line: try LineID("acme-1"), finalState: "sent")
             )
-            #expect(try await Retention.run(databaseURL: database.url, ages).isEmpty)
+            #expect(try await database.install.retain(ages).isEmpty)
         }
     }
 
@@ -75,7 +75,7 @@ import TrunklineCore
                 """
             )
             #expect(try await database.count("finished_rest") == 10)
-            let report = try await Retention.run(databaseURL: database.url, RetentionAges(finished: 5))
+            let report = try await database.install.retain(RetentionAges(finished: 5))
             #expect(report.strays == ["finished": 10] && report.days.isEmpty)
             #expect(try await database.count("finished_rest") == 0)
             let check = try await Check.run(session)
@@ -101,8 +101,8 @@ import TrunklineCore
                 """
             )
             let ages = RetentionAges(refusals: 30, inboxBodies: 30)
-            let planned = try await Retention.run(databaseURL: database.url, ages, isDryRun: true)
-            let report = try await Retention.run(databaseURL: database.url, ages)
+            let planned = try await database.install.retain(ages, isDryRun: true)
+            let report = try await database.install.retain(ages)
             for report in [planned, report] {
                 #expect(report.refusals == 30 && report.suspects == 30 && report.inboxBodies == 30)
             }
@@ -147,7 +147,7 @@ import TrunklineCore
             }
             #expect(try await database.count("tallies") == 0)
             #expect(
-                try await Retention.run(databaseURL: database.url, RetentionAges(finished: 5)).days.map(\.rows) == [1]
+                try await database.install.retain(RetentionAges(finished: 5)).days.map(\.rows) == [1]
             )
             #expect(try await Check.run(session).addsUp)
         }
@@ -190,7 +190,7 @@ import TrunklineCore
             try await database.run(first)
             let isOver = Flag()
             async let rounds = load(database.url, boot, late: first[0].value, until: isOver)
-            let report = try await Retention.run(databaseURL: database.url, RetentionAges(finished: 2, attempts: 2))
+            let report = try await database.install.retain(RetentionAges(finished: 2, attempts: 2))
             isOver.set()
             #expect(report.busy.isEmpty && report.days.count == 12)
             #expect(report.days.filter { $0.table == "finished" }.reduce(0) { $0 + $1.rows } == 60_000)

@@ -73,7 +73,7 @@ struct StatusTests {
             let ids = try await database.accept(jobs).compactMap(\.job)
 
             func sentence(_ id: JobID) async throws -> String {
-                let stories = try await session.jobStories(id.description)
+                let stories = try await database.install.stories(id.description)
                 #expect(stories.count == 1)
                 let text = stories.first?.sentence ?? ""
                 #expect(!text.contains("97250") && !text.contains("ready."), "\(text)")
@@ -125,16 +125,16 @@ struct StatusTests {
             )
             #expect(try await sentence(ids[6]).contains("its sendBefore had passed; nothing was sent"))
 
-            let byKey = try await session.jobStories("order:acme.1:ready")
+            let byKey = try await database.install.stories("order:acme.1:ready")
             #expect(byKey.map(\.id) == [ids[1]])
             #expect(byKey.first?.recipient?.contains("•••") == true)
             #expect(byKey.first?.attempts.map(\.outcome) == ["unknown"])
-            #expect(try await session.jobStories("order:nobody").isEmpty)
-            #expect(try await session.jobStories("99999999").isEmpty)
+            #expect(try await database.install.stories("order:nobody").isEmpty)
+            #expect(try await database.install.stories("99999999").isEmpty)
 
             // Dropped by retention: the key still tells the end.
             try await session.query("delete from trunkline.finished where id = $1", [.int8(ids[0].value)])
-            let dropped = try await session.jobStories("order:acme.0:ready")
+            let dropped = try await database.install.stories("order:acme.0:ready")
             #expect(dropped.first?.sentence.contains("dropped by retention") == true)
         }
     }
@@ -145,15 +145,15 @@ struct StatusTests {
             let ids = try await database.accept([notice(0), notice(1, line: "acme-2"), notice(2)]).compactMap(\.job)
             try await database.run([ids[0]], outcome: "park", reason: "message_refused")
             try await database.run([ids[1]], outcome: "park", reason: "credential_refused")
-            let all = try await database.session.parkedJobs(limit: 10)
+            let all = try await database.install.parkedJobs(limit: 10)
             #expect(all.map(\.id) == [ids[0], ids[1]])
             #expect(all.allSatisfy { $0.recipient.contains("•••") && $0.maybeSentSince == nil && $0.attempt == 1 })
-            #expect(try await database.session.parkedJobs(line: "acme-2", limit: 10).map(\.id) == [ids[1]])
-            #expect(try await database.session.parkedJobs(reason: "message_refused", limit: 10).map(\.id) == [ids[0]])
-            #expect(try await database.session.parkedJobs(limit: 1).count == 1)
-            #expect(try await database.session.parkedJob(ids[2]) == nil)
-            #expect(try await database.session.parkedJob(ids[0])?.reason == "message_refused")
-            #expect(try await database.session.attemptStories(ids[0]).map(\.outcome) == ["parked"])
+            #expect(try await database.install.parkedJobs(line: "acme-2", limit: 10).map(\.id) == [ids[1]])
+            #expect(try await database.install.parkedJobs(reason: "message_refused", limit: 10).map(\.id) == [ids[0]])
+            #expect(try await database.install.parkedJobs(limit: 1).count == 1)
+            #expect(try await database.install.parkedJob(ids[2]) == nil)
+            #expect(try await database.install.parkedJob(ids[0])?.reason == "message_refused")
+            #expect(try await database.install.attempts(of: ids[0]).map(\.outcome) == ["parked"])
         }
     }
 

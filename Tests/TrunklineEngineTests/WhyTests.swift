@@ -15,7 +15,7 @@ struct WhyTests {
         """
 
     private static func sentence(_ database: AdminDatabase, _ id: JobID) async throws -> String {
-        let text = try #require(try await database.session.jobStories(id.description).first).sentence
+        let text = try #require(try await database.install.stories(id.description).first).sentence
         #expect(!text.contains("97250") && !text.contains("is ready."), "\(text)")
         return text
     }
@@ -69,7 +69,7 @@ struct WhyTests {
                 text.contains("has sent what it may today (3); it goes on at")
                     && text.contains("midnight of Pacific/Auckland")
             )
-            let midnight = try #require(try await session.jobStories(ids[0].description).first?.lane.cappedUntil)
+            let midnight = try #require(try await database.install.stories(ids[0].description).first?.lane.cappedUntil)
             #expect(midnight > now && midnight - now <= .seconds(25 * 3_600))
             #expect(try await FleetStatus.read(session).lines.first?.isCapped == true)
             text = try await said("update trunkline.lane_state set sent_on = sent_on - 1")
@@ -128,7 +128,7 @@ struct WhyTests {
             try await session.script(Self.owner)
             // Sent at the first try: the attempt is shown although it has no row.
             try await database.run([ids[0]])
-            let sent = try #require(try await session.jobStories(ids[0].description).first)
+            let sent = try #require(try await database.install.stories(ids[0].description).first)
             #expect(sent.attempts.map(\.number) == [1] && sent.attempts.map(\.outcome) == ["sent"])
             #expect(try await database.count("attempts") == 0)
 

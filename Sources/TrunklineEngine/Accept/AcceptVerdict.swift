@@ -1,0 +1,101 @@
+package import TrunklineCore
+
+/// What became of one job that was given at the desk.
+package enum AcceptVerdict: Sendable, Hashable {
+    // MARK: Row first
+
+    /// It is a job now, committed as `accepted`.
+    case new(JobID)
+    /// The same key with the same content was accepted before: it is that job. `line` is where it is, `finalState` how it
+    /// ended, if it did.
+    case `repeat`(JobID, line: LineID?, finalState: String?)
+    /// The same key is another notice, of that job on that line. Refused and recorded.
+    case conflict(JobID, line: LineID?)
+    /// No line of that id. Refused and recorded.
+    case unknownLine
+    /// The line was removed. Refused and recorded.
+    case removedLine
+    /// It never reached the database, or the database cannot store it. Refused.
+    case refused(Refusal)
+
+    // MARK: Broker first
+
+    /// RabbitMQ has it; the worker that takes it from there finds repeats, conflicts and unknown lines.
+    case confirmed
+    /// No queue is bound for it.
+    case unroutable
+    /// The broker said no.
+    case rejected
+    /// It surely did not reach the broker; why.
+    case notSent(String)
+    /// The broker may have it or not; why. Giving it again is the way to know: the key makes it one notice.
+    case unknown(String)
+
+    /// What did not go well with a job: which field of it, if it is one, and a sentence.
+    package struct Complaint: Sendable, Hashable {
+        package let field: String?
+        package let reason: String
+    }
+
+    /// Whether the job is in the ledger, from this call or an earlier one.
+    package var isTaken: Bool {
+        switch self {
+        case .new, .repeat: true
+        case .conflict, .unknownLine, .removedLine, .refused: false
+        case .confirmed, .unroutable, .rejected, .notSent, .unknown: false
+        }
+    }
+
+    /// The verdict in one word, for counts and programs.
+    package var word: String {
+        switch self {
+        case .new: "new"
+        case .repeat: "repeat"
+        case .conflict: "conflict"
+        case .unknownLine, .removedLine, .refused: "refused"
+        case .confirmed: "confirmed"
+        case .unroutable: "unroutable"
+        case .rejected: "rejected"
+        case .notSent: "not_sent"
+        case .unknown: "unknown"
+        }
+    }
+
+    /// The rule that forbids it; nil when none does.
+    package func refusal(of job: SendJob) -> Refusal? {
+        switch self {
+        case .new, .repeat, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
+        case .conflict(let id, let line):
+            Refusal(
+                kind: .conflict,
+                field: "key",
+                reason: "the key \(job.key) is another notice already: job \(id)\(line.map { " on line \($0)" } ?? "")"
+            )
+        case .unknownLine: Refusal(kind: .unknownLine, field: "line", reason: "there is no line \(job.line)")
+        case .removedLine: Refusal(kind: .unknownLine, field: "line", reason: "the line \(job.line) was removed")
+        case .refused(let refusal): refusal
+        }
+    }
+
+    /// What did not go well; nil when nothing is to be complained of.
+    package func complaint(about job: SendJob) -> Complaint? {
+        switch self {
+        case .new, .repeat, .confirmed: nil
+        case .conflict, .unknownLine, .removedLine, .refused: refusal(of: job).map(Complaint.init)
+        case .unroutable:
+            Complaint(field: nil, reason: "the broker has no queue for it: run 'trunkline topology apply'")
+        case .rejected: Complaint(field: nil, reason: "the broker refused it, for example because a queue is full")
+        case .notSent(let reason): Complaint(field: nil, reason: "it did not reach the broker: \(reason)")
+        case .unknown(let reason):
+            Complaint(
+                field: nil,
+                reason: "the broker may have it or not (\(reason)); the same row again is the same notice"
+            )
+        }
+    }
+}
+
+extension AcceptVerdict.Complaint {
+    /// A refusal's field and reason.
+    package init(_ refusal: Refusal) { self.init(field: refusal.field, reason: refusal.reason) }
+}

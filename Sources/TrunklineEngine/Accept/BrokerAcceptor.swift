@@ -1,0 +1,85 @@
+internal import RabbitDriver
+package import TrunklineCore
+
+/// Gives jobs to RabbitMQ only, broker first: what it answers is confirmed by the broker, and a worker takes it from there.
+///
+/// Safe to repeat, like row first: the same keys are the same jobs. For one task at a time.
+package final class BrokerAcceptor {
+    private let publisher: RabbitPublisher
+    private let shards: Int?
+
+    /// Begins to connect.
+    ///
+    /// - Parameters:
+    ///   - amqpURL: the broker's. Throws a `RabbitError` for one that cannot be read.
+    ///   - shards: the install's number of shards, for the shortest way; without it every job goes through the queue for
+    ///     imports, and is as right.
+    ///   - connectionName: shown in the broker's list of connections.
+    ///   - deadline: after how long a job is answered with ``AcceptVerdict/unknown(_:)`` at the latest.
+    package init(amqpURL: String, shards: Int?, connectionName: String, deadline: Duration = .seconds(30)) throws {
+        var limits = RabbitPublisher.Limits()
+        limits.deadline = deadline
+        publisher = RabbitPublisher(
+            configuration: try RabbitConfiguration(url: amqpURL, connectionName: connectionName),
+            limits: limits
+        )
+        self.shards = shards
+    }
+
+    /// Waits for what is under way, within the deadline, and ends the connection.
+    package func close() async { await publisher.shutdown() }
+
+    /// Gives jobs, in order, and returns at once.
+    package func submit(_ jobs: [SendJob]) -> Submission {
+        let messages = jobs.map { job in
+            RabbitMessage(
+                exchange: Route.exchange,
+                routingKey: shards.map { Route.shard(shard(ofLane: job.laneName, of: $0)) } ?? Route.bulk,
+                properties: RabbitProperties(messageID: job.key.value),
+                body: job.encode()
+            )
+        }
+        let (verdicts, continuation) = AsyncStream<[AcceptVerdict]>.makeStream()
+        publisher.publish(messages) { outcomes in
+            continuation.yield(outcomes.map(AcceptVerdict.init))
+            continuation.finish()
+        }
+        return Submission(pending: verdicts, count: jobs.count)
+    }
+}
+
+/// Jobs that were given, and whose verdicts may still be out.
+package struct Submission: Sendable {
+    private enum State {
+        case known([AcceptVerdict])
+        case pending(AsyncStream<[AcceptVerdict]>, count: Int)
+    }
+
+    private let state: State
+
+    init(known verdicts: [AcceptVerdict]) { state = .known(verdicts) }
+
+    init(pending: AsyncStream<[AcceptVerdict]>, count: Int) { state = .pending(pending, count: count) }
+
+    /// Waits for the verdicts: one per job, in their order. To be called once.
+    package func verdicts() async -> [AcceptVerdict] {
+        switch state {
+        case .known(let verdicts): return verdicts
+        case .pending(let stream, let count):
+            for await verdicts in stream { return verdicts }
+            return Array(repeating: .unknown("the publisher ended"), count: count)
+        }
+    }
+}
+
+extension AcceptVerdict {
+    fileprivate init(_ outcome: PublishOutcome) {
+        switch outcome {
+        case .confirmed: self = .confirmed
+        case .returned: self = .unroutable
+        case .refused: self = .rejected
+        case .notSent(let error): self = .notSent(error.message)
+        case .unknown(let error): self = .unknown(error.message)
+        }
+    }
+}

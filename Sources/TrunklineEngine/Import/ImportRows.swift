@@ -1,0 +1,97 @@
+package import TrunklineCore
+internal import TrunklineIntegrations
+
+/// A row of a file as it was read: a job, or why it is none.
+package struct ImportRow: Sendable {
+    /// Counted from 1, as an editor shows it.
+    package let number: Int
+    package let content: Result<SendJob, Refusal>
+
+    /// A row's job after the rules that need a clock.
+    static func job(_ number: Int, now: Timestamp, _ make: () throws(Refusal) -> SendJob) -> ImportRow {
+        do throws(Refusal) {
+            let job = try make()
+            try job.validate(now: now)
+            return ImportRow(number: number, content: .success(job))
+        } catch {
+            return ImportRow(number: number, content: .failure(error))
+        }
+    }
+}
+
+/// What cuts a file into rows, as its bytes come. Throws where the file as a whole is of no use.
+package protocol ImportFormat {
+    /// Takes the next bytes and gives the rows that end in them.
+    ///
+    /// - Parameter now: what the rules that need a clock compare with.
+    mutating func push(_ chunk: [UInt8], now: Timestamp) throws -> [ImportRow]
+    /// The last row, if it had no end.
+    mutating func finish(now: Timestamp) throws -> [ImportRow]
+}
+
+/// NDJSON: one `trunkline.send.v1` object per line.
+package struct NDJSONFormat: ImportFormat {
+    private var lines = LineReader()
+
+    package init() {}
+
+    package mutating func push(_ chunk: [UInt8], now: Timestamp) -> [ImportRow] {
+        lines.push(chunk).map { Self.row($0, now) }
+    }
+
+    package mutating func finish(now: Timestamp) -> [ImportRow] { lines.finish().map { Self.row($0, now) } }
+
+    private static func row(_ line: LineReader.Line, _ now: Timestamp) -> ImportRow {
+        switch line.content {
+        case .tooLong(let bytes):
+            let reason = "the line has \(bytes) bytes, at most \(SendJob.maximumMessageBytes) are allowed"
+            return ImportRow(number: line.number, content: .failure(Refusal(kind: .tooLarge, reason: reason)))
+        case .bytes(let bytes):
+            return .job(line.number, now: now) { () throws(Refusal) in
+                let job = try SendJob.decode(json: bytes)
+                guard PhoneNumbers.isPossible(e164: job.to.value) else {
+                    throw Refusal(
+                        kind: .invalid,
+                        field: "to",
+                        reason: "to is not a possible phone number of any country"
+                    )
+                }
+                return job
+            }
+        }
+    }
+}
+
+/// CSV: the first row names the columns, and a map says how a row becomes a job.
+package struct CSVFormat: ImportFormat {
+    private var reader: CSVReader
+    private let map: FieldMap?
+    private var bound: BoundFieldMap?
+
+    /// - Parameter map: nil when the columns are called like the fields of a job.
+    package init(map: FieldMap?) {
+        self.map = map
+        reader = CSVReader(separator: map?.separator)
+    }
+
+    /// Throws a `Refusal` for what is no table, and a ``FieldMapError`` when map and columns do not fit.
+    package mutating func push(_ chunk: [UInt8], now: Timestamp) throws -> [ImportRow] {
+        try rows(reader.push(chunk), now)
+    }
+
+    package mutating func finish(now: Timestamp) throws -> [ImportRow] { try rows(reader.finish(), now) }
+
+    private mutating func rows(_ rows: [CSVReader.Row], _ now: Timestamp) throws -> [ImportRow] {
+        if bound == nil, let header = reader.header {
+            bound = try (map ?? FieldMap(columnsNamedLikeFields: header)).bound(to: header)
+        }
+        guard let bound else { return [] }
+        return rows.map { row in
+            switch row.content {
+            case .broken(let refusal): ImportRow(number: row.number, content: .failure(refusal))
+            case .fields(let fields):
+                .job(row.number, now: now) { () throws(Refusal) in try bound.job(fields) }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+internal import ArgumentParser
+internal import Foundation
+internal import Synchronization
+internal import TrunklineCore
+internal import TrunklineEngine
+
+struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
+    static let configuration = CommandConfiguration(
+        commandName: "enqueue",
+        abstract: "Enqueue a file of notices, with a verdict for every row.",
+        discussion: """
+            NDJSON: one trunkline.send.v1 object per line. CSV: the first row names the columns, and --map says which column \
+            or template becomes which field. Good rows go on whatever is wrong with others. The same file again sends nothing \
+            twice. Exit code 0: every row is accepted, now or before; 3: some rows were refused.
+            """
+    )
+
+    enum Format: String, ExpressibleByArgument, CaseIterable { case ndjson, csv }
+
+    @OptionGroup var options: GlobalOptions
+
+    @Argument(help: ArgumentHelp("The file, .ndjson or .csv; - is standard input.", valueName: "file"))
+    var file: String
+
+    @Option(help: ArgumentHelp("How a CSV row becomes a notice (YAML).", valueName: "file"))
+    var map: String?
+
+    @Option(help: "ndjson or csv; default: by the file's name, csv when there is a --map.")
+    var format: Format?
+
+    @Flag(help: "Publish to the broker only, without the database; workers take the notices from there.")
+    var direct = false
+
+    @Flag(help: "Print one JSON object per row, and one with the sums at the end.")
+    var json = false
+
+    func run() async throws {
+        try await options.run { settings in
+            // Set once the input is open; before that nothing has begun.
+            let told = Mutex<EnqueueReport?>(nil)
+            StopSignals.handle { signal, _ in
+                // With the code that a shell gives for the signal.
+                told.withLock { report in
+                    if let report { report.abandon() } else { Output.note(EnqueueReport.nothingBegan) }
+                    _exit(128 + signal)
+                }
+            }
+            let input = try EnqueueInput(path: file)
+            let format = format ?? (map != nil || file.lowercased().hasSuffix(".csv") ? .csv : .ndjson)
+            if format == .ndjson, map != nil { throw CommandError(.usage, "--map is for CSV files") }
+            let fieldMap = try map.map { path in
+                let text = try Self.text(ofFile: path)
+                do throws(FieldMapError) {
+                    return try FieldMap(yaml: text)
+                } catch {
+                    throw CommandError(.usage, "\(path): \(error.description)")
+                }
+            }
+            let report = EnqueueReport(json: json, totalBytes: input.size)
+            told.withLock { $0 = report }
+            let desk = try await AcceptDesk.open(way(settings), name: "trunkline enqueue") { report.warn($0) }
+            let run = ImportRun(
+                format == .csv ? CSVFormat(map: fieldMap) : NDJSONFormat(),
+                to: desk,
+                now: { WallClock.now },
+                tell: report.add
+            )
+            do {
+                while let chunk = try input.next() {
+                    try await run.push(chunk)
+                    report.progress(bytes: input.offset)
+                }
+                try await run.finish()
+            } catch {
+                await desk.close()
+                report.abandon()
+                guard let error = error as? FieldMapError else { throw error }
+                throw CommandError(.usage, error.description)
+            }
+            await desk.close()
+            StopSignals.release()
+            try report.finish()
+        }
+    }
+
+    private func way(_ settings: Settings) throws(CommandError) -> AcceptDesk.Way {
+        direct
+            ? .brokerFirst(amqpURL: try settings.amqpURL(), databaseURL: try? settings.databaseURL())
+            : .rowFirst(databaseURL: try settings.databaseURL(), amqpURL: try settings.amqpURLIfAny(), .bulk)
+    }
+
+    private static func text(ofFile path: String) throws(CommandError) -> String {
+        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: (1 << 20) + 1)
+        else {
+            throw CommandError(.usage, "the map \(path) cannot be read")
+        }
+        guard data.count <= 1 << 20 else { throw CommandError(.usage, "the map \(path) is larger than 1 MiB") }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CommandError(.usage, "the map \(path) is not UTF-8")
+        }
+        return text
+    }
+}

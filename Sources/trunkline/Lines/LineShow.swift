@@ -1,0 +1,67 @@
+internal import ArgumentParser
+internal import TrunklineCore
+internal import TrunklineEngine
+
+extension LineCommand {
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "show", abstract: "Show all about one line.")
+
+        @OptionGroup var options: GlobalOptions
+
+        @Argument(help: "The line's id.")
+        var id: String
+
+        @Flag(help: "Print one JSON document.")
+        var json = false
+
+        func run() async throws {
+            try await options.run { settings in
+                let id = try LineID(id)
+                try await settings.operate(as: LineCommand.name) { install in
+                    let line = try await install.line(id)
+                    if json {
+                        try Output.json(LineDocument(line))
+                        return
+                    }
+                    var facts = [
+                        ("line", line.id.value), ("workspace", line.workspace.value), ("state", LineWords.state(line)),
+                        (
+                            "gate",
+                            line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since "
+                                + Output.time(microseconds: line.gateSince.microseconds)
+                                + (line.nextProbeAt.map {
+                                    ", asked again at \(Output.time(microseconds: $0.microseconds)) while it has work"
+                                } ?? "")
+                        ),
+                    ]
+                    if let hold = line.hold, line.isHeld(at: line.readAt) {
+                        let until = hold.until.map { ", until \(Output.time(microseconds: $0.microseconds))" } ?? ""
+                        facts.append(
+                            (
+                                "held",
+                                "\(hold.reason), since \(Output.time(microseconds: hold.since.microseconds))\(until)"
+                            )
+                        )
+                    }
+                    facts += [
+                        ("base URL", line.baseURL), ("token", LineWords.token(line)),
+                        ("pace", LineWords.pace(line.pace)),
+                        (
+                            "daily cap",
+                            line.dailyCap == .unlimited
+                                ? "none"
+                                : "\(line.dailyCap) a day of \(line.timeZone), \(line.capUsed) used today"
+                        ),
+                        ("added", Output.time(microseconds: line.createdAt.microseconds)),
+                    ]
+                    if let removed = line.removedAt {
+                        facts.append(("removed", Output.time(microseconds: removed.microseconds)))
+                    }
+                    let jobs = line.unfinished.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+                    facts.append(("unfinished", jobs.isEmpty ? "none" : jobs.joined(separator: ", ")))
+                    Output.facts(facts)
+                }
+            }
+        }
+    }
+}

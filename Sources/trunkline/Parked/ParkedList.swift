@@ -1,0 +1,47 @@
+internal import ArgumentParser
+internal import TrunklineCore
+internal import TrunklineEngine
+
+extension ParkedCommand {
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "list", abstract: "The longest parked first.")
+
+        @OptionGroup var options: GlobalOptions
+
+        @Option(help: ArgumentHelp("Only of this line.", valueName: "id"))
+        var line: String?
+
+        @Option(help: ArgumentHelp("Only with this reason.", valueName: "word"))
+        var reason: String?
+
+        @OptionGroup var extent: ListOptions
+
+        func run() async throws {
+            try await options.run { settings in
+                let jobs = try await settings.operate(as: ParkedCommand.name) { install in
+                    try await install.parkedJobs(line: line, reason: reason, limit: extent.limit)
+                }
+                if extent.json {
+                    try Output.json(jobs.map { Document($0, evidence: false) })
+                    return
+                }
+                guard !jobs.isEmpty else {
+                    Output.line("nothing is parked")
+                    return
+                }
+                Output.table(
+                    ["JOB", "LINE", "KEY", "TO", "SINCE", "ATTEMPTS", "SENT", "REASON"],
+                    jobs.map { job in
+                        [
+                            job.id.description, job.line, job.key, job.recipient,
+                            Output.time(microseconds: job.since.microseconds),
+                            String(job.attempt), job.maybeSentSince == nil ? "no" : "maybe",
+                            JobStory.words(forReason: job.reason),
+                        ]
+                    }
+                )
+                extent.noteIfFull(jobs.count)
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import Foundation
+import Testing
+
+/// What can be counted of "one desk accepts, one operator operates": commands know neither SQL nor drivers, and files and
+/// functions stay short enough to be read in one go.
+@Suite struct SourceRulesTests {
+    private struct Source {
+        let path: String
+        let lines: [Substring]
+    }
+
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    private static func sources(under folder: String) throws -> [Source] {
+        let base = root.appending(path: folder)
+        let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+        let sources = try names.filter { $0.hasSuffix(".swift") }.sorted().map { name in
+            let text = try String(contentsOf: base.appending(path: name), encoding: .utf8)
+            return Source(
+                path: folder + "/" + name,
+                lines: text.split(separator: "\n", omittingEmptySubsequences: false)
+            )
+        }
+        try #require(sources.count > 1, "there are sources under \(folder)")
+        return sources
+    }
+
+    // MARK: Commands
+
+    /// The line's fault against "no driver, no SQL"; nil without one.
+    private static func fault(_ line: Substring) -> String? {
+        if line.contains(/^\s*(?:\w+\s+)?import (?:PostgresDriver|RabbitDriver|CurlDriver)\b/) {
+            return "a command imports a driver"
+        }
+        if line.contains(/\b(?:from|into|update|join|table|call|select)\s+trunkline\./.ignoresCase()) {
+            return "a command knows SQL"
+        }
+        return nil
+    }
+
+    @Test func commandsKnowNeitherDriversNorSQL() throws {
+        for source in try Self.sources(under: "Sources/trunkline") {
+            for (number, line) in source.lines.enumerated() {
+                if let fault = Self.fault(line) { Issue.record("\(source.path):\(number + 1): \(fault)") }
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("internal import PostgresDriver", true), ("import RabbitDriver", true), ("public import CurlDriver", true),
+            ("    \"select 1 from trunkline.jobs\"", true), ("UPDATE trunkline.lines set x = 1", true),
+            ("    select trunkline.accept($1)", true),
+            ("internal import TrunklineEngine", false), ("/// like 'trunkline line add'", false),
+            ("let name = \"trunkline.worker\"", false), ("// imports PostgresDriver", false),
+        ]
+    )
+    func theRuleFindsWhatItIsFor(_ line: String, _ isFault: Bool) {
+        #expect((Self.fault(Substring(line)) != nil) == isFault)
+    }
+
+    // MARK: Lengths
+
+    private static let longestFile = 450
+    private static let longestFunction = 70
+
+    /// Where the limits hold.
+    private static let rooms = [
+        "Sources/trunkline", "Sources/TrunklineEngine/Accept", "Sources/TrunklineEngine/Import",
+        "Sources/TrunklineEngine/Operate", "Sources/TrunklineEngine/Secrets",
+    ]
+
+    /// Functions and initializers with how many lines each has. The formatter sees to it that one ends with a brace under
+    /// the first letter of its first line.
+    private static func functions(_ lines: [Substring]) -> [(name: Substring, lines: Int)] {
+        lines.indices.compactMap { start in
+            let line = lines[start]
+            guard line.contains(/^\s*(?:[@\w()]+\s+)*(?:func\s+\S+|init[?<(])/), !line.contains(/^\s*\/\//) else {
+                return nil
+            }
+            let indent = line.prefix { $0 == " " }
+            let isOneLine = line.hasSuffix("}") && !line.hasSuffix("{}")
+            guard !isOneLine, let end = lines[start...].firstIndex(of: indent + "}") else { return nil }
+            return (line.drop { $0 == " " }, end - start + 1)
+        }
+    }
+
+    @Test(arguments: rooms)
+    func filesAndFunctionsAreShort(_ room: String) throws {
+        for source in try Self.sources(under: room) {
+            #expect(source.lines.count <= Self.longestFile, "\(source.path) has \(source.lines.count) lines")
+            for function in Self.functions(source.lines) where function.lines > Self.longestFunction {
+                Issue.record("\(source.path): '\(function.name)' has \(function.lines) lines")
+            }
+        }
+    }
+
+    @Test func functionsAreMeasured() {
+        let text = """
+            struct A {
+                func short() { body() }
+                private static func long(
+                    _ a: Int
+                ) async throws {
+                    if a { x() }
+                }
+
+                init?(b: Int) {
+                    self.b = b
+                }
+            }
+            """
+        let found = Self.functions(text.split(separator: "\n", omittingEmptySubsequences: false))
+        #expect(found.map(\.lines) == [5, 3])
+    }
+}
