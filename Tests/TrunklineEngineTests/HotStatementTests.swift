@@ -155,6 +155,7 @@ import TrunklineCore
             let session = database.session
             let owner = try await Self.owner(session)
             try await PostgresSession.withSession(url: database.url, applicationName: "tests") { reader in
+                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("set transaction isolation level repeatable read")
                     try await reader.query("select count(*) from trunkline.jobs")
@@ -318,7 +319,8 @@ import TrunklineCore
             #expect(
                 SeenJob.all(rows).allSatisfy { $0.claimedAgo.map { $0 >= .seconds(2) && $0 < .seconds(600) } ?? false }
             )
-            // One that was parked after its attempt is among them, as long as the gap reaches.
+            // One that was parked after its attempt is among them, as long as the gap reaches: longer than this test takes.
+            try await session.query("update trunkline.lines set recipient_gap_ms = 3600000")
             try await session.query(
                 "update trunkline.jobs set state = 'parked', reason = 'x', parked_at = now() where key = 'fill:7'"
             )

@@ -109,6 +109,7 @@ import TrunklineCore
                 async let report = PostgresSession.withSession(url: database.url, applicationName: "tests") { session in
                     try await Migrations.migrate(session, migrations: Migrations.all + [next])
                 }
+                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("select count(*) from trunkline.jobs")
                     try await eventually("the migration waits for the table") {

