@@ -1,4 +1,4 @@
-public import TrunklineCore
+package import TrunklineCore
 
 /// A strict reader for CSV (RFC 4180) that takes bytes as they come.
 ///
@@ -9,15 +9,15 @@ public import TrunklineCore
 /// Rows end with LF or CRLF (a lone CR is refused), fields may be quoted, quotes within are doubled, quoted fields may hold
 /// line breaks; a byte order mark is passed over, blank lines too. Text is UTF-8. The first row is the header and names
 /// the columns.
-public struct CSVReader: Sendable {
+package struct CSVReader: Sendable {
     /// A row after the header.
-    public struct Row: Sendable, Hashable {
+    package struct Row: Sendable, Hashable {
         /// The header is row 1, as a spreadsheet shows it. Blank lines do not count.
-        public let number: Int
+        package let number: Int
         /// As many fields as the header has, or why the row cannot be read.
-        public let content: Content
+        package let content: Content
 
-        public enum Content: Sendable, Hashable {
+        package enum Content: Sendable, Hashable {
             case fields([String])
             case broken(Refusal)
         }
@@ -39,7 +39,7 @@ public struct CSVReader: Sendable {
     }
 
     /// The names of the columns, nil until the first row was read.
-    public private(set) var header: [String]?
+    package private(set) var header: [String]?
 
     private let limit: Int
     private let wantedSeparator: UInt8?
@@ -57,7 +57,7 @@ public struct CSVReader: Sendable {
     /// - Parameters:
     ///   - separator: the byte between fields; nil for whichever of comma, semicolon and tab the header has most of.
     ///   - limit: the most bytes of a row.
-    public init(separator: UInt8? = nil, limit: Int = SendJob.maximumMessageBytes) {
+    package init(separator: UInt8? = nil, limit: Int = SendJob.maximumMessageBytes) {
         wantedSeparator = separator
         self.limit = limit
         self.separator = separator ?? 0x2C
@@ -65,7 +65,7 @@ public struct CSVReader: Sendable {
 
     /// Takes the next bytes and gives the rows that end in them. Throws when the header cannot be used; then nothing more
     /// can be read.
-    public mutating func push(_ chunk: [UInt8]) throws(Refusal) -> [Row] {
+    package mutating func push(_ chunk: [UInt8]) throws(Refusal) -> [Row] {
         var rows: [Row] = []
         guard let chunk = try begin(chunk) else { return rows }
         for byte in chunk { try take(byte, &rows) }
@@ -73,7 +73,7 @@ public struct CSVReader: Sendable {
     }
 
     /// The rest: call once after the last bytes. Throws when the file had no header.
-    public mutating func finish() throws(Refusal) -> [Row] {
+    package mutating func finish() throws(Refusal) -> [Row] {
         var rows: [Row] = []
         if let head = try begin([], isLast: true) {
             for byte in head { try take(byte, &rows) }

@@ -1,5 +1,5 @@
 internal import Mustache
-public import TrunklineCore
+package import TrunklineCore
 internal import TrunklineIntegrations
 internal import Yams
 
@@ -15,9 +15,9 @@ internal import Yams
 /// ```
 /// Templates are Mustache over the row's columns, whose names may hold anything but braces; nothing is escaped, and a
 /// section is written when its column is not blank. A field that comes out blank is absent.
-public struct FieldMap: Sendable {
+package struct FieldMap: Sendable {
     /// What can be mapped; `tags.NAME` besides.
-    public static let names = [
+    package static let names = [
         "line", "key", "to", "body", "button.text", "button.url", "purpose", "notBefore", "sendBefore", "supersedeKey",
         "factAt", "orderingKey",
     ]
@@ -31,10 +31,10 @@ public struct FieldMap: Sendable {
     var fields: [String: Value]
     var country: Value?
     /// The byte between the columns of the file, when the map says so.
-    public private(set) var separator: UInt8?
+    package private(set) var separator: UInt8?
 
     /// Reads a map. Throws a sentence that names the key at fault.
-    public init(yaml: String) throws(FieldMapError) {
+    package init(yaml: String) throws(FieldMapError) {
         let document: Node?
         do {
             document = try Yams.compose(yaml: yaml)
@@ -85,7 +85,7 @@ public struct FieldMap: Sendable {
     }
 
     /// The map for a table whose columns are called like the fields of a job.
-    public init(columnsNamedLikeFields header: [String]) throws(FieldMapError) {
+    package init(columnsNamedLikeFields header: [String]) throws(FieldMapError) {
         fields = [:]
         for column in header {
             guard Self.isKnown(column) else {
@@ -106,7 +106,7 @@ public struct FieldMap: Sendable {
     }
 
     /// The map for a file with these columns. Throws when the map names a column that the file does not have, or has twice.
-    public func bound(to header: [String]) throws(FieldMapError) -> BoundFieldMap {
+    package func bound(to header: [String]) throws(FieldMapError) -> BoundFieldMap {
         var columns: [String: Int] = [:]
         var twice: Set<String> = []
         for (index, name) in header.enumerated() where !name.isEmpty {
@@ -258,7 +258,7 @@ public struct FieldMap: Sendable {
 }
 
 /// A map that knows where the columns of one file are.
-public struct BoundFieldMap: Sendable {
+package struct BoundFieldMap: Sendable {
     enum Source: Sendable {
         case column(Int)
         case constant(String)
@@ -280,7 +280,7 @@ public struct BoundFieldMap: Sendable {
     let country: Source?
 
     /// The job of a row, or why there is none. Checks every rule that needs neither a clock nor the database.
-    public func job(_ fields: [String]) throws(Refusal) -> SendJob {
+    package func job(_ fields: [String]) throws(Refusal) -> SendJob {
         let row = Row(fields: fields)
         func value(_ name: String) -> String? { sources[name].flatMap { text(of: $0, row) } }
         func required(_ name: String) throws(Refusal) -> String {
@@ -350,9 +350,9 @@ public struct BoundFieldMap: Sendable {
 }
 
 /// Why a map cannot be used: one sentence.
-public struct FieldMapError: ExplainedError, Hashable {
-    public let description: String
-    public var isRefusal: Bool { false }
+package struct FieldMapError: ExplainedError, Hashable {
+    package let description: String
+    package var isRefusal: Bool { false }
 
     init(_ description: String) { self.description = description }
 }

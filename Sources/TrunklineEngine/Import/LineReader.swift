@@ -1,17 +1,17 @@
-public import TrunklineCore
+internal import TrunklineCore
 
 /// Cuts bytes into lines as they come, with bounded memory: a line that is too long is counted, not kept.
 ///
 /// Lines end with LF or CRLF; the last one needs no end. Blank lines are passed over but counted, so that a number is the
 /// one an editor shows. A byte order mark at the beginning is passed over.
-public struct LineReader: Sendable {
-    public struct Line: Sendable, Hashable {
+package struct LineReader: Sendable {
+    package struct Line: Sendable, Hashable {
         /// Counted from 1.
-        public let number: Int
+        package let number: Int
         /// The bytes without the line's end, or how long a line was that is longer than the limit.
-        public let content: Content
+        package let content: Content
 
-        public enum Content: Sendable, Hashable {
+        package enum Content: Sendable, Hashable {
             case bytes([UInt8])
             case tooLong(bytes: Int)
         }
@@ -25,12 +25,12 @@ public struct LineReader: Sendable {
     private var isFirst = true
 
     /// - Parameter limit: the most bytes of a line.
-    public init(limit: Int = SendJob.maximumMessageBytes) {
+    package init(limit: Int = SendJob.maximumMessageBytes) {
         self.limit = limit
     }
 
     /// Takes the next bytes and gives the lines that end in them.
-    public mutating func push(_ chunk: [UInt8]) -> [Line] {
+    package mutating func push(_ chunk: [UInt8]) -> [Line] {
         var lines: [Line] = []
         var start = chunk.startIndex
         while let end = chunk[start...].firstIndex(of: 0x0A) {
@@ -43,7 +43,7 @@ public struct LineReader: Sendable {
     }
 
     /// The last line, if it had no end.
-    public mutating func finish() -> [Line] {
+    package mutating func finish() -> [Line] {
         var lines: [Line] = []
         if !pending.isEmpty || dropped > 0 { close(&lines) }
         return lines

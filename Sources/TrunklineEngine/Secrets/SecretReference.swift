@@ -1,20 +1,20 @@
 internal import Foundation
 
 /// A secret that stays outside the database: `env:NAME` or `file:/path`, read by the program that needs it.
-public enum SecretReference: Sendable, Hashable {
+package enum SecretReference: Sendable, Hashable {
     /// An environment variable of the reading process.
     case environment(String)
     /// An absolute path, read anew each time, so that a rotated secret counts without a restart.
     case file(String)
 
     /// Files above this size are no secrets; bytes.
-    public static let fileLimit = 64 << 10
+    package static let fileLimit = 64 << 10
 
     /// What the names of variables begin with that hold secrets of Trunkline itself, or of libpq and AMQP clients.
     private static let ownVariables = ["TRUNKLINE_", "PG", "AMQP"]
 
     /// Reads `env:NAME` or `file:/path`. Variables of Trunkline, libpq and AMQP are refused.
-    public init(_ text: String) throws(SecretReferenceError) {
+    package init(_ text: String) throws(SecretReferenceError) {
         if text.hasPrefix("env:") {
             let name = String(text.dropFirst(4))
             let isName =
@@ -39,7 +39,7 @@ public enum SecretReference: Sendable, Hashable {
     }
 
     /// The stored form.
-    public var text: String {
+    package var text: String {
         switch self {
         case .environment(let name): "env:" + name
         case .file(let path): "file:" + path
@@ -52,7 +52,7 @@ public enum SecretReference: Sendable, Hashable {
     ///   - environment: the variables to look in; nil: those of the process.
     ///   - ownFiles: paths of files that hold secrets of the program itself, and are never read for anybody else, by
     ///     whatever path.
-    public func resolve(
+    package func resolve(
         environment: [String: String]? = nil,
         ownFiles: Set<String> = []
     ) throws(SecretReferenceError) -> [UInt8] {
@@ -92,7 +92,7 @@ public enum SecretReference: Sendable, Hashable {
 }
 
 /// Why a reference is none, or does not lead to a secret. Names variables and paths, never what is in them.
-public enum SecretReferenceError: ExplainedError, Hashable {
+package enum SecretReferenceError: ExplainedError, Hashable {
     case unknownKind
     case notAVariable
     case notAPath
@@ -103,14 +103,14 @@ public enum SecretReferenceError: ExplainedError, Hashable {
     case tooBig(String)
     case empty(String)
 
-    public var isRefusal: Bool {
+    package var isRefusal: Bool {
         switch self {
         case .unknownKind, .notAVariable, .notAPath, .ownVariable, .ownFile: true
         case .missingVariable, .unreadableFile, .tooBig, .empty: false
         }
     }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .unknownKind: "a reference to a secret is env:NAME or file:/path"
         case .notAVariable: "env: must be followed by the name of an environment variable"

@@ -1,10 +1,10 @@
 internal import Foundation
-public import PostgresDriver
-public import TrunklineCore
-public import TrunklineIntegrations
+package import PostgresDriver
+package import TrunklineCore
+package import TrunklineIntegrations
 
 /// A line's token on its way into the database.
-public enum LineToken: Sendable {
+package enum LineToken: Sendable {
     /// The token itself.
     case sealed(EZWhatsApp.Token, MasterKey)
     /// To be read by the workers where it says; `current` is what it leads to here, if it does.
@@ -21,7 +21,7 @@ public enum LineToken: Sendable {
 ///
 /// The seal binds it to the line's id and to the origin of its address. So whoever may write the database, and has no
 /// master key, can neither send a token to another host nor make a worker read another secret: such a row opens nothing.
-public struct StoredToken: Sendable {
+package struct StoredToken: Sendable {
     let sealed: [UInt8]
     /// For people. What counts is sealed and must be the same.
     let reference: String?
@@ -29,7 +29,7 @@ public struct StoredToken: Sendable {
     let hint: String
 
     /// Seals a token for one line and one origin.
-    public init(_ token: LineToken, line: LineID, base: EZWhatsApp.BaseURL) throws {
+    package init(_ token: LineToken, line: LineID, base: EZWhatsApp.BaseURL) throws {
         let secret: String
         switch token {
         case .sealed(let token, _): (secret, reference, hint) = (token.value, nil, token.lastFour)
@@ -42,7 +42,7 @@ public struct StoredToken: Sendable {
     }
 
     /// A row of `trunkline.lines`.
-    public init(sealed: [UInt8], reference: String?, keyVersion: Int32) {
+    package init(sealed: [UInt8], reference: String?, keyVersion: Int32) {
         self.sealed = sealed
         self.reference = reference
         self.keyVersion = keyVersion
@@ -50,14 +50,14 @@ public struct StoredToken: Sendable {
     }
 
     /// token_sealed, token_reference, token_key_version, token_hint.
-    public var parameters: [PostgresParameter] {
+    package var parameters: [PostgresParameter] {
         [.bytes(sealed), reference.map { .text($0) } ?? .null, .int4(keyVersion), .text(hint)]
     }
 
     /// The token in the clear, read where it says when it is a reference.
     ///
     /// - Parameter ownFiles: see ``SecretReference/resolve(environment:ownFiles:)``.
-    public func open(
+    package func open(
         line: LineID,
         base: EZWhatsApp.BaseURL,
         masterKey: MasterKey?,
@@ -95,15 +95,15 @@ public struct StoredToken: Sendable {
 }
 
 /// Why a stored token cannot be opened.
-public enum LineTokenError: ExplainedError, Hashable {
+package enum LineTokenError: ExplainedError, Hashable {
     case needsMasterKey
     case unknownKeyVersion(Int32)
     case opensNothing
     case notBound(LineID)
 
-    public var isRefusal: Bool { false }
+    package var isRefusal: Bool { false }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .needsMasterKey:
             "the line's token is sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open it"

@@ -1,17 +1,17 @@
-public import PostgresDriver
+package import PostgresDriver
 
 /// What a database server says of itself, as far as it decides whether Trunkline's promises hold on it.
-public struct DatabaseServer: Sendable, Hashable {
+package struct DatabaseServer: Sendable, Hashable {
     /// A server that receives this one's log.
-    public struct Standby: Sendable, Hashable {
+    package struct Standby: Sendable, Hashable {
         /// Its `application_name`: what `synchronous_standby_names` calls it.
-        public let name: String
+        package let name: String
         /// `streaming`, `catchup`, …; nil when this role may not see it.
-        public let state: String?
+        package let state: String?
         /// `async`, `potential`, `sync` or `quorum`; nil when this role may not see it.
-        public let synchrony: String?
+        package let synchrony: String?
 
-        public init(name: String, state: String?, synchrony: String?) {
+        package init(name: String, state: String?, synchrony: String?) {
             self.name = name
             self.state = state
             self.synchrony = synchrony
@@ -22,7 +22,7 @@ public struct DatabaseServer: Sendable, Hashable {
     }
 
     /// What a failover to a standby would do to answered commits.
-    public enum Replication: Sendable, Hashable {
+    package enum Replication: Sendable, Hashable {
         /// Nobody streams.
         case alone
         /// A commit is answered when one of these has it.
@@ -36,13 +36,13 @@ public struct DatabaseServer: Sendable, Hashable {
     }
 
     /// For example 150013.
-    public let version: Int
+    package let version: Int
     /// For example `15.13 (Debian 15.13-0+deb12u1)`.
-    public let versionText: String
-    public let isInRecovery: Bool
-    public let standbys: [Standby]
+    package let versionText: String
+    package let isInRecovery: Bool
+    package let standbys: [Standby]
     /// Server settings as they are in this session: `fsync`, `synchronous_commit` and whatever else ``names`` has.
-    public let settings: [String: String]
+    package let settings: [String: String]
 
     static let names = [
         "fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names", "max_connections",
@@ -50,7 +50,7 @@ public struct DatabaseServer: Sendable, Hashable {
         "default_transaction_isolation", "default_transaction_read_only",
     ]
 
-    public init(version: Int, versionText: String, isInRecovery: Bool, standbys: [Standby], settings: [String: String])
+    package init(version: Int, versionText: String, isInRecovery: Bool, standbys: [Standby], settings: [String: String])
     {
         self.version = version
         self.versionText = versionText
@@ -60,7 +60,7 @@ public struct DatabaseServer: Sendable, Hashable {
     }
 
     /// Asks the server. Any role may.
-    public static func read(_ session: PostgresSession) async throws(PostgresError) -> DatabaseServer {
+    package static func read(_ session: PostgresSession) async throws(PostgresError) -> DatabaseServer {
         let facts = try await session.query(
             "select current_setting('server_version_num')::int8, current_setting('server_version'), pg_is_in_recovery()"
         )
@@ -95,7 +95,7 @@ public struct DatabaseServer: Sendable, Hashable {
     /// How the standbys stand.
     ///
     /// - Parameter readReplicas: names of standbys that are never promoted.
-    public func replication(readReplicas: Set<String>) -> Replication {
+    package func replication(readReplicas: Set<String>) -> Replication {
         let others = standbys.filter { !$0.isBackup }
         let synchronous = others.filter { $0.state == "streaming" && ["sync", "quorum"].contains($0.synchrony) }
         guard synchronous.isEmpty else { return .synchronous(synchronous.map(\.name)) }
@@ -107,7 +107,7 @@ public struct DatabaseServer: Sendable, Hashable {
     }
 
     /// Whether commits wait for a standby that is not there.
-    public var waitsForAbsentStandby: Bool {
+    package var waitsForAbsentStandby: Bool {
         guard let names = settings["synchronous_standby_names"], !names.isEmpty,
             !["off", "local"].contains(settings["synchronous_commit"])
         else { return false }
@@ -119,7 +119,7 @@ public struct DatabaseServer: Sendable, Hashable {
     /// Why no worker may begin on this server; nil when it may.
     ///
     /// - Parameter readReplicas: names of standbys that are never promoted.
-    public func refusal(readReplicas: Set<String>) -> DatabaseRefusal? {
+    package func refusal(readReplicas: Set<String>) -> DatabaseRefusal? {
         guard version >= Self.oldestVersion else { return .tooOld(versionText) }
         guard settings["default_transaction_read_only"] != "on" || isInRecovery else { return .readOnly }
         guard settings["default_transaction_isolation"] == "read committed" else {
@@ -136,10 +136,10 @@ public struct DatabaseServer: Sendable, Hashable {
     }
 
     /// 15.0.
-    public static let oldestVersion = 150_000
+    package static let oldestVersion = 150_000
 
     /// Advice for a server on which a worker may begin although something is not as it should be.
-    public func warnings(readReplicas: Set<String>) -> [String] {
+    package func warnings(readReplicas: Set<String>) -> [String] {
         var warnings: [String] = []
         if case .hidden = replication(readReplicas: readReplicas) { warnings.append(Self.hiddenStandbys) }
         if settings["fsync"] == "off" {
@@ -162,7 +162,7 @@ public struct DatabaseServer: Sendable, Hashable {
 }
 
 /// Why no worker may begin on a database server. With what to do about it.
-public enum DatabaseRefusal: ExplainedError, Hashable {
+package enum DatabaseRefusal: ExplainedError, Hashable {
     case tooOld(String)
     case readOnly
     case isolation(String)
@@ -170,9 +170,9 @@ public enum DatabaseRefusal: ExplainedError, Hashable {
     case commitsAreLocal([String])
     case asynchronousStandby([String])
 
-    public var isRefusal: Bool { true }
+    package var isRefusal: Bool { true }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .tooOld(let version): "PostgreSQL \(version) is too old: 15 or newer is needed"
         case .readOnly:

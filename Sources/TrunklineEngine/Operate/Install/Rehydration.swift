@@ -7,22 +7,22 @@ internal import TrunklineCore
 ///
 /// Safe at any time and to repeat, also while workers run: a wake-up only makes the owner look at a row. What is lost with
 /// a broker is what only it had: messages that no worker had taken.
-public enum Rehydration {
+package enum Rehydration {
     /// What was done.
-    public struct Report: Sendable, Hashable {
-        public var shards = 0
+    package struct Report: Sendable, Hashable {
+        package var shards = 0
         /// Unfinished jobs that were read.
-        public var jobs = 0
+        package var jobs = 0
         /// Wake-ups for jobs that may go now, to their shards.
-        public var now = 0
+        package var now = 0
         /// Wake-ups for jobs that may go later, by the name of their tier.
-        public var later: [String: Int] = [:]
+        package var later: [String: Int] = [:]
         /// In an attempt: their owners watch them, no wake-up helps.
-        public var inAttempt = 0
+        package var inAttempt = 0
         /// Put aside for a person.
-        public var parked = 0
+        package var parked = 0
 
-        public var published: Int { now + later.values.reduce(0, +) }
+        package var published: Int { now + later.values.reduce(0, +) }
     }
 
     /// Rows per statement and per batch of confirms.
@@ -31,7 +31,7 @@ public enum Rehydration {
     static let patience: Duration = .seconds(60)
 
     /// - Parameter progress: called after each chunk with what was done, and with about how many jobs there are.
-    public static func run(
+    package static func run(
         databaseURL: String,
         amqpURL: String,
         progress: @Sendable (Report, _ total: Int) -> Void
@@ -177,12 +177,12 @@ extension Rehydration.Report {
 }
 
 /// Why not every wake-up reached the broker.
-public enum RehydrationError: ExplainedError, Hashable {
+package enum RehydrationError: ExplainedError, Hashable {
     case notConfirmed(String)
 
-    public var isRefusal: Bool { false }
+    package var isRefusal: Bool { false }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .notConfirmed(let reason):
             "the broker confirms no wake-ups (\(reason)); nothing is lost: run 'trunkline rehydrate' again when it does"
