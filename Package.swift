@@ -112,7 +112,11 @@ let package = Package(
             ]
         ),
         // What tests of every module need: below the drivers, knows nothing of the product.
-        .target(name: "TestKit"),
+        .target(
+            name: "TestKit",
+            dependencies: ["CPlatform", "EventLoop"],
+            linkerSettings: [.linkedLibrary("pq")]
+        ),
         .target(
             name: "TrunklineTesting",
             dependencies: [
@@ -147,7 +151,7 @@ let package = Package(
         .testTarget(name: "RabbitDriverTests", dependencies: ["RabbitDriver", "EventLoop", "TestKit"]),
         .testTarget(name: "PostgresDriverTests", dependencies: ["PostgresDriver", "EventLoop", "TestKit"]),
         .testTarget(name: "CurlDriverTests", dependencies: ["CurlDriver", "EventLoop", "CPlatform", "TestKit"]),
-        .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore"]),
+        .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore", "TestKit"]),
         .testTarget(
             name: "TrunklineIntegrationsTests",
             dependencies: ["TrunklineIntegrations", "TrunklineCore", "CurlDriver"]
@@ -169,7 +173,7 @@ let package = Package(
             name: "TrunklineWorkerTests",
             dependencies: [
                 "TrunklineTesting", "TrunklineCore", "TrunklineIntegrations", "TrunklineSimulator", "TrunklineChaos",
-                "EventLoop", "PostgresDriver",
+                "EventLoop", "PostgresDriver", "TestKit",
                 // The tests start the built program.
                 "trunkline",
             ]
@@ -177,12 +181,12 @@ let package = Package(
         .testTarget(
             name: "TrunklineChaosTests",
             // The tests start the built program.
-            dependencies: ["TrunklineChaos", "EventLoop", "trunkline"]
+            dependencies: ["TrunklineChaos", "EventLoop", "TestKit", "trunkline"]
         ),
         .testTarget(
             name: "TrunklineSimulatorTests",
             dependencies: [
-                "TrunklineSimulator",
+                "TrunklineSimulator", "TestKit",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),

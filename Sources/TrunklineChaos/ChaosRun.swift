@@ -1,11 +1,12 @@
 internal import Foundation
 internal import PostgresDriver
+internal import TestKit
 
 /// One run: set up, load and harm, heal, drain, stop, judge, take down.
-public enum ChaosRun {
+package enum ChaosRun {
     /// - Parameter say: called with one line of progress at a time, from any thread.
     /// - Throws: ``ChaosError`` when the run itself could not be done; what it found is in the report.
-    public static func run(_ options: ChaosOptions, say: @escaping @Sendable (String) -> Void) async throws
+    package static func run(_ options: ChaosOptions, say: @escaping @Sendable (String) -> Void) async throws
         -> ChaosReport
     {
         let began = Moment.now
@@ -174,12 +175,7 @@ public enum ChaosRun {
 
     /// Messages that may hold jobs: retry tiers hold wake-ups only.
     private static func queued(_ stage: Stage) async throws -> Int {
-        try await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"]).split(separator: "\n")
-            .reduce(0) { sum, line in
-                let fields = line.split(separator: "\t")
-                guard fields.count == 2, !fields[0].contains("retry"), let count = Int(fields[1]) else { return sum }
-                return sum + count
-            }
+        try await stage.servers.messages().filter { !$0.key.contains("retry") }.values.reduce(0, +)
     }
 
     private struct CheckDocument: Decodable {
@@ -247,7 +243,7 @@ public enum ChaosRun {
     private static func versions(_ stage: Stage) async throws -> [String: String] {
         [
             "PostgreSQL": try await stage.query("show server_version").text(0, 0) ?? "unknown",
-            "RabbitMQ": try await stage.servers.rabbit(["version"]).trimmingCharacters(in: .whitespacesAndNewlines),
+            "RabbitMQ": try await stage.servers.control.version(),
             "trunkline": try await stage.trunkline(["--version"]).output.trimmingCharacters(
                 in: .whitespacesAndNewlines
             ),

@@ -1,29 +1,30 @@
 internal import Foundation
 internal import PostgresDriver
 internal import RabbitDriver
+internal import TestKit
 
 /// Whether held lines cost the others anything: the throughput of one half of the lines, with the other half idle and with
 /// the other half held over a backlog. Five pairs, interleaved, so that a machine that gets slower hits both alike.
-public enum HeldBench {
+package enum HeldBench {
     /// Pairs; their median counts.
-    public static let pairs = 5
+    package static let pairs = 5
     /// How much may be lost.
-    public static let tolerance = 0.1
+    package static let tolerance = 0.1
 
-    public struct Result: Codable, Sendable {
+    package struct Result: Codable, Sendable {
         /// Sends a second of the open half, one figure per pair.
-        public var idle: [Double] = []
-        public var held: [Double] = []
+        package var idle: [Double] = []
+        package var held: [Double] = []
         /// The median of the pairs' ratios.
-        public var ratio: Double {
+        package var ratio: Double {
             let ratios = zip(held, idle).map { $0 / $1 }.sorted()
             return ratios.isEmpty ? 0 : ratios[ratios.count / 2]
         }
-        public var isUnchanged: Bool { ratio >= 1 - HeldBench.tolerance }
+        package var isUnchanged: Bool { ratio >= 1 - HeldBench.tolerance }
     }
 
     /// - Parameter jobs: on the open half in each measurement, and as the backlog of the held half.
-    public static func run(
+    package static func run(
         _ options: ChaosOptions,
         jobs: Int,
         say: @escaping @Sendable (String) -> Void

@@ -1,64 +1,53 @@
-public import Foundation
-internal import PostgresDriver
-internal import TestKit
+private import Foundation
+private import PostgresDriver
+package import TestKit
 
-/// A broker and a database of a test's own, by `./dev broker` and `./dev database`, to be killed and started again.
-public struct PrivateServers: Sendable {
-    /// Holds both.
-    public let folder: URL
-    private let dev: String
-    public let databaseURL: String
+/// A broker and a database of a test's own, to be killed and started again.
+package struct PrivateServers: Sendable {
+    package let broker: PrivateBroker
+    package let database: PrivateDatabase
+    package let databaseURL: String
+    package let amqpURL: String
+    private let standby: PrivateDatabase?
     /// Of the standby, when it was asked for one.
-    public let standbyURL: String?
-    public let amqpURL: String
-    public let rabbitControl: String
+    package let standbyURL: String?
+    /// Holds all of them.
+    private let folder: String
 
     /// Starts both on free ports; they keep their ports over a restart. With `standby` another database streams from the
     /// first, asynchronously.
-    public static func start(standby: Bool = false) async throws -> PrivateServers {
-        let dev = try TestInstall.environment("TRUNKLINE_TEST_DEV")
-        let folder = FileManager.default.temporaryDirectory.resolvingSymlinksInPath()
-            .appendingPathComponent("trunkline-servers-\(UInt64.random(in: 0 ... .max))")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let broker = folder.appendingPathComponent("broker").path
-        let database = folder.appendingPathComponent("database").path
-        try await TestInstall.run(dev, ["broker", "start", broker]).requireSuccess()
-        try await TestInstall.run(dev, ["database", "start", database]).requireSuccess()
-        let copy = folder.appendingPathComponent("standby").path
-        if standby { try await TestInstall.run(dev, ["database", "standby", copy, database]).requireSuccess() }
-        return PrivateServers(
-            folder: folder,
-            dev: dev,
-            databaseURL: try variable("TRUNKLINE_INSTANCE_DATABASE_URL", database),
-            standbyURL: standby ? try variable("TRUNKLINE_INSTANCE_DATABASE_URL", copy) : nil,
-            amqpURL: try variable("TRUNKLINE_INSTANCE_AMQP_URL", broker),
-            rabbitControl: try variable("TRUNKLINE_INSTANCE_RABBITMQCTL", broker)
-        )
-    }
-
-    private static func variable(_ name: String, _ folder: String) throws -> String {
-        let text = try String(contentsOfFile: folder + "/env", encoding: .utf8)
-        let prefix = "export \(name)="
-        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {
-            throw TestInstall.Failure("\(name) is not in \(folder)/env")
+    static func start(standby: Bool) async throws -> PrivateServers {
+        let dev = try TestEnvironment.dev()
+        let folder = temporaryFolder("servers")
+        let broker = PrivateBroker(folder: folder + "/broker", dev: dev)
+        let database = PrivateDatabase(folder: folder + "/database", dev: dev)
+        let copy = standby ? PrivateDatabase(folder: folder + "/standby", dev: dev) : nil
+        do {
+            async let started: Void = broker.start()
+            try await database.start()
+            try await copy?.start(asStandbyOf: database)
+            try await started
+            return PrivateServers(
+                broker: broker,
+                database: database,
+                databaseURL: try database.url,
+                amqpURL: try broker.url,
+                standby: copy,
+                standbyURL: try copy?.url,
+                folder: folder
+            )
+        } catch {
+            try? await broker.remove()
+            try? await copy?.remove()
+            try? await database.remove()
+            throw error
         }
-        return line.dropFirst(prefix.count).trimmingCharacters(in: CharacterSet(charactersIn: "'\""))
     }
 
-    /// `./dev broker COMMAND`: start, stop, restart, kill.
-    public func broker(_ command: String) async throws {
-        try await TestInstall.run(dev, ["broker", command, folder.appendingPathComponent("broker").path])
-            .requireSuccess()
-    }
-
-    /// `./dev database COMMAND`: start, stop, restart, crash.
-    public func database(_ command: String) async throws {
-        try await TestInstall.run(dev, ["database", command, folder.appendingPathComponent("database").path])
-            .requireSuccess()
-    }
+    var control: BrokerControl { broker.control }
 
     /// The URL of a database on whichever of the servers is the primary.
-    public func url(ofDatabase name: String) -> String {
+    package func url(ofDatabase name: String) -> String {
         func authority(_ url: String) -> Substring {
             let rest = url[url.range(of: "://")!.upperBound...]
             return rest[..<(rest.firstIndex(of: "/") ?? rest.endIndex)]
@@ -69,7 +58,7 @@ public struct PrivateServers: Sendable {
     }
 
     /// Makes commits wait for the standby, and waits until they do.
-    public func makeStandbySynchronous() async throws {
+    package func makeStandbySynchronous() async throws {
         try await PostgresSession.withSession(url: databaseURL, applicationName: "trunkline test") { session in
             try await session.script("alter system set synchronous_standby_names = 'standby'")
             try await session.query("select pg_reload_conf()")
@@ -80,22 +69,16 @@ public struct PrivateServers: Sendable {
     }
 
     /// Makes the standby a primary.
-    public func promoteStandby() async throws {
-        try await TestInstall.run(dev, ["database", "promote", folder.appendingPathComponent("standby").path])
-            .requireSuccess()
-    }
+    package func promoteStandby() async throws { try await standby?.promote() }
 
     /// Whether the broker has written its quorum queues' names: sooner a SIGKILL would lose them.
-    public func brokerKnowsItsQueues() -> Bool {
-        hasWrittenQueueNames(brokerData: folder.appendingPathComponent("broker/broker/data").path)
-    }
+    package func brokerKnowsItsQueues() -> Bool { broker.hasWrittenQueueNames }
 
-    /// Stops both and removes what they wrote.
+    /// Stops all of them and removes what they wrote.
     func remove() async {
-        for (kind, name) in [("broker", "broker"), ("database", "standby"), ("database", "database")] {
-            guard kind == name || standbyURL != nil else { continue }
-            _ = try? await TestInstall.run(dev, [kind, "remove", folder.appendingPathComponent(name).path])
-        }
-        try? FileManager.default.removeItem(at: folder)
+        try? await broker.remove()
+        try? await standby?.remove()
+        try? await database.remove()
+        try? FileManager.default.removeItem(atPath: folder)
     }
 }

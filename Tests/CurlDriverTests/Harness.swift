@@ -2,6 +2,7 @@ import CurlDriver
 import EventLoop
 import Glibc
 import Synchronization
+import TestKit
 
 typealias Answer = Result<HTTPResponse, HTTPFailure>
 

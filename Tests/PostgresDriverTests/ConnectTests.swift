@@ -35,7 +35,7 @@ struct ConnectTests {
             let error = try await Self.failure("host=127.0.0.1 port=\(try port(of: url)) user=\(user) dbname=postgres")
             #expect(error.message.contains("password"), "\(error)")
         }
-        let dev = URL(fileURLWithPath: try environment("TRUNKLINE_TEST_DEV")).deletingLastPathComponent()
+        let dev = URL(fileURLWithPath: try TestEnvironment.variable("TRUNKLINE_TEST_DEV")).deletingLastPathComponent()
         for file in [".dev/password", ".dev/test/env", ".dev/test/broker/rabbitmq.conf"] {
             let path = dev.appending(path: file).path
             let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
@@ -54,7 +54,7 @@ struct ConnectTests {
 
     @Test("right and wrong passwords (SCRAM), and none of them in an error")
     func passwords() async throws {
-        try await withPrivateDatabase { instance in
+        try await PrivateDatabase.with { instance in
             try await PostgresSession.withSession(url: instance.url, applicationName: "tests") { session in
                 try await session.query("SET password_encryption = 'scram-sha-256'")
                 try await session.query("CREATE ROLE dana LOGIN PASSWORD 'open sesame'")
@@ -110,7 +110,7 @@ struct ConnectTests {
 
     @Test("a server that accepts and says nothing is given up after the time-out")
     func silentServer() async throws {
-        let listener = try Listener()
+        let listener = Listener()
         let url = try change(try serverURL(), port: listener.port)
         let error = try await Self.failure(url, timeout: .milliseconds(200))
         #expect(error.code == .cannotConnect)
@@ -148,7 +148,7 @@ struct ConnectTests {
 
     @Test("a server that answers nothing does not keep the next one of the list from its turn")
     func silentFirstServer() async throws {
-        let listener = try Listener()
+        let listener = Listener()
         let url = try serverURL()
         let login = "user=postgres dbname=postgres password=\(try password(of: url))"
         let list = "host=127.0.0.1,127.0.0.1 port=\(listener.port),\(try port(of: url)) \(login)"
@@ -207,7 +207,7 @@ struct ConnectTests {
 
     @Test("a statement that cannot be prepared is named, and tried again until it can be")
     func unpreparable() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             let statement = PostgresStatement(name: "count_boats", sql: "SELECT count(*) FROM boats")
             try await withClient(
                 PostgresConnection.Configuration(url: url, applicationName: "tests", statements: [statement])
@@ -247,7 +247,7 @@ struct ConnectTests {
 
     @Test("close() while connecting, looking up a name, waiting to try again: silence")
     func closeWhileConnecting() async throws {
-        let listener = try Listener()
+        let listener = Listener()
         let urls = [
             try change(try serverURL(), port: listener.port), "postgresql://u@no-such-host.invalid/db",
             try change(try serverURL(), port: refusingPort),

@@ -1,5 +1,6 @@
 import PostgresDriver
 import Synchronization
+import TestKit
 import Testing
 
 @Suite("Lost connections", .timeLimit(.minutes(3)))
@@ -46,7 +47,7 @@ struct LossTests {
 
     @Test("terminated backend: what was sent is unknown, what was not is surely not, and the next connection works")
     func terminatedBackend() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await Self.prepare(url)
             try await PostgresSession.withSession(url: url, applicationName: "tests") { other in
                 try await other.query("SELECT pg_advisory_lock(1)")
@@ -123,36 +124,36 @@ struct LossTests {
 
     @Test("the COMMIT's reply is lost: the outcome is unknown, and the row is there")
     func lostCommitReply() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await Self.prepare(url)
-            let proxy = try Proxy(to: try port(of: url))
-            defer { proxy.close() }
-            try await withClient(Self.configuration(change(url, port: proxy.port))) { client in
-                _ = try await client.connect()
-                #expect(await client.execute(Self.note, [.int8(1)]).error == nil)
-                proxy.swallowReplies(true)
-                await client.submit([(Self.note, [.int8(2)])])
-                try await eventually("the server has answered") { proxy.swallowed > 0 }
-                proxy.swallowReplies(false)
-                proxy.cut()
-                try await eventually("an answer") { client.answers.count == 1 }
-                let error = try #require(client.answers[0].error)
-                #expect(error.code == .connectionLost)
-                #expect(error.outcomeUnknown)
-                try await eventually("connected again") { client.backends.count == 2 }
-                let reread = PostgresStatement(
-                    name: "",
-                    sql: "SELECT id FROM notes WHERE id = $1",
-                    parameterTypes: [.int8]
-                )
-                #expect(try await client.execute(reread, [.int8(2)]).get().count == 1)
+            try await FaultProxy.with(to: try port(of: url), speech: .postgres) { proxy in
+                try await withClient(Self.configuration(change(url, port: proxy.port))) { client in
+                    _ = try await client.connect()
+                    #expect(await client.execute(Self.note, [.int8(1)]).error == nil)
+                    proxy.silence(after: 0)
+                    await client.submit([(Self.note, [.int8(2)])])
+                    try await eventually("the server has answered") { await proxy.swallowedBytes() > 0 }
+                    proxy.heal()
+                    await proxy.cut(.close)
+                    try await eventually("an answer") { client.answers.count == 1 }
+                    let error = try #require(client.answers[0].error)
+                    #expect(error.code == .connectionLost)
+                    #expect(error.outcomeUnknown)
+                    try await eventually("connected again") { client.backends.count == 2 }
+                    let reread = PostgresStatement(
+                        name: "",
+                        sql: "SELECT id FROM notes WHERE id = $1",
+                        parameterTypes: [.int8]
+                    )
+                    #expect(try await client.execute(reread, [.int8(2)]).get().count == 1)
+                }
             }
         }
     }
 
     @Test("answers that arrived whole before the end of the connection count")
     func answersBeforeTheEnd() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await Self.prepare(url)
             try await withClient(Self.configuration(url)) { client in
                 _ = try await client.connect()
@@ -168,25 +169,25 @@ struct LossTests {
 
     @Test("drop() ends a connection that hangs, and the next one works")
     func dropped() async throws {
-        let proxy = try Proxy(to: try port(of: try serverURL()))
-        defer { proxy.close() }
-        let url = try change(try serverURL(), port: proxy.port)
-        try await withClient(PostgresConnection.Configuration(url: url, applicationName: "tests")) { client in
-            _ = try await client.connect()
-            proxy.swallowReplies(true)
-            await client.submit([(PostgresStatement(name: "", sql: "SELECT 1"), [])])
-            try await eventually("the server has answered") { proxy.swallowed > 0 }
-            proxy.swallowReplies(false)
-            await client.onLoop { $0.drop("no answer to the renewal") }
-            #expect(client.answers.first?.error?.outcomeUnknown == true)
-            #expect(client.losses.map(\.message) == ["no answer to the renewal"])
-            try await eventually("connected again") { client.backends.count == 2 }
+        try await FaultProxy.with(to: try port(of: try serverURL()), speech: .postgres) { proxy in
+            let url = try change(try serverURL(), port: proxy.port)
+            try await withClient(PostgresConnection.Configuration(url: url, applicationName: "tests")) { client in
+                _ = try await client.connect()
+                proxy.silence(after: 0)
+                await client.submit([(PostgresStatement(name: "", sql: "SELECT 1"), [])])
+                try await eventually("the server has answered") { await proxy.swallowedBytes() > 0 }
+                proxy.heal()
+                await client.onLoop { $0.drop("no answer to the renewal") }
+                #expect(client.answers.first?.error?.outcomeUnknown == true)
+                #expect(client.losses.map(\.message) == ["no answer to the renewal"])
+                try await eventually("connected again") { client.backends.count == 2 }
+            }
         }
     }
 
     @Test("a database that crashes and comes back")
     func crashAndRestart() async throws {
-        try await withPrivateDatabase { instance in
+        try await PrivateDatabase.with { instance in
             try await Self.prepare(instance.url)
             try await PostgresSession.withSession(url: instance.url, applicationName: "tests") { other in
                 try await other.query("SELECT pg_advisory_lock(1)")
@@ -194,14 +195,14 @@ struct LossTests {
                     let backend = try await client.connect()
                     await client.submit([(Self.note, [.int8(1)]), (Self.lock, [.int8(1)]), (Self.note, [.int8(2)])])
                     try await eventually("the lock is waited for") { try await Self.isWaiting(backend, other) }
-                    try await instance.run("crash")
+                    try await instance.crash()
                     try await eventually("three answers") { client.answers.count == 3 }
                     #expect(client.answers[0].error == nil)
                     #expect(client.answers.dropFirst().map { $0.error?.outcomeUnknown } == [true, true])
                     try await eventually("a refused try") { !client.connectFailures.isEmpty }
                     #expect(client.connectFailures.allSatisfy { $0.code == .cannotConnect && $0.isRetriable })
-                    try await instance.run("start")
-                    try await eventually("connected again", within: 60) { client.backends.count == 2 }
+                    try await instance.start()
+                    try await eventually("connected again", within: .seconds(60)) { client.backends.count == 2 }
                     let rows = try await client.execute(PostgresStatement(name: "", sql: "SELECT id FROM notes")).get()
                     #expect((0..<rows.count).map { rows.int8($0, 0) } == [1])
                     #expect(client.losses.count == 1)

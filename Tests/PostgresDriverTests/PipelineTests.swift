@@ -1,5 +1,6 @@
 import EventLoop
 import PostgresDriver
+import TestKit
 import Testing
 
 @Suite("Pipeline", .timeLimit(.minutes(2)))
@@ -16,7 +17,7 @@ struct PipelineTests {
 
     @Test("of 1,000 statements at once the bad ones fail, each with its reason, and the others are committed, in order")
     func errorsStayWithTheirStatement() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await PostgresSession.withSession(url: url, applicationName: "tests") {
                 try await $0.script(Self.table)
             }
@@ -57,7 +58,7 @@ struct PipelineTests {
 
     @Test("success means committed: an error that comes with the Sync, after the result, is the statement's error")
     func errorAtCommit() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await PostgresSession.withSession(url: url, applicationName: "tests") { session in
                 try await session.script(
                     "CREATE TABLE things (id bigint CONSTRAINT late PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, amount int)"
@@ -116,7 +117,7 @@ struct PipelineTests {
             let echo = PostgresStatement(name: "", sql: "SELECT $1", parameterTypes: [.bytea])
             let blobs = (0..<6).map { number in [UInt8](repeating: UInt8(number), count: 8 << 20) }
             await client.submit(blobs.map { (echo, [.bytes($0)]) })
-            try await eventually("six answers", within: 60) { client.answers.count == 6 }
+            try await eventually("six answers", within: .seconds(60)) { client.answers.count == 6 }
             for (blob, answer) in zip(blobs, client.answers) { #expect(try answer.get().bytes(0, 0) == blob) }
         }
     }

@@ -1,4 +1,5 @@
 import PostgresDriver
+import TestKit
 import Testing
 
 @Suite("Session", .timeLimit(.minutes(2)))
@@ -6,7 +7,7 @@ struct SessionTests {
     private struct Oops: Error {}
 
     private func withSession(_ body: (PostgresSession) async throws -> Void) async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             try await PostgresSession.withSession(url: url, applicationName: "tests") { session in
                 try await session.script("CREATE TABLE notes (id bigint CONSTRAINT notes_key PRIMARY KEY DEFERRABLE)")
                 try await body(session)
@@ -119,7 +120,7 @@ struct SessionTests {
 
     @Test("a cancelled task rolls back, and closes")
     func cancellation() async throws {
-        try await withDatabase { url in
+        try await TestDatabase.with { url in
             let session = try await PostgresSession.open(url: url, applicationName: "tests")
             try await session.query("CREATE TABLE notes (id bigint)")
             let task = Task {

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 
 /// Off this machine the server proves who it is, unless somebody asked for less aloud.
@@ -107,8 +108,8 @@ import Testing
     }
 
     @Test func aServerIsUsedOnlyWhenItProvesWhoItIs() async throws {
-        try await withPrivateDatabase { database in
-            let server = Server(database: database, folder: try environment("TRUNKLINE_TEST_TLS_DIR"))
+        try await PrivateDatabase.with { database in
+            let server = Server(database: database, folder: try TestEnvironment.variable("TRUNKLINE_TEST_TLS_DIR"))
             let verified = "sslmode=verify-full&sslrootcert=\(server.folder)/ca.pem"
 
             // Plaintext: what was to be verified is refused, also when nobody wrote a mode; what was asked for aloud goes.

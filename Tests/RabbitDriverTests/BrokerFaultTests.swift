@@ -1,5 +1,6 @@
 import Foundation
 import RabbitDriver
+import TestKit
 import Testing
 
 /// Brokers of the tests' own that are starved, frozen and killed. One after another: each is a whole Erlang VM.
@@ -11,18 +12,18 @@ import Testing
     /// M4: without the capability no `connection.blocked` comes, and publishing blocks for ever.
     @Test func aMemoryAlarmBecomesBackPressureAndEnds() async throws {
         try await PrivateBroker.with { broker in
-            let consumer = try await Client.open(try broker.url())
+            let consumer = try await Client.open(try broker.url)
             let channel = try await consumer.channel()
             try await consumer.declare("q", on: channel)
             var limits = RabbitPublisher.Limits()
             limits.deadline = .seconds(3)
             let publisher = RabbitPublisher(
-                configuration: try RabbitConfiguration(url: try broker.url(), connectionName: "test"),
+                configuration: try RabbitConfiguration(url: try broker.url, connectionName: "test"),
                 limits: limits
             )
             #expect(await publisher.publish([message("q")]) == [.confirmed])
 
-            try await broker.control("set_vm_memory_high_watermark", "absolute", "1")
+            try await broker.control.raiseMemoryAlarm()
             try await eventually("the alarm") {
                 _ = await publisher.publish([self.message("q")], within: .milliseconds(200))
                 return publisher.status.blockedReason != nil
@@ -46,7 +47,7 @@ import Testing
             try await eventually("a delivery during the alarm") { deliveries.count > 0 }
             await consumer.onLoop { channel.value.ack(through: deliveries.all[0].tag) }
 
-            try await broker.control("set_vm_memory_high_watermark", "0.6")
+            try await broker.control.endMemoryAlarm()
             let after = await publisher.publish([message("q")], within: .seconds(60))
             #expect(after == [.confirmed])
             #expect(publisher.status.blockedReason == nil)
@@ -58,7 +59,7 @@ import Testing
     /// M5: in Debian's librabbitmq a publish into a full buffer waits until the broker wakes up. The watchdog ends it.
     @Test func aHungPublishIsBrokenByTheWatchdog() async throws {
         try await PrivateBroker.with { broker in
-            let client = try await Client.open(try broker.url()) {
+            let client = try await Client.open(try broker.url) {
                 // Only the rule about calls, not the one about silence, may save it.
                 $0.heartbeat = .seconds(60)
                 $0.hungCallLimit = .seconds(2)
@@ -82,11 +83,11 @@ import Testing
 
     @Test func aFrozenBrokerIsNoticedAndOutcomesKeepTheirDeadlines() async throws {
         try await PrivateBroker.with { broker in
-            let client = try await Client.open(try broker.url()) { $0.heartbeat = .seconds(1) }
+            let client = try await Client.open(try broker.url) { $0.heartbeat = .seconds(1) }
             let channel = try await client.channel()
             try await client.declare("q", on: channel)
             let (deliveries, _) = try await client.subscribe("q", on: channel)
-            var configuration = try RabbitConfiguration(url: try broker.url(), connectionName: "test")
+            var configuration = try RabbitConfiguration(url: try broker.url, connectionName: "test")
             configuration.heartbeat = .seconds(1)
             let publisher = RabbitPublisher(configuration: configuration)
             #expect(await publisher.publish([message("q")]) == [.confirmed])
@@ -113,7 +114,7 @@ import Testing
 
     @Test func aKilledBrokerComesBackAndLosesNothingConfirmed() async throws {
         try await PrivateBroker.with { broker in
-            let client = try await Client.open(try broker.url())
+            let client = try await Client.open(try broker.url)
             let setup = try await client.channel()
             try await client.declare("q", on: setup)
             // Whoever consumes opens a channel and subscribes in `onConnect`, every time.
@@ -144,7 +145,7 @@ import Testing
             }
             try await eventually("the subscription") { subscriptions.count == 1 }
             let publisher = RabbitPublisher(
-                configuration: try RabbitConfiguration(url: try broker.url(), connectionName: "test")
+                configuration: try RabbitConfiguration(url: try broker.url, connectionName: "test")
             )
             func publish(_ text: String, within: Duration = .seconds(60)) async -> PublishOutcome {
                 await publisher.publish(
@@ -153,7 +154,7 @@ import Testing
                 )[0]
             }
             #expect(await publish("before") == .confirmed)
-            try await broker.namesAreOnDisk()
+            try await broker.waitUntilQueueNamesAreWritten()
             try await broker.kill()
             try await eventually("the loss") { client.lost.count >= 1 }
             // Queued while the broker is away, sent when it is back.

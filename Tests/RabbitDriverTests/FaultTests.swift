@@ -1,18 +1,25 @@
 import Foundation
 import RabbitDriver
+import TestKit
 import Testing
 
 /// Faults on the wire, through a proxy.
 @Suite(.timeLimit(.minutes(2))) struct WireFaultTests {
     private func throughProxy(
         _ purpose: String,
-        _ body: (Proxy, String, Client, Held<RabbitChannel>, String) async throws -> Void
+        _ body: (FaultProxy, String, Client, Held<RabbitChannel>, String) async throws -> Void
     ) async throws {
         try await withQueue(purpose) { client, channel, queue in
-            let proxy = try Proxy(to: try port(of: try brokerURL()))
-            defer { proxy.close() }
-            try await body(proxy, try brokerURL(port: proxy.port), client, channel, queue)
+            try await FaultProxy.with(to: try port(of: try brokerURL()), speech: .amqp) { proxy in
+                try await body(proxy, try brokerURL(port: proxy.port), client, channel, queue)
+            }
         }
+    }
+
+    /// Resets every connection, and lets everything pass again.
+    private func reset(_ proxy: FaultProxy) async {
+        proxy.heal()
+        await proxy.cut(.reset)
     }
 
     @Test func halfAFrameAndThenSilenceEndsTheConnection() async throws {
@@ -26,7 +33,7 @@ import Testing
             try await eventually("the end of the connection") { client.lost.count == 1 }
             #expect(client.lost.all[0].code == .connectionLost)
             #expect(deliveries.count == 0)
-            proxy.reset()
+            await reset(proxy)
             try await eventually("the new connection") { client.connected.count == 2 }
             // The broker gives the message to whoever consumes next.
             let again = try await client.channel()
@@ -40,7 +47,7 @@ import Testing
 
     /// The broker lives and heartbeats come, but the rest of a message does not.
     @Test func aMessageThatStopsHalfwayIsNotWaitedForForEver() async throws {
-        let server = try HalfMessageServer()
+        let server = HalfMessageServer()
         defer { server.close() }
         let client = try await Client.open("amqp://127.0.0.1:\(server.port)/") {
             $0.commandTimeout = .seconds(1)
@@ -62,7 +69,7 @@ import Testing
                 let closed = Recorder<RabbitError>()
                 await client.onLoop { channel.value.onClose = { closed.add($0) } }
                 _ = try await client.subscribe(queue, on: channel)
-                proxy.reset()
+                await reset(proxy)
                 try await eventually("loss \(round)") { client.lost.count == round }
                 #expect(closed.count == 1)
                 #expect(closed.all[0].isConnectionLost)
@@ -87,7 +94,7 @@ import Testing
             try await eventually("the message at the broker") {
                 try await direct.declare(queue, on: directChannel).messages == 2
             }
-            proxy.reset()
+            await reset(proxy)
             guard case .unknown(let error) = await pending[0] else {
                 Issue.record("\(await pending)")
                 return
@@ -102,36 +109,18 @@ import Testing
 
 /// Speaks just enough AMQP to log a client in, and then delivers the beginning of a message, with heartbeats.
 final class HalfMessageServer: Sendable {
-    private let listener: Int32
-    let port: UInt16
+    private let listener = Listener()
+    var port: UInt16 { listener.port }
 
-    init() throws {
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                bind(listener, pointer, length) == 0 && listen(listener, 4) == 0
-                    && getsockname(listener, pointer, &length) == 0
-            }
-        }
-        try #require(bound)
-        port = UInt16(bigEndian: address.sin_port)
+    init() {
         Thread.detachNewThread { [self] in serve() }
     }
 
-    func close() { shutdown(listener, Int32(SHUT_RDWR)) }
+    func close() { listener.close() }
 
     private func serve() {
-        let client = accept(listener, nil, nil)
-        defer {
-            Foundation.close(client)
-            Foundation.close(listener)
-        }
-        guard client >= 0 else { return }
+        guard let client = listener.accept() else { return }
+        defer { Foundation.close(client) }
         func write(_ bytes: [UInt8]) -> Bool { send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count }
         func long(_ value: Int) -> [UInt8] {
             [UInt8(value >> 24 & 255), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]

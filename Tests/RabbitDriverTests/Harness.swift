@@ -2,40 +2,15 @@ import EventLoop
 import Foundation
 import RabbitDriver
 import Synchronization
+import TestKit
 import Testing
 
-/// A setting that the tests cannot do without. A missing server fails the test.
-func environment(_ name: String) throws -> String {
-    try #require(ProcessInfo.processInfo.environment[name], "\(name) is not set: run the tests through ./dev test")
-}
-
-func brokerURL() throws -> String { try environment("TRUNKLINE_TEST_AMQP_URL") }
+func brokerURL() throws -> String { try TestEnvironment.brokerURL() }
 
 /// The same user on another port.
 func brokerURL(port: UInt16, virtualHost: String = "") throws -> String {
     let parts = try #require(URLComponents(string: try brokerURL()))
     return "amqp://\(try #require(parts.user)):\(try #require(parts.password))@127.0.0.1:\(port)/\(virtualHost)"
-}
-
-/// A name that no other test and no earlier run has.
-func freshName(_ purpose: String) -> String { "test-\(purpose)-\(UInt64.random(in: .min ... .max))" }
-
-struct TimedOut: Error, CustomStringConvertible {
-    let description: String
-}
-
-/// Polls until `condition` holds. The deadline is generous: it only ends a test that hangs.
-func eventually(
-    _ what: String,
-    within limit: Duration = .seconds(30),
-    _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while ContinuousClock.now < deadline {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    throw TimedOut(description: "not within \(limit): \(what)")
 }
 
 /// What callbacks reported, readable from the test.
@@ -193,53 +168,4 @@ func withQueue(
     }
     try await client.delete(queue)
     await client.close()
-}
-
-/// Starts a program with its output in a file.
-///
-/// Not Foundation's `Process`: that waits until a descriptor closes which every server left behind has inherited. A
-/// file and not a pipe, for the same reason.
-func start(_ program: String, _ arguments: [String], output: String) throws -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-    posix_spawn_file_actions_adddup2(&actions, 1, 2)
-    // The threads that tests run on block signals, and a server that inherits that never hears SIGTERM.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
-    defer { for word in words { free(word) } }
-    var child = pid_t()
-    let code = posix_spawnp(&child, program, &actions, &attributes, &words, environ)
-    try #require(code == 0, "cannot start \(program): \(code)")
-    return child
-}
-
-/// Waits for a program that was started here.
-func ended(_ child: pid_t) async -> Int32 {
-    await withCheckedContinuation { continuation in
-        Thread.detachNewThread {
-            var status: Int32 = 0
-            while waitpid(child, &status, 0) < 0, errno == EINTR {}
-            continuation.resume(returning: status)
-        }
-    }
-}
-
-/// Runs a program to its end and gives what it said.
-@discardableResult
-func run(_ program: String, _ arguments: [String]) async throws -> String {
-    let log = FileManager.default.temporaryDirectory.appendingPathComponent(freshName("run")).path
-    defer { unlink(log) }
-    let status = await ended(try start(program, arguments, output: log))
-    let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-    guard status == 0 else { throw TimedOut(description: "\(program) \(arguments) ended with \(status): \(text)") }
-    return text
 }

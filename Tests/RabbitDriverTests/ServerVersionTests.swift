@@ -1,6 +1,7 @@
 import Foundation
 import RabbitDriver
 import Synchronization
+import TestKit
 import Testing
 
 /// What Trunkline relies on and RabbitMQ 3.x and 4.x do differently: each test holds on both, and says what the server at hand
@@ -98,11 +99,10 @@ import Testing
     /// A delivery that is held longer than the broker's patience ends its channel, and comes again.
     @Test func theBrokersPatienceWithAConsumer() async throws {
         try await PrivateBroker.with { broker in
-            try await broker.control(
-                "eval",
-                "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 1000)."
+            try await broker.control.evaluate(
+                "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 1000)"
             )
-            let client = try await Client.open(try broker.url())
+            let client = try await Client.open(try broker.url)
             let channel = try await client.channel()
             try await client.declare("q", on: channel)
             let ends = Recorder<RabbitError>()

@@ -1,10 +1,14 @@
 import Foundation
 import RabbitDriver
+import TestKit
 import Testing
 
 /// By name: librabbitmq 0.11 never looks at the addresses in a certificate.
 func secureURL() throws -> String {
-    try environment("TRUNKLINE_TEST_AMQPS_URL").replacingOccurrences(of: "@127.0.0.1:", with: "@localhost:")
+    try TestEnvironment.variable("TRUNKLINE_TEST_AMQPS_URL").replacingOccurrences(
+        of: "@127.0.0.1:",
+        with: "@localhost:"
+    )
 }
 
 @Suite(.timeLimit(.minutes(2))) struct TLSTests {
@@ -72,7 +76,7 @@ func secureURL() throws -> String {
 
     /// `0.0.0.0` leads to this machine too, and is no address of it by the rule.
     @Test func plaintextThatWasAskedForAloudConnects() async throws {
-        let local = try environment("TRUNKLINE_TEST_AMQP_URL")
+        let local = try TestEnvironment.variable("TRUNKLINE_TEST_AMQP_URL")
         let remote = local.replacingOccurrences(of: "@127.0.0.1:", with: "@0.0.0.0:")
         #expect(throws: RabbitError.self) { _ = try RabbitConfiguration(url: remote, connectionName: "x") }
         let client = try await Client.open(remote + "?plaintext=allowed") { $0.reconnects = false }
@@ -89,39 +93,16 @@ func secureURL() throws -> String {
 
     /// A TLS server with a certificate of ours that must not be accepted.
     private func openAgainstServer(certificate: String, query: String) async throws -> RabbitError? {
-        let folder = try environment("TRUNKLINE_TEST_TLS_DIR")
-        let log = FileManager.default.temporaryDirectory.appendingPathComponent(freshName("s_server")).path
-        defer { unlink(log) }
-        let server = try start(
-            "openssl",
-            [
-                "s_server", "-accept", "127.0.0.1:0", "-cert", "\(folder)/\(certificate).pem", "-key",
-                "\(folder)/\(certificate).key",
-            ],
-            output: log
-        )
-        // "ACCEPT 127.0.0.1:41234"
-        var text = ""
-        do {
-            try await eventually("openssl s_server") {
-                text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-                return text.contains("ACCEPT") && text.hasSuffix("\n")
-            }
-        } catch {
-            kill(server, SIGKILL)
-            _ = await ended(server)
-            throw error
-        }
-        let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("ACCEPT") })
-        let port = try #require(line.split(separator: ":").last.flatMap { UInt16($0) })
+        let folder = try TestEnvironment.variable("TRUNKLINE_TEST_TLS_DIR")
+        let server = try await TLSServer.start(certificate: certificate, folder: folder)
+        defer { server.stop() }
+        let port = server.port
         let error = await #expect(throws: RabbitError.self) {
             _ = try await Client.open("amqps://localhost:\(port)/?cacertfile=\(folder)/ca.pem\(query)") {
                 $0.reconnects = false
                 $0.connectTimeout = .seconds(20)
             }
         }
-        kill(server, SIGKILL)
-        _ = await ended(server)
         return error
     }
 }

@@ -2,6 +2,7 @@ import EventLoop
 import Foundation
 import Testing
 
+@testable import TestKit
 @testable import TrunklineChaos
 
 /// The proxy with real sockets, and what it understands of each protocol.

@@ -1,3 +1,4 @@
+import TestKit
 import TrunklineChaos
 
 /// Evidence by hand: a clock that only the story moves, a producer's log and a journal.

@@ -17,16 +17,7 @@ private struct Install: Sendable {
         arguments: [String: RabbitValue] = ["x-queue-type": "quorum"],
         _ body: (Install) async throws -> Void
     ) async throws {
-        let environment = ProcessInfo.processInfo.environment
-        let base = try #require(environment["TRUNKLINE_TEST_AMQP_URL"], "run the tests through ./dev test")
-        let control = try #require(environment["TRUNKLINE_TEST_RABBITMQCTL"], "run the tests through ./dev test")
-        let host = "test-client-\(UInt64.random(in: .min ... .max))"
-        try await run(control, ["add_vhost", host])
-        let failure: (any Error)?
-        do {
-            try await run(control, ["set_permissions", "-p", host, "guest", ".*", ".*", ".*"])
-            let authority = base.split(separator: "/", omittingEmptySubsequences: true)[1]
-            let url = "amqp://\(authority)/\(host)"
+        try await VirtualHost.with { url in
             let install = Install(url: url, broker: try await Broker.open(url))
             if exchange {
                 try await install.broker.call { (channel, done: @escaping (Result<Void, RabbitError>) -> Void) in
@@ -41,12 +32,7 @@ private struct Install: Sendable {
             }
             try await body(install)
             await install.broker.close()
-            failure = nil
-        } catch {
-            failure = error
         }
-        try await run(control, ["delete_vhost", host])
-        if let failure { throw failure }
     }
 
     @discardableResult
@@ -72,8 +58,7 @@ private struct Install: Sendable {
                 done: done
             )
         }
-        let deadline = ContinuousClock.now + .seconds(30)
-        while seen.all.count < count, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(10)) }
+        try await eventually("\(count) messages") { seen.all.count >= count }
         return seen.all
     }
 }
@@ -125,29 +110,6 @@ private final class Broker: @unchecked Sendable {
         }
         loop.stop()
     }
-}
-
-/// Not Foundation's `Process`: that waits until a descriptor closes which every server started meanwhile has inherited.
-private func run(_ program: String, _ arguments: [String]) async throws {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0)
-    posix_spawn_file_actions_adddup2(&actions, 0, 1)
-    posix_spawn_file_actions_adddup2(&actions, 0, 2)
-    var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
-    defer { for word in words { free(word) } }
-    var child = pid_t()
-    try #require(posix_spawnp(&child, program, &actions, nil, &words, environ) == 0, "cannot start \(program)")
-    let pid = child
-    let status: Int32 = await withCheckedContinuation { continuation in
-        Thread.detachNewThread {
-            var status: Int32 = 0
-            while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-            continuation.resume(returning: status)
-        }
-    }
-    try #require(status == 0, "\(program) \(arguments) ended with \(status)")
 }
 
 private func makeJob(_ number: Int, line: String = "acme-il", sendBefore: Timestamp? = nil) throws -> SendJob {

@@ -11,30 +11,14 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
     private static let token = "ezw_line_TOPSECRET_wxyz"
 
     private static func withInstall<R>(_ body: ([String: String]) async throws -> R) async throws -> R {
-        let administrator = try Program.variable("TRUNKLINE_TEST_DATABASE_URL")
-        let name = "test_" + Program.random()
-        guard let slash = administrator.lastIndex(of: "/") else {
-            throw Program.Missing(description: "no database in the URL")
-        }
-        try await PostgresSession.withSession(url: administrator, applicationName: "tests") {
-            try await $0.script("create database \(name)")
-        }
-        let result: Result<R, any Error>
-        do {
+        try await TestDatabase.with { url in
             let environment = [
-                "TRUNKLINE_DATABASE_URL": administrator[..<slash] + "/" + name,
-                "TRUNKLINE_MASTER_KEY": masterKey, "EZW_TOKEN": token,
+                "TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": masterKey, "EZW_TOKEN": token,
             ]
             let run = try await Program.run(["migrate", "--shards", "4"], environment: environment)
             #expect(run.status == 0, "\(run.errors)")
-            result = .success(try await body(environment))
-        } catch {
-            result = .failure(error)
+            return try await body(environment)
         }
-        try await PostgresSession.withSession(url: administrator, applicationName: "tests") {
-            try await $0.script("drop database \(name) with (force)")
-        }
-        return try result.get()
     }
 
     private static let add = ["line", "add", "il", "--workspace", "acme", "--base-url", "http://127.0.0.1:1/api/v1"]
@@ -105,33 +89,13 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
 
     /// A server that answers every request with the same.
     private static func withAPI<R>(_ answer: String, _ body: (String) async throws -> R) async throws -> R {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && listen(descriptor, 8) == 0
-                    && getsockname(descriptor, $0, &length) == 0
-            }
+        let server = RawServer { connection in
+            if connection.readRequest() != nil { connection.write(answer) }
         }
-        try #require(isListening)
-        Thread.detachNewThread {
-            var bytes = [UInt8](repeating: 0, count: 4_096)
-            while true {
-                let connection = accept(descriptor, nil, nil)
-                guard connection >= 0 else { return }
-                _ = read(connection, &bytes, bytes.count)
-                _ = Array(answer.utf8).withUnsafeBytes { write(connection, $0.baseAddress, $0.count) }
-                close(connection)
-            }
-        }
-        defer {
-            shutdown(descriptor, Int32(SHUT_RDWR))
-            close(descriptor)
-        }
-        return try await body("http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
+        let result: Result<R, any Error>
+        do { result = .success(try await body("http://127.0.0.1:\(server.port)")) } catch { result = .failure(error) }
+        await offPool { server.stop() }
+        return try result.get()
     }
 
     private static func answer(_ status: String, _ body: String = "{}", _ header: String = "") -> String {
@@ -267,7 +231,7 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
 
     @Test func noticesAreCancelledAndMoved() async throws {
         try await Self.withInstall { environment in
-            func run(_ arguments: [String], _ status: Int32, input: String? = nil) async throws -> Program.Run {
+            func run(_ arguments: [String], _ status: Int32, input: String? = nil) async throws -> Command.Outcome {
                 let run = try await Program.run(arguments, environment: environment, input: input)
                 #expect(run.status == status, "\(arguments): \(run.errors)\(run.output)")
                 #expect(!(run.output + run.errors).contains("5012345"))
@@ -402,11 +366,8 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
                 input: Self.token + "\n"
             ) { pid in
                 // It waits for its standard input, which nobody has written yet. A moment passes until it is the program.
-                let deadline = ContinuousClock.now + .seconds(10)
-                while FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.isEmpty ?? true {
-                    guard ContinuousClock.now < deadline else { break }
-                    try await Task.sleep(for: .milliseconds(5))
-                }
+                let program = try TestEnvironment.program()
+                try await eventually("the program") { text(of: "/proc/\(pid)/cmdline").hasPrefix(program) }
                 for file in ["cmdline", "environ"] {
                     let data = FileManager.default.contents(atPath: "/proc/\(pid)/\(file)") ?? Data()
                     seen += String(decoding: data, as: UTF8.self)
@@ -419,19 +380,12 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
     }
 
     @Test func aDryRunPrintsTheSQLAndChangesNothing() async throws {
-        let administrator = try Program.variable("TRUNKLINE_TEST_DATABASE_URL")
-        let name = "test_" + Program.random()
-        guard let slash = administrator.lastIndex(of: "/") else {
-            throw Program.Missing(description: "no database in the URL")
-        }
-        try await PostgresSession.withSession(url: administrator, applicationName: "tests") {
-            try await $0.script("create database \(name)")
-        }
-        let environment = ["TRUNKLINE_DATABASE_URL": administrator[..<slash] + "/" + name]
-        let dry = try await Program.run(["migrate", "--dry-run"], environment: environment)
-        let after = try await Program.run(["line", "list"], environment: environment)
-        try await PostgresSession.withSession(url: administrator, applicationName: "tests") {
-            try await $0.script("drop database \(name) with (force)")
+        let (dry, after) = try await TestDatabase.with { url in
+            let environment = ["TRUNKLINE_DATABASE_URL": url]
+            return (
+                try await Program.run(["migrate", "--dry-run"], environment: environment),
+                try await Program.run(["line", "list"], environment: environment)
+            )
         }
         #expect(dry.status == 0 && dry.output.contains("create table trunkline.jobs"))
         #expect(after.status == 3 && after.errors.contains("run 'trunkline migrate'"))

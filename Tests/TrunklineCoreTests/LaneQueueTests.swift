@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 import TrunklineCore
 
@@ -247,7 +248,7 @@ private func job(
     @Test(arguments: 0..<40)
     func itAgreesWithAModelThatSearches(seedOffset: UInt64) {
         let seed = 0x7472_756e_6b00 &+ seedOffset
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let pace = Pace(
             interval: Bool.random(using: &random) ? .zero : .milliseconds(300),
             concurrency: Int.random(in: 1...4, using: &random),
@@ -322,18 +323,6 @@ private func job(
             return (head, jobs.map(\.jobClass).min()!)
         }
         return heads.min { ($0.1.rawValue, $0.0.place) < ($1.1.rawValue, $1.0.place) }?.0
-    }
-}
-
-/// A small seeded generator: a failure is repeated by its seed.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
 

@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 import TrunklineCore
 
@@ -243,7 +244,7 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
 
     @Test(arguments: 0..<200)
     func everyDivisionIsEvenMovesLittleAndIsStable(seed: Int) {
-        var random = SplitMix(state: UInt64(seed))
+        var random = SeededGenerator(seed: UInt64(seed))
         let count = Int.random(in: 1...64, using: &random)
         let ids = Array(1...Int.random(in: 1...9, using: &random))
         var owners: [Int: Int] = [:]
@@ -288,7 +289,7 @@ private func at(_ seconds: Double) -> ContinuousClock.Instant { start + .millise
 
     @Test(arguments: [1, 7, 42] as [UInt64])
     func jitterStaysInItsBounds(seed: UInt64) {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         for tries in 1...40 as ClosedRange<Int32> {
             let delay = Retry.delay(afterTries: tries, using: &random)
             #expect(delay >= .seconds(2) && delay <= Retry.longestDelay(afterTries: tries), "seed \(seed)")

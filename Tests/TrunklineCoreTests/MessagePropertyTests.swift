@@ -1,10 +1,13 @@
 import Foundation
+import TestKit
 import Testing
 
 @testable import TrunklineCore
 
 @Suite struct MessagePropertyTests {
-    static func randomText(_ length: ClosedRange<Int>, using generator: inout Seeded, newline: Bool = true) -> String {
+    static func randomText(_ length: ClosedRange<Int>, using generator: inout SeededGenerator, newline: Bool = true)
+        -> String
+    {
         let pool: [Unicode.Scalar] = [
             "a", "Z", "0", " ", "\"", "\\", "/", "é", "\u{301}", "ש", "ל", "ع", "中", "😀", "👩", "\u{200D}", "\u{202B}",
             "\u{2028}", "\u{FFFD}", "\u{10FFFF}", "<", "&",
@@ -17,11 +20,11 @@ import Testing
         return String(text)
     }
 
-    static func randomJob(using generator: inout Seeded) throws -> SendJob {
+    static func randomJob(using generator: inout SeededGenerator) throws -> SendJob {
         func maybe<T>(_ value: @autoclosure () throws -> T) rethrows -> T? {
             Bool.random(using: &generator) ? try value() : nil
         }
-        let word = { (longest: Int, generator: inout Seeded) -> String in
+        let word = { (longest: Int, generator: inout SeededGenerator) -> String in
             let alphabet = Array("abcXYZ019._-")
             return String(
                 (0..<Int.random(in: 1...longest, using: &generator)).map { _ in

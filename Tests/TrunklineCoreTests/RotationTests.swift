@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 import TrunklineCore
 
@@ -34,7 +35,7 @@ import TrunklineCore
     @Test(arguments: 0..<60)
     func nobodyIsServedOftenWhileAnotherWaits(seedOffset: UInt64) {
         let seed = 0x7475_726e_7300 &+ seedOffset
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         var turns = Rotation<Int>()
         let members = Int.random(in: 1...12, using: &random)
         /// Who waits, and how often the others were served meanwhile.

@@ -1,27 +1,13 @@
+import TestKit
 import Testing
 
 @testable import TrunklineCore
 
-/// SplitMix64: small, seedable, the same on every machine.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 /// Runs a property with a fixed and a fresh seed; both are printed, so that a failure can be run again.
-func withSeeds(_ property: (UInt64, inout Seeded) throws -> Void) rethrows {
+func withSeeds(_ property: (UInt64, inout SeededGenerator) throws -> Void) rethrows {
     for seed in [42, UInt64.random(in: 0 ... .max)] {
         print("seed \(seed)")
-        var generator = Seeded(seed)
+        var generator = SeededGenerator(seed: seed)
         try property(seed, &generator)
     }
 }

@@ -8,9 +8,8 @@ struct AdminDatabase {
     let session: PostgresSession
 
     static func with<R>(_ body: (AdminDatabase) async throws -> R) async throws -> R {
-        try await TestServers.withDatabase { url in
+        try await TestServers.withMigratedDatabase { url in
             try await PostgresSession.withSession(url: url, applicationName: "tests") { session in
-                _ = try await Migrations.migrate(session, shards: 16)
                 let database = AdminDatabase(url: url, session: session)
                 try await database.addLine("acme-1", workspace: "acme")
                 try await database.addLine("acme-2", workspace: "acme")

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineEngine
@@ -108,7 +109,7 @@ import TrunklineIntegrations
 
     @Test func aReferenceIsStoredInPlaceOfTheToken() async throws {
         try await Self.withInstall { session, install in
-            let path = FileManager.default.temporaryDirectory.appending(path: "token-" + TestServers.random()).path
+            let path = FileManager.default.temporaryDirectory.appending(path: freshName("token")).path
             defer { try? FileManager.default.removeItem(atPath: path) }
             try Data("ezw_line_from_file\n".utf8).write(to: URL(filePath: path))
             let reference = try SecretReference("file:" + path)

@@ -1,4 +1,5 @@
 import Foundation
+import TestKit
 import Testing
 import TrunklineEngine
 
@@ -92,7 +93,7 @@ import TrunklineEngine
     /// By whatever path: a link, a detour.
     @Test func refusesFilesOfOurOwn() throws {
         let files = FileManager.default
-        let folder = files.temporaryDirectory.appending(path: "own-" + TestServers.random())
+        let folder = files.temporaryDirectory.appending(path: freshName("own"))
         try files.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? files.removeItem(at: folder) }
         let own = folder.appending(path: "master.key").path
@@ -119,7 +120,7 @@ import TrunklineEngine
     }
 
     @Test func resolvesAFile() throws {
-        let path = FileManager.default.temporaryDirectory.appending(path: "secret-" + TestServers.random()).path
+        let path = FileManager.default.temporaryDirectory.appending(path: freshName("secret")).path
         defer { try? FileManager.default.removeItem(atPath: path) }
         let reference = try SecretReference("file:" + path)
         #expect(throws: SecretReferenceError.unreadableFile(path)) { try reference.resolve() }

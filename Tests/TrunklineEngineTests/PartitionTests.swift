@@ -1,4 +1,5 @@
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 

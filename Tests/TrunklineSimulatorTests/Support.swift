@@ -1,6 +1,7 @@
 import Dispatch
 import Glibc
 import Synchronization
+import TestKit
 import Testing
 
 @testable import TrunklineSimulator
@@ -24,20 +25,6 @@ func withSimulator<Value: Sendable>(
         try? await server.stop()
         throw error
     }
-}
-
-/// Polls until a condition holds; a test that waits in vain says for what.
-func eventually(
-    _ what: String,
-    within limit: Duration = .seconds(20),
-    _ isTrue: () async throws -> Bool
-) async throws {
-    let end = ContinuousClock.now + limit
-    while ContinuousClock.now < end {
-        if try await isTrue() { return }
-        try await Task.sleep(for: .milliseconds(5))
-    }
-    Issue.record("waited in vain until \(what)")
 }
 
 /// A time that stands still until it is moved.

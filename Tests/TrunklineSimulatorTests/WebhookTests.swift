@@ -3,6 +3,7 @@ import Hummingbird
 import HummingbirdTesting
 import NIOCore
 import Synchronization
+import TestKit
 import Testing
 
 @testable import TrunklineSimulator

@@ -1,5 +1,6 @@
 import EventLoop
 import Foundation
+import TestKit
 import Testing
 import TrunklineChaos
 import TrunklineCore

@@ -1,5 +1,6 @@
 import PostgresDriver
 import Synchronization
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator

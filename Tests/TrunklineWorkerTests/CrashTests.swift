@@ -38,11 +38,7 @@ import TrunklineTesting
             try await install.waitUntilSent(1)
             // Its message is gone from the broker, and no row knows it.
             try await install.wait(for: "empty queues") {
-                let queues = try await TestInstall.run(
-                    try TestInstall.environment("TRUNKLINE_TEST_RABBITMQCTL"),
-                    ["list_queues", "-p", install.vhost, "messages", "--quiet"]
-                )
-                return queues.output.split(separator: "\n").allSatisfy { $0 == "0" || $0 == "messages" }
+                try await install.hasEmptyQueues()
             }
             #expect(try await install.number("select count(*) from trunkline.ledger") == 1)
         }

@@ -1,4 +1,5 @@
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -15,7 +16,7 @@ import TrunklineTesting
     @Test func aWorkerWaitsForADatabaseThatComesLater() async throws {
         try await TestInstall.with(shards: 2, lines: 1, ownServers: true) { install in
             let servers = try #require(install.servers)
-            try await servers.database("stop")
+            try await servers.database.stop()
             let worker = try install.startWorker()
             let impatient = try install.startWorker()
             for worker in [worker, impatient] {
@@ -24,7 +25,7 @@ import TrunklineTesting
             impatient.send(15)
             try await install.wait(for: "the end of the one that was told to stop") { !impatient.isRunning }
             #expect(impatient.exitStatus == 0)
-            try await servers.database("start")
+            try await servers.database.start()
             try await install.publish([try TestInstall.job("late")])
             try await install.waitUntilSent(1)
             #expect(worker.isRunning)
@@ -67,7 +68,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1, ownServers: true) { install in
             let servers = try #require(install.servers)
             try await install.database.script("alter system set max_connections = 20")
-            try await servers.database("restart")
+            try await servers.database.restart()
             // The install's own session must be there before the table is full.
             _ = try await install.number("select 1")
 
@@ -112,7 +113,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1, ownServers: true) { install in
             let servers = try #require(install.servers)
             try await install.database.script("alter system set max_connections = 20")
-            try await servers.database("restart")
+            try await servers.database.restart()
             _ = try await install.number("select 1")
             let first = try install.startWorker()
             try await install.wait(for: "the shards") {

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -29,7 +30,7 @@ import TrunklineTesting
                 "nothing is left for the failover to endanger"
             )
 
-            try await servers.database("crash")
+            try await servers.database.crash()
             try await servers.promoteStandby()
 
             try await install.waitUntilSent(1_000, within: .seconds(180))
@@ -103,7 +104,7 @@ import TrunklineTesting
             let doctor = try await install.trunkline(["doctor"], environment: ["TRUNKLINE_DATABASE_URL": standby])
             #expect(doctor.status == 1 && doctor.output.contains("FAILED  database role: a standby"))
             #expect(worker.isRunning)
-            try await servers.database("crash")
+            try await servers.database.crash()
             try await servers.promoteStandby()
             try await install.publish([try TestInstall.job("after")])
             try await install.waitUntilSent(1)

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineIntegrations
@@ -14,7 +15,7 @@ import TrunklineTesting
     /// A take of one job of person 7 on the fast path.
     private func take(_ boot: String, fence: Int64, key: String, person: Int = 7) throws -> String {
         func hex(_ bytes: [UInt8]) -> String {
-            "decode('" + bytes.map { String(format: "%02x", $0) }.joined() + "', 'hex')"
+            "decode('" + Digest.hex(bytes) + "', 'hex')"
         }
         let job = try TestInstall.job(key)
         return """

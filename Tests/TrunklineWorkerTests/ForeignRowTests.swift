@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineTesting
 
@@ -10,32 +11,12 @@ import TrunklineTesting
 
     /// A host that answers nobody, and keeps what comes.
     private final class ForeignHost {
-        private let descriptor: Int32
-        let origin: String
-
-        init() throws {
-            let opened = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_addr.s_addr = inet_addr("127.0.0.1")
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(opened, $0, length) == 0 && listen(opened, 64) == 0 && getsockname(opened, $0, &length) == 0
-                }
-            }
-            guard isListening else { throw TestInstall.Failure("no foreign host: errno \(errno)") }
-            descriptor = opened
-            origin = "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
-        }
-
-        deinit { close(descriptor) }
+        private let listener = Listener()
+        var origin: String { "http://127.0.0.1:\(listener.port)" }
 
         /// What the first connection that comes within `limit` has sent; nil when none comes.
         func received(within limit: Duration) -> String? {
-            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            guard poll(&waiting, 1, Int32(limit / .milliseconds(1))) == 1 else { return nil }
-            let connection = accept(descriptor, nil, nil)
+            guard let connection = listener.accept(within: limit) else { return nil }
             defer { close(connection) }
             var bytes = [UInt8](repeating: 0, count: 4_096)
             var sent = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
@@ -56,7 +37,7 @@ import TrunklineTesting
 
     @Test func aRowInTheDatabaseNeverMakesAWorkerGiveASecretToAnotherHost() async throws {
         try await TestInstall.with(lines: 7) { install in
-            let foreign = try ForeignHost()
+            let foreign = ForeignHost()
             let keyFile = install.folder.appendingPathComponent("master.key").path
             // As a variable and as a file, so that both could be read.
             let worker = try install.startWorker([
@@ -132,7 +113,7 @@ import TrunklineTesting
 
     @Test func anotherAddressNeedsTheTokenAgain() async throws {
         try await TestInstall.with(lines: 1) { install in
-            let foreign = try ForeignHost()
+            let foreign = ForeignHost()
             _ = try install.startWorker()
             let to = ["line", "set", "line-01", "--base-url", foreign.origin + "/api/v1"]
             let refused = try await install.trunkline(to)

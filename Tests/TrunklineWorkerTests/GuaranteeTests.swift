@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator

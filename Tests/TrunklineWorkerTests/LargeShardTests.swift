@@ -1,6 +1,7 @@
 import Foundation
 import PostgresDriver
 import Synchronization
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineTesting

@@ -1,6 +1,7 @@
 import EventLoop
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineChaos
 import TrunklineCore

@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineTesting
@@ -27,13 +28,13 @@ import TrunklineTesting
     /// What the broker allows is known at the login, and refused before a worker would be left without some of its queues.
     @Test func aBrokerThatAllowsTooFewChannelsIsRefusedInWords() async throws {
         try await TestInstall.with(shards: 32, ownServers: true) { install in
-            try await install.rabbitmqctl("eval", "application:set_env(rabbit, channel_max, 40).")
+            try await install.broker.evaluate("application:set_env(rabbit, channel_max, 40)")
             let check = try await install.trunkline(["topology", "check"])
             #expect(check.status == 3 && check.errors.contains("allows 40 channels"), "\(check.errors)")
             let worker = try install.startWorker()
             try await install.wait(for: "the end of the worker") { !worker.isRunning }
             #expect(worker.exitStatus == 3 && worker.logText.contains("channel_max"))
-            try await install.rabbitmqctl("eval", "application:set_env(rabbit, channel_max, 48).")
+            try await install.broker.evaluate("application:set_env(rabbit, channel_max, 48)")
             _ = try install.startWorker()
             try await install.publish(try TestInstall.jobs(20))
             try await install.waitUntilSent(20)

@@ -1,4 +1,5 @@
 import Foundation
+import TestKit
 import Testing
 import TrunklineTesting
 
@@ -7,7 +8,7 @@ import TrunklineTesting
     /// Two checkouts that start servers side by side, with few ports to choose from: none is given twice, and what was given
     /// back can be given again.
     @Test func twoCheckoutsNeverGetOnePortTwice() async throws {
-        let dev = try TestInstall.environment("TRUNKLINE_TEST_DEV")
+        let dev = try TestEnvironment.dev()
         let folder = FileManager.default.temporaryDirectory.resolvingSymlinksInPath()
             .appendingPathComponent("trunkline-ports-\(UInt64.random(in: 0 ... .max))")
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -22,7 +23,7 @@ import TrunklineTesting
                     let instance = root.appendingPathComponent("\(number)")
                     try FileManager.default.createDirectory(at: instance, withIntermediateDirectories: true)
                     group.addTask { [environment] in
-                        try await TestInstall.run(
+                        try await Command.run(
                             root.appendingPathComponent("dev").path,
                             ["port", instance.path, "server"],
                             environment: environment

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -53,7 +54,7 @@ import TrunklineTesting
             }
             try await install.requireProof(sent: 40)
             for entry in cases {
-                let digest = entry.body.prefix(65_536).map { String(format: "%02x", $0) }.joined()
+                let digest = Digest.hex(entry.body.prefix(65_536))
                 let rows = try await install.database.query(
                     "select kind, field, reason, raw_length from trunkline.refusals where raw = decode($1, 'hex')",
                     [.text(digest)]
@@ -64,15 +65,7 @@ import TrunklineTesting
                 #expect(rows.int8(0, 3) == Int64(entry.body.count))
                 #expect(rows.text(0, 2)?.contains("972501234567") == false)
             }
-            // Nothing is left in a queue.
-            let queues = try await TestInstall.run(
-                try TestInstall.environment("TRUNKLINE_TEST_RABBITMQCTL"),
-                ["list_queues", "-p", URL(string: install.amqpURL)!.lastPathComponent, "messages", "--quiet"]
-            )
-            #expect(
-                queues.output.split(separator: "\n").allSatisfy { $0 == "0" || $0 == "messages" },
-                "\(queues.output)"
-            )
+            try await install.wait(for: "nothing left in a queue") { try await install.hasEmptyQueues() }
         }
     }
 
@@ -108,16 +101,11 @@ import TrunklineTesting
                     "select count(*) from trunkline.refusals where kind = 'too_large' and raw_length = \(size)"
                 ) == 2
             }
-            let consumers = try await install.rabbitmqctl(
-                "list_consumers",
-                "-p",
-                URL(string: install.amqpURL)!.lastPathComponent,
-                "--no-table-headers",
-                "queue_name",
-                "prefetch_count"
-            ).output.split(separator: "\n").map { String($0).replacing("trunkline.", with: "") }
-            for expected in ["webhook\t32", "unrouted\t32", "dead\t32", "intake\t500", "shard.00\t300"] {
-                #expect(consumers.contains(expected), "\(consumers)")
+            let consumers = try await install.broker.consumers(of: install.vhost)
+            for (queue, prefetch) in [
+                ("webhook", 32), ("unrouted", 32), ("dead", 32), ("intake", 500), ("shard.00", 300),
+            ] {
+                #expect(consumers.contains(.init(queue: "trunkline." + queue, prefetch: prefetch)), "\(consumers)")
             }
             #expect(worker.isRunning)
             try await install.requireProof(sent: 1)

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -99,7 +100,7 @@ import TrunklineTesting
             _ = try install.startWorker()
             let job = String(decoding: try TestInstall.job("debian.1").encode(), as: UTF8.self)
             // Debian's amqp-tools. `-p` is persistent, `-C` the content type.
-            try await TestInstall.run(
+            try await Command.run(
                 "/usr/bin/amqp-publish",
                 ["-u", install.amqpURL, "-e", "trunkline.jobs", "-r", "send", "-p", "-C", "application/json"],
                 input: job

@@ -1,3 +1,4 @@
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -38,25 +39,25 @@ import TrunklineTesting
         try await underLoad { servers, install in
             for count in [100, 350] {
                 try await install.wait(for: "\(count) messages") { install.simulator.report().total.messages >= count }
-                try await servers.database("crash")
-                try await servers.database("start")
+                try await servers.database.crash()
+                try await servers.database.start()
             }
         }
     }
 
     @Test func theDatabaseIsRestarted() async throws {
-        try await underLoad { servers, _ in try await servers.database("restart") }
+        try await underLoad { servers, _ in try await servers.database.restart() }
     }
 
     @Test func theBrokerIsKilledAndStarted() async throws {
         try await underLoad { servers, _ in
-            try await servers.broker("kill")
-            try await servers.broker("start")
+            try await servers.broker.kill()
+            try await servers.broker.start()
         }
     }
 
     @Test func theBrokerIsRestarted() async throws {
-        try await underLoad { servers, _ in try await servers.broker("restart") }
+        try await underLoad { servers, _ in try await servers.broker.restart() }
     }
 
     /// RabbitMQ writes the names of new quorum queues later than their messages: when 'topology apply' says that they are in
@@ -67,8 +68,8 @@ import TrunklineTesting
             try await install.wipeBroker()
             try await install.trunkline(["topology", "apply"]).requireSuccess()
             try await install.publish(try TestInstall.jobs(100))
-            try await servers.broker("kill")
-            try await servers.broker("start")
+            try await servers.broker.kill()
+            try await servers.broker.start()
             _ = try install.startWorker()
             try await install.waitUntilSent(100)
             try await install.requireProof(sent: 100)
@@ -78,7 +79,7 @@ import TrunklineTesting
     /// What is in PostgreSQL goes on being sent while the broker is away, and accepting rows goes on too.
     @Test func withoutABrokerTheRowsAreSent() async throws {
         try await underLoad(adds: 20) { servers, install in
-            try await servers.broker("kill")
+            try await servers.broker.kill()
             let more = try TestInstall.jobs(20, prefix: "row", lines: ["line-01"]).map {
                 String(decoding: $0.encode(), as: UTF8.self)
             }
@@ -88,7 +89,7 @@ import TrunklineTesting
                     "select count(*) from trunkline.finished where key like 'row.%' and state = 'sent'"
                 ) == 20
             }
-            try await servers.broker("start")
+            try await servers.broker.start()
         }
     }
 }

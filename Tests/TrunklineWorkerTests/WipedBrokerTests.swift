@@ -1,4 +1,5 @@
 import PostgresDriver
+import TestKit
 import Testing
 import TrunklineCore
 import TrunklineSimulator
@@ -26,7 +27,7 @@ import TrunklineTesting
             try await install.publish(jobs)
             try await install.wait(for: "the first messages") { install.simulator.report().total.messages >= 50 }
             for queue in ["trunkline.shard.00", "trunkline.shard.01", "trunkline.intake"] {
-                try await install.rabbitmqctl("delete_queue", "-p", install.vhost, queue)
+                try await install.broker.deleteQueue(queue, of: install.vhost)
             }
             try await waitUntilHealed(install, shards: 2)
             try await install.publish(jobs)
@@ -42,7 +43,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1) { install in
             let worker = try install.startWorker()
             try await waitUntilHealed(install, shards: 2)
-            try await install.rabbitmqctl("delete_queue", "-p", install.vhost, "trunkline.retry.10m")
+            try await install.broker.deleteQueue("trunkline.retry.10m", of: install.vhost)
             try await install.wait(for: "the tier") { try await install.queues()["trunkline.retry.10m"] != nil }
             try await install.wait(for: "the worker's word") { worker.logText.contains(Self.healed) }
         }
@@ -83,9 +84,9 @@ import TrunklineTesting
             let text = rows.map { String(decoding: $0.encode(), as: UTF8.self) }.joined(separator: "\n")
             try await install.trunkline(["enqueue", "-"], input: text).requireSuccess()
 
-            try await install.rabbitmqctl("stop_app")
-            try await install.rabbitmqctl("reset")
-            try await install.rabbitmqctl("start_app")
+            try await install.broker.rabbitmqctl("stop_app")
+            try await install.broker.rabbitmqctl("reset")
+            try await install.broker.rabbitmqctl("start_app")
             try await install.makeVirtualHost()
             let left = try await install.queues()
             #expect(left.isEmpty)
@@ -109,13 +110,12 @@ import TrunklineTesting
             #expect(inHours == 5)
             let done = try await install.trunkline(["rehydrate", "--json"]).requireSuccess()
             #expect(done.output.contains(#""jobs" : \#(all)"#) && done.output.contains(#""inAttempt" : \#(sending)"#))
-            // The broker counts its queues every five seconds only.
             try await install.wait(for: "a wake-up for each in its place") {
                 let queues = try await install.queues()
                 // What is due in seconds may be in a tier, or back from it.
-                let soon = ["trunkline.retry.5s", "trunkline.retry.30s"].reduce(0) { $0 + (queues[$1]?.messages ?? 0) }
-                let now = (0..<4).reduce(0) { $0 + (queues["trunkline.shard.0\($1)"]?.messages ?? 0) }
-                return queues["trunkline.retry.10m"]?.messages == 5 && now >= 300 && soon + now + 5 == all - sending
+                let soon = ["trunkline.retry.5s", "trunkline.retry.30s"].reduce(0) { $0 + (queues[$1]?.ready ?? 0) }
+                let now = (0..<4).reduce(0) { $0 + (queues["trunkline.shard.0\($1)"]?.ready ?? 0) }
+                return queues["trunkline.retry.10m"]?.ready == 5 && now >= 300 && soon + now + 5 == all - sending
             }
             // To repeat it is safe.
             try await install.trunkline(["rehydrate"]).requireSuccess()

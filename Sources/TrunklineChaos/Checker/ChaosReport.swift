@@ -1,9 +1,9 @@
 internal import Foundation
 
 /// What the checker found, in numbers and with the ids.
-public struct ChaosReport: Codable, Sendable {
+package struct ChaosReport: Codable, Sendable {
     /// What must not be: every one of these must be 0. `docs/reliability.md` says what each means.
-    public enum Count: String, Codable, Sendable, CaseIterable {
+    package enum Count: String, Codable, Sendable, CaseIterable {
         case lost
         case sentTwice = "sent twice, avoidable"
         case calledAgain = "called again after an answer"
@@ -22,7 +22,7 @@ public struct ChaosReport: Codable, Sendable {
     }
 
     /// What is counted for the record: how much the rules had to look at, and what nobody could have avoided.
-    public enum Figure: String, Codable, Sendable, CaseIterable {
+    package enum Figure: String, Codable, Sendable, CaseIterable {
         case keys = "keys given"
         case promised = "keys promised"
         case doubtful = "keys never promised, of these sent"
@@ -45,46 +45,46 @@ public struct ChaosReport: Codable, Sendable {
         case scheduled = "scheduled sends checked"
     }
 
-    public struct Finding: Codable, Sendable, Hashable {
-        public let count: Count
-        public let key: String
-        public let detail: String
+    package struct Finding: Codable, Sendable, Hashable {
+        package let count: Count
+        package let key: String
+        package let detail: String
     }
 
     /// See ``demands``.
-    public struct Demand: Codable, Sendable, Hashable {
-        public let what: String
-        public let wanted: Int
-        public let had: Int
+    package struct Demand: Codable, Sendable, Hashable {
+        package let what: String
+        package let wanted: Int
+        package let had: Int
     }
 
     /// Findings beyond this are counted and not listed.
     static let listed = 200
 
-    public private(set) var counts: [String: Int] = [:]
-    public private(set) var findings: [Finding] = []
-    public private(set) var figures: [String: Int] = [:]
+    package private(set) var counts: [String: Int] = [:]
+    package private(set) var findings: [Finding] = []
+    package private(set) var figures: [String: Int] = [:]
     /// What the run had to see, or it proves too little.
-    public private(set) var demands: [Demand] = []
+    package private(set) var demands: [Demand] = []
     /// How often each fault has hit.
-    public var faults: [String: Int] = [:]
+    package var faults: [String: Int] = [:]
     /// Calls in the air, connections and messages that it has hit.
-    public var hits: [String: Int] = [:]
-    public var seed: UInt64 = 0
+    package var hits: [String: Int] = [:]
+    package var seed: UInt64 = 0
     /// What was judged: the commit of the checkout, whether anything in it was changed, and the servers' versions.
-    public var subject = Subject()
-    public var seconds = 0.0
+    package var subject = Subject()
+    package var seconds = 0.0
 
     /// See ``subject``.
-    public struct Subject: Codable, Sendable, Hashable {
-        public var commit: String?
+    package struct Subject: Codable, Sendable, Hashable {
+        package var commit: String?
         /// Nothing in the checkout differs from the commit.
-        public var isClean: Bool?
+        package var isClean: Bool?
         /// By the name of the server or program.
-        public var versions: [String: String] = [:]
-        public init() {}
+        package var versions: [String: String] = [:]
+        package init() {}
 
-        public var words: String {
+        package var words: String {
             let checkout =
                 commit.map { "commit \($0)\(isClean == true ? "" : ", with changes on top")" } ?? "no commit is known"
             return ([checkout] + versions.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }).joined(
@@ -93,16 +93,16 @@ public struct ChaosReport: Codable, Sendable {
         }
     }
 
-    public init() {
+    package init() {
         for count in Count.allCases { counts[count.rawValue] = 0 }
     }
 
-    public subscript(_ count: Count) -> Int { counts[count.rawValue] ?? 0 }
-    public subscript(_ figure: Figure) -> Int { figures[figure.rawValue] ?? 0 }
+    package subscript(_ count: Count) -> Int { counts[count.rawValue] ?? 0 }
+    package subscript(_ figure: Figure) -> Int { figures[figure.rawValue] ?? 0 }
 
-    public var isClean: Bool { counts.values.allSatisfy { $0 == 0 } }
+    package var isClean: Bool { counts.values.allSatisfy { $0 == 0 } }
 
-    public mutating func found(_ count: Count, _ key: String, _ detail: String) {
+    package mutating func found(_ count: Count, _ key: String, _ detail: String) {
         counts[count.rawValue, default: 0] += 1
         if counts[count.rawValue, default: 0] <= Self.listed {
             findings.append(Finding(count: count, key: key, detail: detail))
@@ -119,7 +119,7 @@ public struct ChaosReport: Codable, Sendable {
     mutating func add(_ figure: Figure, _ number: Int = 1) { figures[figure.rawValue, default: 0] += number }
 
     /// The table at the end of a run.
-    public var table: String {
+    package var table: String {
         var text = "\nfault                              times   hit\n"
         for (name, times) in faults.sorted(by: { $0.key < $1.key }) {
             text += Self.row(name, times, hits[name] ?? 0) + "\n"

@@ -1,3 +1,5 @@
+internal import TestKit
+
 extension Checker {
     /// How long a deleted queue's messages may go another way.
     private static let detour = Moment.seconds(120)

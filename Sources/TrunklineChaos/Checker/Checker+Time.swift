@@ -1,3 +1,5 @@
+internal import TestKit
+
 extension Checker {
     /// From 30 s after a line stopped being sendable, and from a second after a hold by hand, nothing is sent; both with a
     /// margin for the way to the simulator.

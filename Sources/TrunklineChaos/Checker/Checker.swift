@@ -1,5 +1,5 @@
 /// Judges a run by its evidence. Shares no code with what it judges, and no state with what harmed it.
-public struct Checker {
+package struct Checker {
     /// All that is known of one key.
     struct Job {
         var key: String
@@ -35,7 +35,7 @@ public struct Checker {
     private(set) var jobs: [String: Job] = [:]
 
     /// Judges.
-    public static func check(_ evidence: Evidence) -> ChaosReport {
+    package static func check(_ evidence: Evidence) -> ChaosReport {
         var checker = Checker(evidence)
         checker.gatherTries()
         checker.gatherCalls()

@@ -2,32 +2,32 @@ internal import Foundation
 
 /// Everything that the checker may look at. Nothing in it comes from the code that is judged, but for the final states of
 /// jobs that were not sent and the word of `trunkline check`.
-public struct Evidence: Sendable {
+package struct Evidence: Sendable {
     /// One request to send a message, as the simulator's journal tells it.
-    public struct Call: Sendable, Hashable {
+    package struct Call: Sendable, Hashable {
         /// Its number in the journal: the order of events.
-        public var seq: Int64
+        package var seq: Int64
         /// When it came; ``Moment/now``'s clock.
-        public var at: Int64
+        package var at: Int64
         /// The same by the wall clock, microseconds since 1970.
-        public var wall: Int64
-        public var line: String
-        public var key: String
-        public var to: String?
+        package var wall: Int64
+        package var line: String
+        package var key: String
+        package var to: String?
         /// The port of its connection, as the simulator saw it.
-        public var port: UInt16?
+        package var port: UInt16?
         /// Number of the record of its message; nil when nobody would have received one.
-        public var effect: Int64?
+        package var effect: Int64?
         /// When its answer left, or its connection was found closed; nil: neither while the simulator lived.
-        public var end: Int64?
+        package var end: Int64?
         /// Of the answer that left; nil without one.
-        public var status: Int?
+        package var status: Int?
         /// The simulator's word for what it did with it.
-        public var verdict: String?
+        package var verdict: String?
         /// Why no answer left, in the simulator's word.
-        public var reason: String?
+        package var reason: String?
 
-        public init(
+        package init(
             seq: Int64,
             at: Int64,
             wall: Int64 = 0,
@@ -56,7 +56,7 @@ public struct Evidence: Sendable {
         }
 
         /// An answer of the 200s left: the sender could know that it was sent.
-        public var wasAccepted: Bool { status.map { (200..<300).contains($0) } ?? false }
+        package var wasAccepted: Bool { status.map { (200..<300).contains($0) } ?? false }
 
         /// Somebody has, or had before, its message.
         var mayHaveEffect: Bool { effect != nil || verdict == "replay" }
@@ -71,24 +71,24 @@ public struct Evidence: Sendable {
     }
 
     /// Where a job that was not sent is in the end.
-    public struct Final: Sendable, Hashable, Codable {
-        public var state: String
-        public var reason: String?
-        public init(state: String, reason: String? = nil) {
+    package struct Final: Sendable, Hashable, Codable {
+        package var state: String
+        package var reason: String?
+        package init(state: String, reason: String? = nil) {
             self.state = state
             self.reason = reason
         }
     }
 
     /// A line that may not send as fast as it likes.
-    public struct PacedLine: Sendable, Hashable, Codable {
-        public var line: String
+    package struct PacedLine: Sendable, Hashable, Codable {
+        package var line: String
         /// Seconds between two sends.
-        public var interval: Double
-        public var concurrency: Int
+        package var interval: Double
+        package var concurrency: Int
         /// Seconds between two messages to one person.
-        public var gap: Double
-        public init(line: String, interval: Double, concurrency: Int, gap: Double) {
+        package var gap: Double
+        package init(line: String, interval: Double, concurrency: Int, gap: Double) {
             self.line = line
             self.interval = interval
             self.concurrency = concurrency
@@ -96,21 +96,21 @@ public struct Evidence: Sendable {
         }
     }
 
-    public var calls: [Call] = []
+    package var calls: [Call] = []
     /// How many requests each fault of the API has hit; those for health with `health.` before the name.
-    public var apiFaults: [String: Int] = [:]
-    public var producer: [ProducerRecord] = []
-    public var faults: [FaultRecord] = []
+    package var apiFaults: [String: Int] = [:]
+    package var producer: [ProducerRecord] = []
+    package var faults: [FaultRecord] = []
     /// By key; jobs that Trunkline says were sent are not in it.
-    public var finals: [String: Final] = [:]
-    public var paced: [PacedLine] = []
+    package var finals: [String: Final] = [:]
+    package var paced: [PacedLine] = []
     /// Whether `trunkline check` says that it adds up, and its findings.
-    public var checkAddsUp = true
-    public var checkFindings: [String] = []
+    package var checkAddsUp = true
+    package var checkFindings: [String] = []
     /// Sentences about processes that did not behave: exit codes, a drain that did not end.
-    public var misbehaviour: [String] = []
+    package var misbehaviour: [String] = []
 
-    public init() {}
+    package init() {}
 
     // MARK: Files
 
@@ -136,7 +136,7 @@ public struct Evidence: Sendable {
     }
 
     /// Everything that a run left in its folder.
-    public static func read(folder: String) throws -> Evidence {
+    package static func read(folder: String) throws -> Evidence {
         let data = try Data(contentsOf: URL(fileURLWithPath: folder + "/evidence.json"))
         let rest = try JSONDecoder().decode(Rest.self, from: data)
         var evidence = Evidence()
@@ -173,7 +173,7 @@ public struct Evidence: Sendable {
     /// Reads the simulator's journal.
     ///
     /// - Throws: ``ChaosError`` when a line of it cannot be read.
-    public mutating func readJournal(path: String) throws(ChaosError) {
+    package mutating func readJournal(path: String) throws(ChaosError) {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ChaosError("the journal \(path) cannot be read")
         }

@@ -1,3 +1,5 @@
+internal import TestKit
+
 /// What was beyond the product's knowledge: why a call may be repeated, or be in the air beside another. Knows only what the
 /// harness did itself, when, and to which connection or worker; each excuse ends by itself.
 struct Excuses {

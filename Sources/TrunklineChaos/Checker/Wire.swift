@@ -1,3 +1,5 @@
+internal import TestKit
+
 /// What the harness did to the connections of the API: when nothing passed, when everything was late, and which were cut.
 struct Wire {
     struct Interval {

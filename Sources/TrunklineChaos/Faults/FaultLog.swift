@@ -1,6 +1,8 @@
+package import TestKit
+
 /// What the harness did to the system: one object per line.
-public struct FaultRecord: Codable, Sendable, Hashable {
-    public enum Kind: String, Codable, Sendable, CaseIterable {
+package struct FaultRecord: Codable, Sendable, Hashable {
+    package enum Kind: String, Codable, Sendable, CaseIterable {
         case workerKill = "worker.kill"
         case workerFreeze = "worker.freeze"
         case rollingDeploy = "worker.deploy"
@@ -34,7 +36,7 @@ public struct FaultRecord: Codable, Sendable, Hashable {
     }
 
     /// The parts between which a proxy stands.
-    public enum Part: String, Codable, Sendable {
+    package enum Part: String, Codable, Sendable {
         /// Worker and PostgreSQL.
         case database
         /// Worker and broker.
@@ -47,31 +49,31 @@ public struct FaultRecord: Codable, Sendable, Hashable {
         case rows
     }
 
-    public var kind: Kind
+    package var kind: Kind
     /// ``Moment/now``.
-    public var begin: Int64
-    public var end: Int64
+    package var begin: Int64
+    package var end: Int64
     /// Number of the worker.
-    public var worker: Int?
-    public var part: Part?
-    public var line: String?
+    package var worker: Int?
+    package var part: Part?
+    package var line: String?
     /// Of a partition: which way nothing passed.
-    public var direction: FaultProxy.Direction?
+    package var direction: FaultProxy.Direction?
     /// Of a line's state, a flow's event, a phase, or an SQL statement.
-    public var word: String?
+    package var word: String?
     /// Of API connections: ports as the simulator sees them.
-    public var ports: [UInt16]?
+    package var ports: [UInt16]?
     /// What it hit: calls in the air, connections, messages.
-    public var hits: Int
+    package var hits: Int
     /// Shard of a deleted queue.
-    public var queue: String?
+    package var queue: String?
     /// Of a slow time: by how many nanoseconds everything was late.
-    public var delay: Int64?
+    package var delay: Int64?
 
     /// The word of the phase in which nothing is harmed any more.
     static let healed = "healed"
 
-    public init(_ kind: Kind, begin: Int64 = Moment.now, hits: Int = 0) {
+    package init(_ kind: Kind, begin: Int64 = Moment.now, hits: Int = 0) {
         self.kind = kind
         self.begin = begin
         end = begin

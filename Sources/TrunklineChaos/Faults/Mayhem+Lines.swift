@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TestKit
 
 extension Mayhem {
     /// States in which a line takes no sends, by the simulator's words.
@@ -82,9 +83,9 @@ extension Mayhem {
         stage.faultLog.append(phase)
         try await stage.simulator.control("DELETE", "/faults")
         for line in stage.plan.lines { await heal(line.id) }
-        try await stage.servers.database("start")
-        try await stage.servers.broker("start")
-        try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.6"])
+        try await stage.servers.database.start()
+        try await stage.servers.broker.start()
+        try await stage.servers.control.endMemoryAlarm()
         for worker in stage.workers {
             worker.send(SIGCONT)
             try worker.start()

@@ -1,3 +1,5 @@
+internal import TestKit
+
 extension Mayhem {
     /// One worker is partitioned from one server: sockets stay open and nothing passes, in both directions or in one.
     func partitionLane() async {

@@ -1,3 +1,5 @@
+internal import TestKit
+
 extension Mayhem {
     /// Faults on the wire, between all parts.
     func proxyLane() async {

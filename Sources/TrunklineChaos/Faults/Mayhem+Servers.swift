@@ -1,3 +1,5 @@
+internal import TestKit
+
 extension Mayhem {
     /// Restarts and kills of the broker, and memory alarms, with messages unconfirmed or calls in the air.
     func brokerLane() async {
@@ -11,19 +13,19 @@ extension Mayhem {
             let record = FaultRecord(bag[round % bag.count], hits: hits)
             do {
                 switch record.kind {
-                case .brokerRestart: try await stage.servers.broker("restart")
+                case .brokerRestart: try await stage.servers.broker.restart()
                 case .brokerKill:
-                    try await stage.servers.broker("kill")
-                    try await stage.servers.broker("start")
+                    try await stage.servers.broker.kill()
+                    try await stage.servers.broker.start()
                 default:
-                    try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.0000001"])
+                    try await stage.servers.control.raiseMemoryAlarm()
                     _ = await pause(random.span(3...8))
-                    try await stage.servers.rabbit(["set_vm_memory_high_watermark", "0.6"])
+                    try await stage.servers.control.endMemoryAlarm()
                 }
                 count(record.ended())
             } catch {
                 miss("\(record.kind.rawValue): \(error)")
-                try? await stage.servers.broker("start")
+                try? await stage.servers.broker.start()
             }
         }
     }
@@ -39,15 +41,15 @@ extension Mayhem {
             let record = FaultRecord(bag[round % bag.count], hits: hits)
             do {
                 if record.kind == .databaseCrash {
-                    try await stage.servers.database("crash")
-                    try await stage.servers.database("start")
+                    try await stage.servers.database.crash()
+                    try await stage.servers.database.start()
                 } else {
-                    try await stage.servers.database("restart")
+                    try await stage.servers.database.restart()
                 }
                 count(record.ended())
             } catch {
                 miss("\(record.kind.rawValue): \(error)")
-                try? await stage.servers.database("start")
+                try? await stage.servers.database.start()
             }
         }
     }
@@ -69,17 +71,8 @@ extension Mayhem {
     /// Names without `trunkline.`; none when the broker does not answer.
     private func emptyShardQueues() async -> [String] {
         let prefix = "trunkline."
-        guard let list = try? await stage.servers.rabbit(["list_queues", "-p", Servers.name, "name", "messages"]) else {
-            return []
-        }
-        var empty: [String] = []
-        for line in list.split(separator: "\n") {
-            let fields = line.split(separator: "\t")
-            if fields.count == 2, fields[0].hasPrefix(prefix + "shard."), fields[1] == "0" {
-                empty.append(String(fields[0].dropFirst(prefix.count)))
-            }
-        }
-        return empty
+        let empty = (try? await stage.servers.messages().filter { $0.value == 0 }) ?? [:]
+        return empty.keys.filter { $0.hasPrefix(prefix + "shard.") }.map { String($0.dropFirst(prefix.count)) }.sorted()
     }
 
     /// Deletes the queue of one shard while it is empty and nobody publishes: nobody promises the messages of a deleted
@@ -89,13 +82,8 @@ extension Mayhem {
         defer { producer.book.setPaused(false) }
         var random = SeededGenerator(seed: stage.options.seed, part: "queue")
         var empty: [String] = []
-        var quietSince: ContinuousClock.Instant?
         let isFound = await wait(.seconds(40)) {
             guard producer.book.onTheWire == 0 else { return false }
-            // A quorum queue says every five seconds how many messages it has.
-            let since = quietSince ?? .now
-            quietSince = since
-            guard ContinuousClock.now - since > .seconds(8) else { return false }
             empty = await emptyShardQueues()
             return !empty.isEmpty
         }
@@ -104,7 +92,7 @@ extension Mayhem {
         var record = FaultRecord(.brokerQueueDeleted, hits: 1)
         record.queue = name
         do {
-            try await stage.servers.rabbit(["delete_queue", "-p", Servers.name, "trunkline.\(name)"])
+            try await stage.servers.control.deleteQueue("trunkline.\(name)", of: Servers.name)
             count(record.ended())
         } catch {
             miss("broker.queue_deleted: \(error)")

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TestKit
 
 extension Mayhem {
     /// Kills and freezes, one every few seconds, each with a call in the air.
@@ -45,7 +46,7 @@ extension Mayhem {
         record.begin = Moment.now
         count(record.ended())
         try? await Task.sleep(for: rest)
-        await replace(worker, within: .seconds(5), after: SIGKILL, expecting: 128 + SIGKILL)
+        await replace(worker, within: .seconds(5), after: SIGKILL, expecting: -SIGKILL)
     }
 
     private func freeze(_ worker: Worker, _ span: Duration) async {
@@ -78,7 +79,7 @@ extension Mayhem {
             let status = try await worker.replace(within: limit)
             if status != wanted {
                 misbehaved(
-                    "worker \(worker.number), sent \(ChildProcess.words(for: 128 + signal)), \(Worker.words(forEnd: status))"
+                    "worker \(worker.number), sent \(ChildProcess.words(for: -signal)), \(Worker.words(forEnd: status))"
                 )
             }
         } catch {

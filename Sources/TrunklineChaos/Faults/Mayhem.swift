@@ -1,4 +1,5 @@
 internal import Synchronization
+internal import TestKit
 
 /// Does harm, by a seeded schedule of several lanes side by side, until it is told to end. A fault counts only when it hit
 /// something; otherwise it waits for a moment in which it does.

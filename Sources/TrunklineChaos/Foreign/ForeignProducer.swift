@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Glibc
 internal import Synchronization
+internal import TestKit
 
 /// Runs `producer.py`: the producer that shares no line with the product, speaks AMQP by a library of its own, and writes
 /// down itself what it was promised. Here it only gets its jobs, and its notes are read.
@@ -37,8 +38,7 @@ final class ForeignProducer: Sendable {
             Routing.exchange, path, notes,
         ]
         // Everybody may read command lines; it holds the password.
-        environment = Program.cleanEnvironment.merging(["AMQP_URL": stage.servers.brokerURL(port: stage.producer.port)])
-        {
+        environment = Stage.cleanEnvironment.merging(["AMQP_URL": stage.servers.brokerURL(port: stage.producer.port)]) {
             $1
         }
     }

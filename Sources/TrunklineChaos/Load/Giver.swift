@@ -1,6 +1,7 @@
 internal import Foundation
 internal import RabbitDriver
 internal import Synchronization
+internal import TestKit
 
 /// One job on its way into the system, for the first time, again after a doubt, or as a repeat.
 struct Give: Sendable {

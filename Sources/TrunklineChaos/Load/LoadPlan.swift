@@ -1,3 +1,5 @@
+internal import TestKit
+
 /// The jobs of a run and when they are given: the same for the same seed.
 ///
 /// Made to be able to fail: every person gets twenty jobs and more, a tenth supersede each other (a fourth of them arrive

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import RabbitDriver
 internal import Synchronization
+internal import TestKit
 
 /// Gives every job of the plan to the system, by all ways in, and writes down what it was promised.
 ///

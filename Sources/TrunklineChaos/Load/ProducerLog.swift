@@ -1,10 +1,11 @@
 internal import Foundation
 internal import Synchronization
+internal import TestKit
 
 /// What the producer tried and what it was told: one object per line, appended before and after each promise. A try
 /// without an end is a promise that nobody knows of.
-public struct ProducerRecord: Codable, Sendable, Hashable {
-    public enum Kind: String, Codable, Sendable {
+package struct ProducerRecord: Codable, Sendable, Hashable {
+    package enum Kind: String, Codable, Sendable {
         /// A job is about to be given to the system.
         case `try`
         /// What became of a try.
@@ -16,7 +17,7 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
     }
 
     /// How a job is given.
-    public enum Way: String, Codable, Sendable, CaseIterable {
+    package enum Way: String, Codable, Sendable, CaseIterable {
         /// Published to the queue of the line's shard.
         case shard
         /// Published with the routing key `send`.
@@ -32,7 +33,7 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
     }
 
     /// What became of a try.
-    public enum Answer: String, Codable, Sendable {
+    package enum Answer: String, Codable, Sendable {
         /// The broker has confirmed it, or it is a new row.
         case promised
         /// The key is there already: a promise as well.
@@ -45,30 +46,30 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
         case refused
     }
 
-    public var kind: Kind
+    package var kind: Kind
     /// ``Moment/now``.
-    public var mono: Int64
+    package var mono: Int64
     /// Number of the try, of its end, or of the cancel.
-    public var number: Int
-    public var key: String
-    public var line: String?
-    public var to: String?
-    public var way: Way?
+    package var number: Int
+    package var key: String
+    package var line: String?
+    package var to: String?
+    package var way: Way?
     /// The routing key; `row` for rows, and one name per file for `--direct`.
-    public var queue: String?
+    package var queue: String?
     /// Whoever kept the order of its tries: one connection, or one file.
-    public var producer: Int?
+    package var producer: Int?
     /// Its place among the tries of its producer.
-    public var index: Int?
-    public var supersedeKey: String?
+    package var index: Int?
+    package var supersedeKey: String?
     /// Microseconds since 1970.
-    public var factAt: Int64?
-    public var notBefore: Int64?
-    public var answer: Answer?
+    package var factAt: Int64?
+    package var notBefore: Int64?
+    package var answer: Answer?
     /// What was said in words.
-    public var said: String?
+    package var said: String?
 
-    public init(_ kind: Kind, number: Int, key: String, mono: Int64 = Moment.now) {
+    package init(_ kind: Kind, number: Int, key: String, mono: Int64 = Moment.now) {
         self.kind = kind
         self.number = number
         self.key = key
@@ -77,11 +78,11 @@ public struct ProducerRecord: Codable, Sendable, Hashable {
 }
 
 /// An append-only file of one object per line. Any thread.
-public final class LineLog<Record: Codable & Sendable>: Sendable {
+package final class LineLog<Record: Codable & Sendable>: Sendable {
     private let handle: Mutex<FileHandle>
 
     /// - Throws: ``ChaosError`` when the file cannot be made.
-    public init(path: String) throws(ChaosError) {
+    package init(path: String) throws(ChaosError) {
         guard FileManager.default.createFile(atPath: path, contents: nil),
             let handle = FileHandle(forWritingAtPath: path)
         else { throw ChaosError("\(path) cannot be written") }
@@ -89,7 +90,7 @@ public final class LineLog<Record: Codable & Sendable>: Sendable {
     }
 
     /// Returns when the records are with the kernel.
-    public func append(_ records: [Record]) {
+    package func append(_ records: [Record]) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         var data = Data()
@@ -101,10 +102,10 @@ public final class LineLog<Record: Codable & Sendable>: Sendable {
         handle.withLock { $0.write(data) }
     }
 
-    public func append(_ record: Record) { append([record]) }
+    package func append(_ record: Record) { append([record]) }
 
     /// Every whole line of such a file.
-    public static func read(path: String) throws(ChaosError) -> [Record] {
+    package static func read(path: String) throws(ChaosError) -> [Record] {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ChaosError("\(path) cannot be read")
         }

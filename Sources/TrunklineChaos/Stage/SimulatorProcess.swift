@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Glibc
+internal import TestKit
 
 /// The EZWhatsApp stand-in as a process of its own, with its journal: the oracle, which nothing of the system can touch.
 final class SimulatorProcess: Sendable {

@@ -2,13 +2,13 @@ internal import EventLoop
 internal import Foundation
 internal import PostgresDriver
 internal import Synchronization
+internal import TestKit
 
 /// Everything real that a run plays with: servers, simulator, workers, and the proxies between them.
 final class Stage: Sendable {
     static let shards = 16
     let options: ChaosOptions
     let plan: LoadPlan
-    let program: Program
     let servers: Servers
     let simulator: SimulatorProcess
     let workers: [Worker]
@@ -29,14 +29,12 @@ final class Stage: Sendable {
     private init(
         options: ChaosOptions,
         plan: LoadPlan,
-        program: Program,
         servers: Servers,
         simulator: SimulatorProcess,
         environment: [String: String]
     ) throws {
         self.options = options
         self.plan = plan
-        self.program = program
         self.servers = servers
         self.simulator = simulator
         self.environment = environment
@@ -79,18 +77,14 @@ final class Stage: Sendable {
     /// Sets everything up, without workers running.
     static func setUp(_ options: ChaosOptions, say: @Sendable (String) -> Void) async throws -> Stage {
         try FileManager.default.createDirectory(atPath: options.folder, withIntermediateDirectories: true)
-        let program = try Program(folder: options.folder + "/commands")
         let plan = LoadPlan(options)
-        var servers = Servers(folder: options.folder, dev: options.dev, program: program)
+        var servers = Servers(folder: options.folder, dev: options.dev)
         do {
             say("starting RabbitMQ, PostgreSQL and the simulator")
             try await servers.start()
-            try await PostgresSession.withSession(url: servers.administrationURL(), applicationName: "chaos") { admin in
-                try await admin.script("create database \(Servers.name)")
-            }
             let key = options.folder + "/master.key"
             try (masterKey + "\n").write(toFile: key, atomically: true, encoding: .utf8)
-            var environment = Program.cleanEnvironment
+            var environment = cleanEnvironment
             environment["TRUNKLINE_MASTER_KEY_FILE"] = key
             environment["TRUNKLINE_DATABASE_URL"] = servers.databaseURL(port: servers.databasePort)
             environment["TRUNKLINE_AMQP_URL"] = servers.brokerURL(port: servers.brokerPort)
@@ -104,7 +98,6 @@ final class Stage: Sendable {
             let stage = try Stage(
                 options: options,
                 plan: plan,
-                program: program,
                 servers: servers,
                 simulator: simulator,
                 environment: environment
@@ -131,8 +124,7 @@ final class Stage: Sendable {
                 environment: ["CHAOS_TOKEN": "ezw_line_\(line.id)"]
             ).requireSuccess("trunkline line add \(line.id)")
         }
-        for _ in 0..<200 where !servers.brokerKnowsItsQueues() { try await Task.sleep(for: .milliseconds(50)) }
-        guard servers.brokerKnowsItsQueues() else { throw ChaosError("the broker does not write its queues' names") }
+        try await servers.broker.waitUntilQueueNamesAreWritten()
     }
 
     /// Ends everything that was started, whatever state it is in.
@@ -158,14 +150,21 @@ final class Stage: Sendable {
         input: String? = nil,
         environment more: [String: String] = [:],
         limit: Duration = .seconds(120)
-    ) async throws -> Program.Outcome {
-        try await program.run(
+    ) async throws -> Command.Outcome {
+        try await Command.run(
             options.program,
             arguments,
             environment: environment.merging(more) { $1 },
             input: input,
             limit: limit
         )
+    }
+
+    /// This process's environment without anything that would lead a command to another install.
+    static var cleanEnvironment: [String: String] {
+        ProcessInfo.processInfo.environment.filter { name, _ in
+            !name.hasPrefix("TRUNKLINE_") || name.hasPrefix("TRUNKLINE_DEV_")
+        }
     }
 
     /// The environment of a producer, whose connections go through the proxies.

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Synchronization
+internal import TestKit
 
 /// One place in the fleet: a worker process, started again whenever it was killed, behind proxies of its own.
 final class Worker: Sendable {

@@ -96,12 +96,12 @@ public actor BrokerSession {
     // MARK: Topology
 
     /// Declares everything of ``Topology/plan(shards:)`` and retires queues of shards that the install no longer has.
-    /// Changes nothing that is right already. Returns when new queues outlive a crash of the broker, as far as a client can
-    /// know.
+    /// Changes nothing that is right already.
     ///
+    /// - Parameter outlivesCrash: return only when new queues outlive a crash of the broker, as far as a client can know.
     /// - Returns: the queues that were retired, with how many of their messages were moved to the intake.
     @discardableResult
-    public func apply(shards: Int) async throws -> [Topology.Retired] {
+    public func apply(shards: Int, outlivesCrash: Bool = true) async throws -> [Topology.Retired] {
         try requireChannels(forShards: shards)
         let plan = Topology.plan(shards: shards)
         var problems: [TopologyError.Problem] = []
@@ -114,7 +114,7 @@ public actor BrokerSession {
         guard problems.isEmpty else { throw TopologyError.differs(problems) }
         for binding in plan.bindings { try await bind(binding) }
         let retired = try await retireQueues(from: shards)
-        if isNew { try await Task.sleep(for: Topology.writingOfNames) }
+        if isNew, outlivesCrash { try await Task.sleep(for: Topology.writingOfNames) }
         return retired
     }
 

@@ -2,7 +2,7 @@ internal import Glibc
 
 /// The few socket calls that the proxy needs; every descriptor is non-blocking.
 enum Socket {
-    private static func loopback(_ port: UInt16) -> sockaddr_in {
+    static func loopback(_ port: UInt16) -> sockaddr_in {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -14,7 +14,7 @@ enum Socket {
         socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
     }
 
-    private static func withAddress<Result>(
+    static func withAddress<Result>(
         _ address: inout sockaddr_in,
         _ body: (UnsafeMutablePointer<sockaddr>) -> Result
     ) -> Result {

@@ -7,21 +7,27 @@ internal import Synchronization
 ///
 /// Not Foundation's `Process`: children inherit each other's pipe ends there, so that a worker keeps the pipe of a command
 /// open that another test waits for; and they inherit the signal mask of the test runner's threads, which blocks SIGTERM.
-public final class ChildProcess: Sendable {
-    public let pid: Int32
-    private let status = Mutex<Int32?>(nil)
+package final class ChildProcess: Sendable {
+    package let pid: Int32
+    private struct State {
+        var status: Int32?
+        var waiting: [CheckedContinuation<Int32, Never>] = []
+    }
+    private let state = Mutex(State())
 
     /// - Parameters:
     ///   - path: the program.
     ///   - environment: the whole of it; nil: this process's.
+    ///   - folder: its working directory; nil: this process's.
     ///   - input: a file to read as standard input; nil: nothing.
     ///   - blocked: signals that it finds blocked.
     ///   - output: files for standard output and standard error; the same path for both appends to one.
-    /// - Throws: ``ChaosError`` when it cannot be started.
-    public init(
+    /// - Throws: ``KitError`` when it cannot be started.
+    package init(
         _ path: String,
         _ arguments: [String],
         environment: [String: String]? = nil,
+        folder: String? = nil,
         input: String? = nil,
         output: String = "/dev/null",
         errors: String = "/dev/null",
@@ -48,47 +54,62 @@ public final class ChildProcess: Sendable {
         posix_spawnattr_setsigdefault(&attributes, &usual)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
 
-        let words = ([path] + arguments).map { strdup($0) } + [nil]
+        // The system's call for it hides behind _GNU_SOURCE; `env` becomes the program.
+        let command = (folder.map { ["/usr/bin/env", "-C", $0] } ?? []) + [path] + arguments
+        let words = command.map { strdup($0) } + [nil]
         let variables = (environment ?? ProcessInfo.processInfo.environment).map { strdup("\($0)=\($1)") } + [nil]
         defer { (words + variables).forEach { free($0) } }
         var child = pid_t()
-        let code = posix_spawn(&child, path, &files, &attributes, words, variables)
-        guard code == 0 else { throw ChaosError("\(path) cannot be started: errno \(code)") }
+        let code = posix_spawn(&child, command[0], &files, &attributes, words, variables)
+        guard code == 0 else { throw KitError("\(path) cannot be started: errno \(code)") }
         pid = child
         Thread.detachNewThread { self.reap() }
     }
 
     private func reap() {
-        var raw: Int32 = 0
-        while waitpid(pid, &raw, 0) < 0, errno == EINTR {}
-        let signal = raw & 0x7F
-        status.withLock { $0 = signal == 0 ? (raw >> 8) & 0xFF : 128 + signal }
+        // It keeps its number until it is known to have ended.
+        var info = siginfo_t()
+        while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) < 0, errno == EINTR {}
+        let (status, waiting) = state.withLock { state in
+            var raw: Int32 = 0
+            while waitpid(pid, &raw, 0) < 0, errno == EINTR {}
+            let signal = raw & 0x7F
+            let status = signal == 0 ? (raw >> 8) & 0xFF : -signal
+            state.status = status
+            defer { state.waiting = [] }
+            return (status, state.waiting)
+        }
+        for continuation in waiting { continuation.resume(returning: status) }
     }
 
-    /// Its exit status, or 128 and the signal that ended it; nil while it runs.
-    public var exitStatus: Int32? { status.withLock { $0 } }
+    /// Its exit status, or minus the signal that ended it, which no program can return; nil while it runs.
+    package var exitStatus: Int32? { state.withLock { $0.status } }
 
-    public var isRunning: Bool { exitStatus == nil }
+    package var isRunning: Bool { exitStatus == nil }
 
     /// An exit status in words: `1`, or the name of the signal that ended the process.
-    static func words(for status: Int32) -> String {
+    package static func words(for status: Int32) -> String {
         let names: [Int32: String] = [
             SIGABRT: "SIGABRT", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGILL: "SIGILL", SIGKILL: "SIGKILL",
             SIGSEGV: "SIGSEGV", SIGTERM: "SIGTERM", SIGTRAP: "SIGTRAP",
         ]
-        return names[status - 128] ?? "\(status)"
+        return names[-status] ?? "\(status)"
     }
 
     /// Does nothing once it has ended: its number may be another's by then.
-    public func send(_ signal: Int32) {
-        status.withLock { if $0 == nil { kill(pid, signal) } }
+    package func send(_ signal: Int32) {
+        state.withLock { if $0.status == nil { kill(pid, signal) } }
     }
 
-    /// Waits for the end without holding a thread of the cooperative pool.
-    public func end() async throws -> Int32 {
-        while true {
-            if let exitStatus { return exitStatus }
-            try await Task.sleep(for: .milliseconds(10))
+    /// Waits for the end and gives the exit status, whether the task is cancelled or not.
+    @discardableResult
+    package func end() async -> Int32 {
+        await withCheckedContinuation { continuation in
+            let status = state.withLock { state in
+                if state.status == nil { state.waiting.append(continuation) }
+                return state.status
+            }
+            if let status { continuation.resume(returning: status) }
         }
     }
 }

@@ -1,18 +1,18 @@
-import Glibc
-import Synchronization
+internal import Glibc
+internal import Synchronization
 
 /// An HTTP server made of blocking sockets and threads, so that a test decides about every byte and every close.
-final class RawServer: Sendable {
-    struct Request: Sendable {
+package final class RawServer: Sendable {
+    package struct Request: Sendable {
         /// Which connection carried it; the first is 0.
-        var connection: Int
-        var method: String
-        var target: String
+        package var connection: Int
+        package var method: String
+        package var target: String
         /// Names in lower case.
-        var headers: [(name: String, value: String)]
-        var body: [UInt8]
+        package var headers: [(name: String, value: String)]
+        package var body: [UInt8]
 
-        subscript(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+        package subscript(_ name: String) -> String? { headers.first { $0.name == name }?.value }
     }
 
     private struct State {
@@ -23,53 +23,46 @@ final class RawServer: Sendable {
         var requests: [Request] = []
     }
 
-    let port: UInt16
-    private let listener: Int32
+    private let listener: Listener
+    package var port: UInt16 { listener.port }
     private let state = Mutex(State())
     private let script: @Sendable (Connection) -> Void
 
     /// Runs `script` on a thread of its own for each connection, and closes the connection when it returns.
-    init(_ script: @escaping @Sendable (Connection) -> Void) {
+    package init(_ script: @escaping @Sendable (Connection) -> Void) {
         self.script = script
-        (listener, port) = Self.listen()
+        listener = Listener()
         run { [self] in acceptLoop() }
     }
 
     /// Answers every request with the same bytes for as long as the client keeps the connection.
-    convenience init(answering answer: String) {
+    package convenience init(answering answer: String) {
         self.init { connection in
             while connection.readRequest() != nil { connection.write(answer) }
         }
     }
 
     /// Every request that was read whole: an effect, as far as a peer is concerned.
-    var requests: [Request] { state.withLock { $0.requests } }
+    package var requests: [Request] { state.withLock { $0.requests } }
     /// How many connections were accepted.
-    var connections: Int { state.withLock { $0.accepted } }
-    func url(_ path: String = "/") -> String { "http://127.0.0.1:\(port)\(path)" }
+    package var connections: Int { state.withLock { $0.accepted } }
+    package func url(_ path: String = "/") -> String { "http://127.0.0.1:\(port)\(path)" }
 
     /// Ends every connection and waits for the threads.
-    func stop() {
+    package func stop() {
         let threads = state.withLock { state in
             state.isStopped = true
             for descriptor in state.descriptors { shutdown(descriptor, Int32(SHUT_RDWR)) }
             return state.threads
         }
-        shutdown(listener, Int32(SHUT_RDWR))
+        listener.close()
         for thread in threads { pthread_join(thread, nil) }
         // Threads of connections that were accepted while we looked.
         for thread in state.withLock({ $0.threads.dropFirst(threads.count) }) { pthread_join(thread, nil) }
-        close(listener)
     }
 
     private func acceptLoop() {
-        while true {
-            let descriptor = accept(listener, nil, nil)
-            if descriptor < 0 {
-                if errno == EINTR || errno == ECONNABORTED { continue }
-                return
-            }
-            closeOnExec(descriptor)
+        while let descriptor = listener.accept() {
             let ordinal: Int? = state.withLock { state in
                 guard !state.isStopped else { return nil }
                 state.descriptors.insert(descriptor)
@@ -97,25 +90,9 @@ final class RawServer: Sendable {
 
     fileprivate func record(_ request: Request) { state.withLock { $0.requests.append(request) } }
 
-    private static func listen() -> (Int32, UInt16) {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                precondition(bind(descriptor, address, length) == 0)
-                precondition(Glibc.listen(descriptor, 1_024) == 0)
-                precondition(getsockname(descriptor, address, &length) == 0)
-            }
-        }
-        return (descriptor, UInt16(bigEndian: address.sin_port))
-    }
-
     /// One connection, used by its script's thread only.
-    final class Connection {
-        let ordinal: Int
+    package final class Connection {
+        package let ordinal: Int
         private let server: RawServer
         private let descriptor: Int32
         private var buffer: [UInt8] = []
@@ -128,7 +105,7 @@ final class RawServer: Sendable {
         }
 
         /// The next whole request, recorded as an effect; nil when the client has gone.
-        func readRequest() -> Request? {
+        package func readRequest() -> Request? {
             while true {
                 if let end = headEnd() {
                     let head = String(decoding: buffer[..<end], as: UTF8.self)
@@ -158,7 +135,7 @@ final class RawServer: Sendable {
         }
 
         /// Everything until the client ends the connection.
-        func readToEnd() -> [UInt8] {
+        package func readToEnd() -> [UInt8] {
             while readMore() > 0 {}
             return buffer
         }
@@ -180,10 +157,10 @@ final class RawServer: Sendable {
 
         /// Whether all of it could be written.
         @discardableResult
-        func write(_ text: String) -> Bool { write(Array(text.utf8)) }
+        package func write(_ text: String) -> Bool { write(Array(text.utf8)) }
 
         @discardableResult
-        func write(_ bytes: [UInt8]) -> Bool {
+        package func write(_ bytes: [UInt8]) -> Bool {
             var sent = 0
             while sent < bytes.count {
                 let count = bytes.withUnsafeBytes {
@@ -197,12 +174,12 @@ final class RawServer: Sendable {
         }
 
         /// Ends the connection even if a program that another test started meanwhile inherited the descriptor.
-        func end() {
+        package func end() {
             if !resets { shutdown(descriptor, Int32(SHUT_RDWR)) }
         }
 
         /// Makes the close of this connection a reset.
-        func resetOnClose() {
+        package func resetOnClose() {
             resets = true
             var option = linger(l_onoff: 1, l_linger: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
@@ -211,10 +188,10 @@ final class RawServer: Sendable {
 }
 
 /// A signal between threads that is given once and lasts.
-final class Signal: Sendable {
+package final class Signal: Sendable {
     private let descriptors: (read: Int32, write: Int32)
 
-    init() {
+    package init() {
         var pair: [Int32] = [0, 0]
         precondition(pipe(&pair) == 0)
         pair.forEach(closeOnExec)
@@ -226,17 +203,17 @@ final class Signal: Sendable {
         close(descriptors.write)
     }
 
-    func give() {
+    package func give() {
         var byte: UInt8 = 1
         precondition(write(descriptors.write, &byte, 1) == 1)
     }
 
     /// The same for a test: waits on a thread of its own.
-    func given() async -> Bool { await offPool { self.wait() } }
+    package func given() async -> Bool { await offPool { self.wait() } }
 
     /// Blocks the calling thread; false after `seconds` without the signal.
     @discardableResult
-    func wait(seconds: Int32 = 20) -> Bool {
+    package func wait(seconds: Int32 = 20) -> Bool {
         var entry = pollfd(fd: descriptors.read, events: Int16(POLLIN), revents: 0)
         return poll(&entry, 1, seconds * 1_000) == 1
     }
@@ -267,7 +244,7 @@ private func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
 }
 
 /// Runs what blocks outside of the cooperative pool: on two cores, two blocked tests would stop all others.
-func offPool<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+package func offPool<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
         pthread_detach(startThread { continuation.resume(returning: body()) })
     }

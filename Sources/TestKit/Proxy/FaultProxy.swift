@@ -1,18 +1,18 @@
-public import EventLoop
+package import EventLoop
 internal import Glibc
 
 /// A TCP proxy on loopback that hurts what passes through it, on request: it cuts, slows, freezes, and swallows exactly the
 /// reply, confirm or answer after which its receiver cannot know what happened.
 ///
 /// Everything happens on one event loop, which several proxies may share. Methods may be called from any thread.
-public final class FaultProxy: @unchecked Sendable {
+package final class FaultProxy: @unchecked Sendable {
     // Unchecked: everything that changes is touched on the loop only, which `EventLoop.watch` and `schedule` check.
 
     /// What is spoken through it: the faults that know a protocol need it.
-    public enum Speech: Sendable { case postgres, amqp, http }
+    package enum Speech: Sendable { case postgres, amqp, http }
 
     /// How a connection ends.
-    public enum Cut: String, Sendable, CaseIterable {
+    package enum Cut: String, Sendable, CaseIterable {
         /// RST to both ends: what was under way is gone.
         case reset
         /// FIN to both ends, in order.
@@ -20,7 +20,7 @@ public final class FaultProxy: @unchecked Sendable {
     }
 
     /// Which way nothing passes.
-    public enum Direction: String, Codable, Sendable, CaseIterable {
+    package enum Direction: String, Codable, Sendable, CaseIterable {
         case both
         /// What the client says does not arrive; what the server says does.
         case toServer = "to_server"
@@ -31,8 +31,8 @@ public final class FaultProxy: @unchecked Sendable {
     }
 
     /// Something that happened to one connection because of a fault.
-    public struct Event: Sendable {
-        public enum Kind: String, Sendable {
+    package struct Event: Sendable {
+        package enum Kind: String, Sendable {
             /// Ended by a fault.
             case cut
             /// Ended by a fault after its receiver was kept from bytes that the other side had sent.
@@ -42,26 +42,26 @@ public final class FaultProxy: @unchecked Sendable {
             /// It was slow for a time.
             case slowed
         }
-        public let kind: Kind
+        package let kind: Kind
         /// The client's port, as the proxy sees it.
-        public let clientPort: UInt16
+        package let clientPort: UInt16
         /// The proxy's own port towards the server: what the server takes for the client's.
-        public let serverPort: UInt16
+        package let serverPort: UInt16
         /// ``Moment/now``.
-        public let at: Int64
+        package let at: Int64
     }
 
     /// A connection that is open now.
-    public struct OpenFlow: Sendable, Hashable {
-        public let clientPort: UInt16
-        public let serverPort: UInt16
+    package struct OpenFlow: Sendable, Hashable {
+        package let clientPort: UInt16
+        package let serverPort: UInt16
         /// HTTP only: a POST has gone through and nothing of its answer has come.
-        public let hasCallInTheAir: Bool
+        package let hasCallInTheAir: Bool
     }
 
     /// Where clients connect to.
-    public let port: UInt16
-    public let speech: Speech
+    package let port: UInt16
+    package let speech: Speech
 
     let loop: EventLoop
     let target: UInt16
@@ -78,6 +78,9 @@ public final class FaultProxy: @unchecked Sendable {
     private var lastBlock = 0
     private var isRefusing = false
     var armed: ArmedFault?
+    /// Bytes of the server that may still pass; nil: all.
+    private var allowance: Int?
+    private var swallowed = 0
     private var hits = 0
     private var freezes = 0
     private var slowings = 0
@@ -101,19 +104,19 @@ public final class FaultProxy: @unchecked Sendable {
     /// - Parameters:
     ///   - loop: started, and not stopped before this.
     ///   - report: called on the loop for each connection that a fault hits.
-    /// - Throws: ``ChaosError`` when it cannot listen.
-    public init(
+    /// - Throws: ``KitError`` when it cannot listen.
+    package init(
         to target: UInt16,
         speech: Speech,
         on loop: EventLoop,
         report: @escaping @Sendable (Event) -> Void = { _ in }
-    ) throws(ChaosError) {
+    ) throws(KitError) {
         self.target = target
         self.speech = speech
         self.loop = loop
         self.report = report
         guard let (descriptor, port) = Socket.listen() else {
-            throw ChaosError("the fault proxy cannot listen: errno \(errno)")
+            throw KitError("the fault proxy cannot listen: errno \(errno)")
         }
         listener = descriptor
         self.port = port
@@ -121,7 +124,7 @@ public final class FaultProxy: @unchecked Sendable {
     }
 
     /// Ends every connection and stops listening.
-    public func stop() {
+    package func stop() {
         loop.run { [self] in
             guard !isStopped else { return }
             isStopped = true
@@ -133,13 +136,30 @@ public final class FaultProxy: @unchecked Sendable {
         }
     }
 
+    /// Runs `body` with a proxy on a loop of its own.
+    package static func with<Value>(
+        to target: UInt16,
+        speech: Speech,
+        _ body: (FaultProxy) async throws -> Value
+    ) async throws -> Value {
+        let loop = EventLoop(name: "proxy")
+        let proxy = try FaultProxy(to: target, speech: speech, on: loop)
+        loop.start()
+        defer {
+            proxy.stop()
+            loop.stop()
+            loop.join()
+        }
+        return try await body(proxy)
+    }
+
     // MARK: Faults
 
     /// Cuts connections at once: those whose client has one of `clientPorts`, or all.
     ///
     /// - Returns: how many there were.
     @discardableResult
-    public func cut(_ how: Cut, clientPorts: Set<UInt16>? = nil) async -> Int {
+    package func cut(_ how: Cut, clientPorts: Set<UInt16>? = nil) async -> Int {
         await onLoop { [self] in
             let hit = flows.values.filter { clientPorts?.contains($0.clientPort) ?? true }
             for flow in hit { strike(flow, how) }
@@ -151,7 +171,7 @@ public final class FaultProxy: @unchecked Sendable {
     ///
     /// - Returns: how many connections there were.
     @discardableResult
-    public func freeze(for span: Duration) async -> Int {
+    package func freeze(for span: Duration) async -> Int {
         await onLoop { [self] in
             freezes += 1
             let number = freezes
@@ -170,7 +190,7 @@ public final class FaultProxy: @unchecked Sendable {
     /// - Parameter covers: whether a client's port is meant; asked once per connection, on the loop.
     /// - Returns: its number, and how many connections there were.
     @discardableResult
-    public func block(
+    package func block(
         _ direction: Direction,
         of covers: @escaping @Sendable (UInt16) -> Bool = { _ in true }
     ) async -> (block: Int, hits: Int) {
@@ -184,7 +204,7 @@ public final class FaultProxy: @unchecked Sendable {
     }
 
     /// Ends a block.
-    public func unblock(_ number: Int) {
+    package func unblock(_ number: Int) {
         loop.run { [self] in
             blocks[number] = nil
             for flow in Array(flows.values) where flow.blocks[number] != nil { setBlock(number, nil, of: flow) }
@@ -195,7 +215,7 @@ public final class FaultProxy: @unchecked Sendable {
     ///
     /// - Returns: how many connections there were.
     @discardableResult
-    public func refuse() async -> Int {
+    package func refuse() async -> Int {
         await onLoop { [self] in
             let hit = Array(flows.values)
             setRefusing(true)
@@ -208,7 +228,7 @@ public final class FaultProxy: @unchecked Sendable {
     ///
     /// - Returns: how many connections there were.
     @discardableResult
-    public func slow(by delay: Duration) async -> Int {
+    package func slow(by delay: Duration) async -> Int {
         await onLoop { [self] in
             slowings += 1
             self.delay = delay
@@ -221,7 +241,7 @@ public final class FaultProxy: @unchecked Sendable {
     ///
     /// - Returns: how many connections there were.
     @discardableResult
-    public func slow(by delay: Duration, for span: Duration) async -> Int {
+    package func slow(by delay: Duration, for span: Duration) async -> Int {
         await onLoop { [self] in
             slowings += 1
             let number = slowings
@@ -236,35 +256,43 @@ public final class FaultProxy: @unchecked Sendable {
         }
     }
 
+    /// Swallows what the server says after so many more bytes, whatever connection they come over, until ``heal()``. The
+    /// connections stay open, and what the clients say arrives.
+    package func silence(after bytes: Int) { loop.run { [self] in allowance = bytes } }
+
+    /// How many bytes ``silence(after:)`` has swallowed since the start.
+    package func swallowedBytes() async -> Int { await onLoop { [self] in swallowed } }
+
     /// PostgreSQL: the next execution of the prepared statement `name` reaches the server, and its reply nobody; with nil
     /// the next `COMMIT`.
-    public func swallowReply(of name: String?) {
+    package func swallowReply(of name: String?) {
         // Bind: an empty portal name, then the statement's name, each with its terminator. Query and Parse: the text itself.
         let marker = name.map { [0] + Array($0.utf8) + [0] } ?? Array("COMMIT\0".utf8)
         arm(.reply(marker: marker))
     }
 
     /// AMQP: the next publisher confirm is swallowed.
-    public func swallowConfirm() { arm(.confirm) }
+    package func swallowConfirm() { arm(.confirm) }
 
     /// AMQP: the next connection over which a frame of the broker comes is cut in the middle of that frame.
-    public func cutInFrame() { arm(.halfFrame) }
+    package func cutInFrame() { arm(.halfFrame) }
 
     /// HTTP: the answer of the next POST is swallowed.
-    public func swallowAnswer() { arm(.answer) }
+    package func swallowAnswer() { arm(.answer) }
 
     /// Cuts the connection over which the next bytes of one side come, after `bytes` more of that side.
-    public func cut(after bytes: Int, fromServer: Bool, _ how: Cut) {
+    package func cut(after bytes: Int, fromServer: Bool, _ how: Cut) {
         arm(.after(bytes: bytes, fromServer: fromServer, how))
     }
 
     /// Forgets a fault that has not struck yet.
-    public func disarm() { loop.run { [self] in armed = nil } }
+    package func disarm() { loop.run { [self] in armed = nil } }
 
     /// Forgets a fault that has not struck yet, and lets everything pass.
-    public func heal() {
+    package func heal() {
         loop.run { [self] in
             armed = nil
+            allowance = nil
             delay = .zero
             slowings += 1
             freezes += 1
@@ -278,10 +306,10 @@ public final class FaultProxy: @unchecked Sendable {
     }
 
     /// How many armed faults have struck since the start.
-    public func strikes() async -> Int { await onLoop { [self] in hits } }
+    package func strikes() async -> Int { await onLoop { [self] in hits } }
 
     /// The connections that are open now.
-    public func openFlows() async -> [OpenFlow] {
+    package func openFlows() async -> [OpenFlow] {
         await onLoop { [self] in
             flows.values.map {
                 OpenFlow(clientPort: $0.clientPort, serverPort: $0.serverPort, hasCallInTheAir: $0.hasCallInTheAir)
@@ -303,6 +331,15 @@ public final class FaultProxy: @unchecked Sendable {
     func disarmed() { armed = nil }
 
     func hit() { hits += 1 }
+
+    /// Takes away what ``silence(after:)`` swallows.
+    func silence(_ bytes: inout [UInt8]) {
+        guard let left = allowance else { return }
+        let passing = min(left, bytes.count)
+        allowance = left - passing
+        swallowed += bytes.count - passing
+        bytes.removeLast(bytes.count - passing)
+    }
 
     /// Ends a connection for a fault and says so.
     func strike(_ flow: ProxyFlow, _ how: Cut, undelivered: Bool = false) {

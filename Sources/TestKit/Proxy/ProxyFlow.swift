@@ -136,6 +136,10 @@ final class ProxyFlow {
             allowance = (count, fromServer, how)
         }
         var bytes = bytes
+        if fromServer {
+            proxy.silence(&bytes)
+            guard !bytes.isEmpty else { return }
+        }
         if let given = allowance, given.fromServer == fromServer {
             if bytes.count >= given.bytes {
                 bytes.removeLast(bytes.count - given.bytes)

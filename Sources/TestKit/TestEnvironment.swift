@@ -1,0 +1,54 @@
+internal import Foundation
+
+/// What `./dev test` hands to the tests by its environment. Where it is missing a test fails: a skipped integration test
+/// proves nothing.
+package enum TestEnvironment {
+    /// - Throws: ``KitError`` when it is not set, or empty.
+    package static func variable(_ name: String) throws(KitError) -> String {
+        guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
+            throw KitError("\(name) is not set: run the tests with './dev test'")
+        }
+        return value
+    }
+
+    package static func databaseURL() throws(KitError) -> String { try variable("TRUNKLINE_TEST_DATABASE_URL") }
+    package static func brokerURL() throws(KitError) -> String { try variable("TRUNKLINE_TEST_AMQP_URL") }
+    /// The script itself.
+    package static func dev() throws(KitError) -> String { try variable("TRUNKLINE_TEST_DEV") }
+
+    /// The built program: `TRUNKLINE_BINARY`, else the one that `swift build` put beside the tests.
+    package static func program() throws(KitError) -> String {
+        if let given = try? variable("TRUNKLINE_BINARY") { return given }
+        var folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+        for _ in 0..<6 {
+            let candidate = folder.appendingPathComponent("trunkline").path
+            var isFolder: ObjCBool = false
+            if FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder), !isFolder.boolValue {
+                return candidate
+            }
+            folder.deleteLastPathComponent()
+        }
+        throw KitError("the program is not built: 'swift build', or name it in TRUNKLINE_BINARY")
+    }
+
+    /// `url` with another path: the name of a database or of a virtual host.
+    package static func url(_ url: String, naming name: String) throws(KitError) -> String {
+        guard var parts = URLComponents(string: url) else { throw KitError("a URL of the test environment is none") }
+        parts.path = "/" + name
+        guard let changed = parts.string else { throw KitError("\(name) cannot stand in a URL") }
+        return changed
+    }
+}
+
+/// A variable of a file that `dev` wrote: lines of `export NAME=value`, quoted where a shell needs it.
+///
+/// - Throws: ``KitError`` when it is not there.
+package func variable(_ name: String, inFile path: String) throws(KitError) -> String {
+    let prefix = "export \(name)="
+    guard let line = text(of: path).split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {
+        throw KitError("\(name) is not in \(path)")
+    }
+    let value = line.dropFirst(prefix.count)
+    guard value.first == "'", value.count >= 2 else { return String(value) }
+    return value.dropFirst().dropLast().replacingOccurrences(of: #"'\''"#, with: "'")
+}
