@@ -35,7 +35,7 @@ enum StatusTable {
         let cannotSend = status.lines.filter { $0.isClosed && $0.gateReason != nil && $0.unfinished > 0 }
         for line in cannotSend.prefix(20) {
             Output.line(
-                "\(line.id) cannot send since \(Output.time(microseconds: line.gateSince?.microseconds)): "
+                "\(line.id) cannot send since \(Output.time(line.gateSince)): "
                     + JobStory.words(forReason: line.gateReason)
                     + (line.gate == "held_human" ? "; somebody must mend it" : "; its health is asked again by itself")
             )
@@ -71,9 +71,9 @@ enum StatusTable {
             let next =
                 breaker.isBeingAsked
                 ? "it is being asked"
-                : "it is asked again at \(Output.time(microseconds: breaker.nextProbeAt?.microseconds))"
+                : "it is asked again at \(Output.time(breaker.nextProbeAt))"
             Output.line(
-                "nothing is sent to \(breaker.origin) (\(lines) lines) since \(Output.time(microseconds: breaker.since.microseconds)): "
+                "nothing is sent to \(breaker.origin) (\(lines) lines) since \(Output.time(breaker.since)): "
                     + "\(breaker.reason); \(next)"
             )
         }

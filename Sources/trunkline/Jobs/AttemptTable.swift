@@ -28,8 +28,8 @@ enum AttemptTable {
             ["ATTEMPT", "BEGAN", "ENDED", "OUTCOME", "STATUS", "REASON"],
             attempts.map { attempt in
                 [
-                    String(attempt.number), Output.time(microseconds: attempt.startedAt.microseconds),
-                    Output.time(microseconds: attempt.endedAt.microseconds), attempt.outcome,
+                    String(attempt.number), Output.time(attempt.startedAt),
+                    Output.time(attempt.endedAt), attempt.outcome,
                     attempt.status.map { String($0) } ?? "-",
                     attempt.reason.map { JobStory.words(forReason: $0) } ?? "-",
                 ]

@@ -47,11 +47,11 @@ struct WhyCommand: AsyncParsableCommand {
         if let purpose = story.purpose { facts.append(("purpose", purpose)) }
         facts.append(("state", story.state))
         if let acceptedAt = story.acceptedAt {
-            facts.append(("accepted", Output.time(microseconds: acceptedAt.microseconds)))
+            facts.append(("accepted", Output.time(acceptedAt)))
         }
-        if let endedAt = story.endedAt { facts.append(("ended", Output.time(microseconds: endedAt.microseconds))) }
+        if let endedAt = story.endedAt { facts.append(("ended", Output.time(endedAt))) }
         if let sendBefore = story.sendBefore {
-            facts.append(("send before", Output.time(microseconds: sendBefore.microseconds)))
+            facts.append(("send before", Output.time(sendBefore)))
         }
         if story.attempt > 0 { facts.append(("attempts", "\(story.attempt), of which \(story.tries) count as tries")) }
         if let remoteID = story.remoteID { facts.append(("id of the API", remoteID)) }
@@ -59,7 +59,7 @@ struct WhyCommand: AsyncParsableCommand {
         AttemptTable.print(story.attempts)
         if !story.actions.isEmpty {
             Output.line()
-            Output.facts(story.actions.map { (Output.time(microseconds: $0.at.microseconds), $0.words) })
+            Output.facts(story.actions.map { (Output.time($0.at), $0.words) })
         }
     }
 

@@ -35,7 +35,7 @@ extension LineCommand {
                 let end = try until.map { try Self.end($0) }
                 try await settings.operate(as: LineCommand.name) { install in
                     let line = try await install.holdLine(id, reason: reason, until: end)
-                    let until = line.hold?.until.map { " until \(Output.time(microseconds: $0.microseconds))" } ?? ""
+                    let until = line.hold?.until.map { " until \(Output.time($0))" } ?? ""
                     try LineCommand.say(line, json: json, "line \(line.id) is held\(until)")
                 }
             }

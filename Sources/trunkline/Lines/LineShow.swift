@@ -28,18 +28,18 @@ extension LineCommand {
                         (
                             "gate",
                             line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since "
-                                + Output.time(microseconds: line.gateSince.microseconds)
+                                + Output.time(line.gateSince)
                                 + (line.nextProbeAt.map {
-                                    ", asked again at \(Output.time(microseconds: $0.microseconds)) while it has work"
+                                    ", asked again at \(Output.time($0)) while it has work"
                                 } ?? "")
                         ),
                     ]
                     if let hold = line.hold, line.isHeld(at: line.readAt) {
-                        let until = hold.until.map { ", until \(Output.time(microseconds: $0.microseconds))" } ?? ""
+                        let until = hold.until.map { ", until \(Output.time($0))" } ?? ""
                         facts.append(
                             (
                                 "held",
-                                "\(hold.reason), since \(Output.time(microseconds: hold.since.microseconds))\(until)"
+                                "\(hold.reason), since \(Output.time(hold.since))\(until)"
                             )
                         )
                     }
@@ -52,10 +52,10 @@ extension LineCommand {
                                 ? "none"
                                 : "\(line.dailyCap) a day of \(line.timeZone), \(line.capUsed) used today"
                         ),
-                        ("added", Output.time(microseconds: line.createdAt.microseconds)),
+                        ("added", Output.time(line.createdAt)),
                     ]
                     if let removed = line.removedAt {
-                        facts.append(("removed", Output.time(microseconds: removed.microseconds)))
+                        facts.append(("removed", Output.time(removed)))
                     }
                     let jobs = line.unfinished.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
                     facts.append(("unfinished", jobs.isEmpty ? "none" : jobs.joined(separator: ", ")))

@@ -34,7 +34,7 @@ extension ParkedCommand {
                     jobs.map { job in
                         [
                             job.id.description, job.line, job.key, job.recipient,
-                            Output.time(microseconds: job.since.microseconds),
+                            Output.time(job.since),
                             String(job.attempt), job.maybeSentSince == nil ? "no" : "maybe",
                             JobStory.words(forReason: job.reason),
                         ]

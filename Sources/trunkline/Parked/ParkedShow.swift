@@ -32,14 +32,14 @@ extension ParkedCommand {
                 }
                 Output.facts([
                     ("job", job.id.description), ("line", job.line), ("key", job.key), ("to", job.recipient),
-                    ("purpose", job.purpose), ("parked", Output.time(microseconds: job.since.microseconds)),
+                    ("purpose", job.purpose), ("parked", Output.time(job.since)),
                     ("because", JobStory.words(forReason: job.reason)),
                     (
                         "sent",
-                        job.maybeSentSince.map { "maybe, since " + Output.time(microseconds: $0.microseconds) }
+                        job.maybeSentSince.map { "maybe, since " + Output.time($0) }
                             ?? "surely not"
                     ),
-                    ("accepted", Output.time(microseconds: job.acceptedAt.microseconds)),
+                    ("accepted", Output.time(job.acceptedAt)),
                     ("attempts", "\(job.attempt), of which \(job.tries) count as tries"),
                     ("last answer", job.evidence ?? "-"),
                 ])

@@ -61,9 +61,9 @@ enum Output {
     private static func write(_ text: String, to handle: FileHandle) { handle.write(Data((text + "\n").utf8)) }
 
     /// A time, readable: `2026-12-01 18:00:00Z`. `-` for none.
-    static func time(microseconds: Int64?) -> String {
-        guard let microseconds else { return "-" }
-        let date = Date(timeIntervalSince1970: Double(microseconds) / 1_000_000)
+    static func time(_ moment: Timestamp?) -> String {
+        guard let moment else { return "-" }
+        let date = Date(timeIntervalSince1970: Double(moment.microseconds) / 1_000_000)
         return date.formatted(
             .iso8601.year().month().day().dateTimeSeparator(.space).time(includingFractionalSeconds: false).timeZone(
                 separator: .omitted

@@ -43,7 +43,7 @@ extension RefusalsCommand {
                     ["ID", "LAST", "TIMES", "VIA", "KIND", "FIELD", "LINE", "KEY", "REASON"],
                     refusals.map { refusal in
                         [
-                            String(refusal.id), Output.time(microseconds: refusal.lastAt.microseconds),
+                            String(refusal.id), Output.time(refusal.lastAt),
                             String(refusal.times),
                             refusal.via, refusal.kind, refusal.field ?? "-", refusal.line ?? "-", refusal.key ?? "-",
                             refusal.reason,

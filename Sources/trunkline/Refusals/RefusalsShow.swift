@@ -42,13 +42,13 @@ extension RefusalsCommand {
                     ("refusal", String(refusal.id)), ("reason", refusal.reason), ("kind", refusal.kind),
                     ("field", refusal.field ?? "-"),
                     ("line", refusal.line ?? "-"), ("key", refusal.key ?? "-"), ("via", refusal.via),
-                    ("first", Output.time(microseconds: refusal.firstAt.microseconds)),
-                    ("last", Output.time(microseconds: refusal.lastAt.microseconds)), ("times", String(refusal.times)),
+                    ("first", Output.time(refusal.firstAt)),
+                    ("last", Output.time(refusal.lastAt)), ("times", String(refusal.times)),
                     ("original", "\(refusal.rawLength) bytes; --raw writes them"),
                     (
                         "replayed",
                         refusal.replayedAt.map { at in
-                            Output.time(microseconds: at.microseconds)
+                            Output.time(at)
                                 + (refusal.replayedJob.map { ", as job \($0)" } ?? "")
                         } ?? "-"
                     ),
