@@ -50,9 +50,10 @@ import TrunklineTesting
                     try await sent() == 360
                 }
             } else {
-                // Half as long again.
+                // Half as long again. A machine so busy that the broker has missed heartbeats has helped by itself.
                 try await Task.sleep(for: .seconds(30))
-                #expect(try await sent() < 360)
+                let isHeld = try await sent() < 360
+                #expect(isHeld || fleet.workers[0].logText.contains("broker connection lost"))
             }
             fleet.ways[0][.database].heal()
             try await install.waitUntilSent(360)
