@@ -148,6 +148,7 @@ let package = Package(
             ]
         ),
         .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
+        .testTarget(name: "TestKitTests", dependencies: ["TestKit"]),
         .testTarget(name: "RabbitDriverTests", dependencies: ["RabbitDriver", "EventLoop", "TestKit"]),
         .testTarget(name: "PostgresDriverTests", dependencies: ["PostgresDriver", "EventLoop", "TestKit"]),
         .testTarget(name: "CurlDriverTests", dependencies: ["CurlDriver", "EventLoop", "CPlatform", "TestKit"]),
@@ -181,7 +182,7 @@ let package = Package(
         .testTarget(
             name: "TrunklineChaosTests",
             // The tests start the built program.
-            dependencies: ["TrunklineChaos", "EventLoop", "TestKit", "trunkline"]
+            dependencies: ["TrunklineChaos", "TestKit", "trunkline"]
         ),
         .testTarget(
             name: "TrunklineSimulatorTests",

@@ -167,7 +167,7 @@ import TrunklineIntegrations
         let findings = Mutex<[Doctor.Finding]>([])
         await Doctor.examine(
             .init(databaseURL: database, amqpURL: broker, masterKey: Self.key),
-            now: { Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) },
+            now: { Timestamp(microseconds: Moment.wall) },
             { finding in findings.withLock { $0.append(finding) } }
         )
         let all = findings.withLock { $0 }

@@ -59,7 +59,7 @@ import TrunklineTesting
                 to: PhoneNumber("+972501234567"),
                 body: "Notice for scheduled.",
                 purpose: .order,
-                notBefore: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1e6) + 3_000_000)
+                notBefore: Timestamp(microseconds: Moment.wall + 3_000_000)
             )
             try await install.publish([scheduled])
             try await install.wait(for: "its place, with the line held") {

@@ -150,7 +150,7 @@ import TrunklineTesting
         try await TestInstall.with { install in
             try await install.trunkline(["line", "hold", "line-01", "--reason", "test"]).requireSuccess()
             _ = try install.startWorker()
-            let soon = Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000) + 4_000_000)
+            let soon = Timestamp(microseconds: Moment.wall + 4_000_000)
             try await install.publish([try TestInstall.job("stale", sendBefore: soon)])
             try await install.wait(for: "its end") {
                 try await install.number(

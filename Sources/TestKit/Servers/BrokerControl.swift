@@ -151,10 +151,12 @@ package struct BrokerControl: Sendable {
         )
         // What the expressions printed, and then what the last one is; a failure is an answer too.
         let end = "{ok, trunkline_done}"
-        guard said.status == 0, said.output.hasSuffix(end) else {
-            throw KitError("the broker in \(folder) says: \(said.errors)\(said.output)")
+        var output = said.output[...]
+        while output.last?.isWhitespace == true { output.removeLast() }
+        guard said.status == 0, output.hasSuffix(end) else {
+            throw KitError("the broker in \(folder) says: \(said.errors)\(output)")
         }
-        return String(said.output.dropLast(end.count))
+        return String(output.dropLast(end.count))
     }
 
     /// For what only `rabbitmqctl` can do: it works on a broker whose application is stopped, too.

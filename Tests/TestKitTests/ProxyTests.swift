@@ -1,27 +1,15 @@
-import EventLoop
 import Foundation
 import Testing
 
 @testable import TestKit
-@testable import TrunklineChaos
 
 /// The proxy with real sockets, and what it understands of each protocol.
 @Suite struct ProxyTests {
     /// A proxy in front of a server that sends back what it gets.
     private func withProxy(_ body: (FaultProxy) async throws -> Void) async throws {
-        let loop = EventLoop(name: "proxy-test")
-        loop.start()
-        let echo = try Echo()
-        let proxy = try FaultProxy(to: echo.port, speech: .http, on: loop)
-        do {
-            try await body(proxy)
-        } catch {
-            Issue.record(error)
-        }
-        proxy.stop()
-        echo.stop()
-        loop.stop()
-        loop.join()
+        let echo = Echo()
+        defer { echo.stop() }
+        try await FaultProxy.with(to: echo.port, speech: .http, body)
     }
 
     @Test func everythingPasses() async throws {
@@ -61,6 +49,21 @@ import Testing
             #expect(await two.read(1) == [2])
             one.close()
             two.close()
+        }
+    }
+
+    @Test func aSilenceLetsItsBytesPassAndSwallowsTheRest() async throws {
+        try await withProxy { proxy in
+            let client = try Client(proxy.port)
+            proxy.silence(after: 2)
+            await client.write([1, 2, 3, 4, 5])
+            #expect(await client.read(2) == [1, 2])
+            try await eventually("the rest to be swallowed") { await proxy.swallowedBytes() == 3 }
+            // The connection is as good as before, and what was swallowed never comes.
+            proxy.heal()
+            await client.write([6])
+            #expect(await client.read(1) == [6])
+            client.close()
         }
     }
 
@@ -234,19 +237,12 @@ import Testing
 
 /// Sends back whatever comes, on threads of its own.
 private final class Echo: Sendable {
-    let port: UInt16
-    private let listener: Int32
+    private let listener = Listener()
+    var port: UInt16 { listener.port }
 
-    init() throws {
-        let (descriptor, port) = try #require(Socket.listen())
-        listener = descriptor
-        self.port = port
-        // Blocking from here on.
-        _ = fcntl(descriptor, F_SETFL, 0)
+    init() {
         Thread.detachNewThread { [listener] in
-            while true {
-                let client = Glibc.accept(listener, nil, nil)
-                guard client >= 0 else { return }
+            while let client = listener.accept() {
                 Thread.detachNewThread {
                     var buffer = [UInt8](repeating: 0, count: 65_536)
                     while true {
@@ -259,10 +255,7 @@ private final class Echo: Sendable {
         }
     }
 
-    func stop() {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-    }
+    func stop() { listener.close() }
 }
 
 /// A blocking client, whose calls run on threads of their own.
