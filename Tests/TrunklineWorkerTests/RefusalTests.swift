@@ -101,11 +101,12 @@ import TrunklineTesting
                     "select count(*) from trunkline.refusals where kind = 'too_large' and raw_length = \(size)"
                 ) == 2
             }
-            let consumers = try await install.broker.consumers(of: install.vhost)
-            for (queue, prefetch) in [
-                ("webhook", 32), ("unrouted", 32), ("dead", 32), ("intake", 500), ("shard.00", 300),
-            ] {
-                #expect(consumers.contains(.init(queue: "trunkline." + queue, prefetch: prefetch)), "\(consumers)")
+            let prefetches = [("webhook", 32), ("unrouted", 32), ("dead", 32), ("intake", 500), ("shard.00", 300)]
+            try await install.wait(for: "a consumer of each queue with its bound: \(prefetches)") {
+                let consumers = try await install.broker.consumers(of: install.vhost)
+                return prefetches.allSatisfy { queue, prefetch in
+                    consumers.contains(.init(queue: "trunkline." + queue, prefetch: prefetch))
+                }
             }
             #expect(worker.isRunning)
             try await install.requireProof(sent: 1)
