@@ -111,6 +111,14 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
+        // The ledger in memory: under simulated workers, and beside PostgreSQL in the conformance suite.
+        .target(
+            name: "TrunklineLedgerModel",
+            dependencies: [
+                "PostgresDriver", "TestKit", "TrunklineCore", "TrunklineEngine",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]
+        ),
         // What tests of every module need: below the drivers, knows nothing of the product.
         .target(
             name: "TestKit",
@@ -160,8 +168,8 @@ let package = Package(
         .testTarget(
             name: "TrunklineEngineTests",
             dependencies: [
-                "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
-                "EventLoop", "TestKit",
+                "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "TrunklineLedgerModel", "PostgresDriver",
+                "RabbitDriver", "EventLoop", "TestKit",
             ]
         ),
         // The tests start the built program.
@@ -198,8 +206,8 @@ let package = Package(
         .testTarget(
             name: "TrunklineSimulationTests",
             dependencies: [
-                "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver", "RabbitDriver",
-                "CurlDriver",
+                "TrunklineEngine", "TrunklineLedgerModel", "TrunklineIntegrations", "TrunklineCore", "PostgresDriver",
+                "RabbitDriver", "CurlDriver", "TestKit",
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ]

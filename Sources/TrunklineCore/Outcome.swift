@@ -150,10 +150,23 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case withdrawn
     case localShortage = "local_shortage"
     // Found by the engine.
-    case leaseExpired = "lease_expired"
     case triesSpent = "tries_spent"
-    case unknownTooLong = "unknown_too_long"
+    case workerLost = "worker_lost"
     case poison
+    case unknownHorizon = "unknown_horizon"
+    case claimReplyLost = "claim_reply_lost"
+    case deadLettered = "dead_lettered"
+    case late
+    // Found by its own conditions.
+    case sendBeforePassed = "send_before_passed"
+    case sendBeforePassedUnknown = "send_before_passed_unknown"
+    case newerFact = "newer_fact"
+    case supersededUnknown = "superseded_unknown"
+    // Said by people.
+    case cancelled
+    case discarded
+    case saidSent = "said_sent"
+    case saidNotSent = "said_not_sent"
 
     /// The word as stored.
     public var code: String { rawValue }
@@ -163,11 +176,12 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     public var mayHaveSent: Bool {
         switch self {
         case .conflict, .redirected, .unexpectedStatus, .serverError, .serverTimeout, .tooEarly, .timedOut,
-            .connectionLost, .leaseExpired, .unknownTooLong, .poison:
+            .connectionLost, .workerLost, .unknownHorizon, .poison, .sendBeforePassedUnknown, .supersededUnknown:
             true
         case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
             .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .localShortage,
-            .triesSpent:
+            .triesSpent, .claimReplyLost, .deadLettered, .late, .sendBeforePassed, .newerFact, .cancelled, .discarded,
+            .saidSent, .saidNotSent:
             false
         }
     }
@@ -199,10 +213,21 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .unreachable: "the API could not be reached; nothing was sent"
         case .withdrawn: "the call was called off before anything was sent"
         case .localShortage: "the worker's machine had no descriptor or port for the call; nothing was sent"
-        case .leaseExpired: "the worker was gone before it knew the answer; the message may have been sent"
         case .triesSpent: "all tries are spent"
         case .poison: "three workers died while they were sending it and nothing else suspect"
-        case .unknownTooLong: "it may have been sent more than 12 hours ago; only a person can decide"
+        case .workerLost: "its worker was lost in the middle of the call"
+        case .unknownHorizon: "nobody could say for 12 h whether it was sent"
+        case .claimReplyLost: "its worker did not learn that the attempt had begun"
+        case .deadLettered: "its message came back to the broker too often"
+        case .late: "the answer came after its worker had been given up for lost"
+        case .sendBeforePassed: "its sendBefore had passed"
+        case .sendBeforePassedUnknown: "its sendBefore has passed, and an earlier attempt may have sent it"
+        case .newerFact: "a notice with a newer fact replaced it"
+        case .supersededUnknown: "a newer fact replaced it, and an earlier attempt may have sent it"
+        case .cancelled: "somebody cancelled it"
+        case .discarded: "somebody discarded it"
+        case .saidSent: "somebody said that it was sent"
+        case .saidNotSent: "somebody said that it was not sent, and has not replayed or discarded it yet"
         }
     }
 }

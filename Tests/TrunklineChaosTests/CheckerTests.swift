@@ -922,7 +922,7 @@ import TrunklineChaos
             var story = Story()
             story.give("job:1")
             story.send("job:1", status: nil)
-            story.evidence.finals["job:1"] = .init(state: state, reason: "unknown_too_long")
+            story.evidence.finals["job:1"] = .init(state: state, reason: "unknown_horizon")
             if state == "parked" { expect(story) } else { expect(story, trips: .disagrees) }
         }
     }
@@ -937,7 +937,7 @@ import TrunklineChaos
         var story = Story()
         story.give("job:1")
         story.send("job:1")
-        story.evidence.finals["job:1"] = .init(state: "parked", reason: "unknown_too_long")
+        story.evidence.finals["job:1"] = .init(state: "parked", reason: "unknown_horizon")
         expect(story, trips: .disagrees)
         story.evidence.finals = [:]
         story.evidence.checkAddsUp = false

@@ -150,7 +150,9 @@ import Testing
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",
                 "withdrawn", "local_shortage",
-                "lease_expired", "tries_spent", "unknown_too_long", "poison",
+                "tries_spent", "worker_lost", "poison", "unknown_horizon", "claim_reply_lost", "dead_lettered", "late",
+                "send_before_passed", "send_before_passed_unknown", "newer_fact", "superseded_unknown", "cancelled",
+                "discarded", "said_sent", "said_not_sent",
             ]
         )
         #expect(

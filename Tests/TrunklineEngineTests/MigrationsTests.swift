@@ -1,6 +1,7 @@
 import Foundation
 import PostgresDriver
 import Testing
+import TrunklineCore
 import TrunklineEngine
 
 @Suite struct MigrationsTests {
@@ -63,6 +64,18 @@ import TrunklineEngine
             let found = Migrations.functions.map { $0.sql.components(separatedBy: words).count - 1 }.reduce(0, +)
             #expect(found == count, "\(words) stands \(found) times")
         }
+    }
+
+    @Test("a reason that a function writes is one of the closed list")
+    func reasonsAreKnown() {
+        var words: Set<String> = []
+        for function in Migrations.functions {
+            for match in function.sql.matches(of: /(?:finish\([^;]*?'[a-z_]+',\s*|reason = )'([a-z_]+)'/) {
+                words.insert(String(match.1))
+            }
+        }
+        #expect(words.isSuperset(of: ["newer_fact", "send_before_passed", "cancelled", "said_sent", "said_not_sent"]))
+        for word in words { #expect(Reason(rawValue: word) != nil, "\(word) is no reason") }
     }
 
     private static func function(_ body: String, columns: String = "int") -> Migrations.Function {

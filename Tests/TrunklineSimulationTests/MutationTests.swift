@@ -1,4 +1,5 @@
 import Testing
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
@@ -14,8 +15,8 @@ struct MutationTests {
         #expect(!summary.failed.isEmpty, "nobody misses \(mechanism.rawValue)")
     }
 
-    @Test(arguments: SimDatabase.Weakness.allCases)
-    func aRuleOfTheStatementsIsMissed(_ weakness: SimDatabase.Weakness) async {
+    @Test(arguments: LedgerModel.Weakness.allCases)
+    func aRuleOfTheStatementsIsMissed(_ weakness: LedgerModel.Weakness) async {
         let summary = await Runs.run(seeds: Self.seeds, weakness: weakness) { !$0.violations.isEmpty }
         say(weakness.rawValue, summary)
         #expect(!summary.failed.isEmpty, "nobody misses \(weakness.rawValue)")

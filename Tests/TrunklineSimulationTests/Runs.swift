@@ -1,4 +1,5 @@
 import Glibc
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
@@ -26,7 +27,7 @@ enum Runs {
     static func run(
         seeds: ClosedRange<UInt64>,
         turnedOff: Set<Mechanism> = [],
-        weakness: SimDatabase.Weakness? = nil,
+        weakness: LedgerModel.Weakness? = nil,
         isEnough: @Sendable @escaping (Simulation.Report) -> Bool = { _ in false }
     ) async -> Summary {
         await withTaskGroup(of: Summary.self) { group in

@@ -98,19 +98,16 @@ package final class Acceptor {
 
     private func verdicts(_ rows: PostgresRows, count: Int) throws -> [AcceptVerdict] {
         var verdicts = [AcceptVerdict?](repeating: nil, count: count)
-        for row in 0..<rows.count {
-            guard let item = rows.int4(row, 0), let word = rows.text(row, 1), (1...count).contains(Int(item)) else {
-                continue
-            }
-            let id = rows.int8(row, 2).map(JobID.init)
-            let line = rows.text(row, 9).flatMap { try? LineID($0) }
-            switch (word, id) {
-            case ("new", let id?): verdicts[Int(item) - 1] = .new(id)
-            case ("repeat", let id?): verdicts[Int(item) - 1] = .repeat(id, line: line, finalState: rows.text(row, 8))
-            case ("conflict", let id?): verdicts[Int(item) - 1] = .conflict(id, line: line)
-            case ("unknown_line", _): verdicts[Int(item) - 1] = .unknownLine
-            case ("removed_line", _): verdicts[Int(item) - 1] = .removedLine
-            default: break
+        for answer in TakeAnswer.all(rows) where verdicts.indices.contains(answer.item) {
+            func line(_ name: String?) -> LineID? { name.flatMap { try? LineID($0) } }
+            switch answer.verdict {
+            case .new(let job): verdicts[answer.item] = .new(JobID(job.job))
+            case .repeat(let job, let name, let finalState):
+                verdicts[answer.item] = .repeat(JobID(job), line: line(name), finalState: finalState)
+            case .conflict(let job, let name): verdicts[answer.item] = .conflict(JobID(job), line: line(name))
+            case .unknownLine: verdicts[answer.item] = .unknownLine
+            case .removedLine: verdicts[answer.item] = .removedLine
+            case .lost, .unheard: break
             }
         }
         return try verdicts.map { verdict in

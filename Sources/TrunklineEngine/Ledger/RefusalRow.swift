@@ -1,21 +1,30 @@
 internal import Crypto
 internal import PostgresDriver
-internal import TrunklineCore
+package import TrunklineCore
 
 /// A refusal as it is stored: reason, origin, and the original bytes.
-struct RefusalRow {
+package struct RefusalRow: Sendable {
     /// Original bytes kept; the whole length is kept beside them.
-    static let rawLimit = 65_536
+    package static let rawLimit = 65_536
 
-    let via: String
-    let refusal: Refusal
-    let line: String?
-    let key: String?
-    let raw: [UInt8]
-    let rawLength: Int64
+    package let via: String
+    package let refusal: Refusal
+    package let line: String?
+    package let key: String?
+    package let raw: [UInt8]
+    package let rawLength: Int64
+
+    package init(via: String, refusal: Refusal, line: String?, key: String?, raw: [UInt8], rawLength: Int64) {
+        self.via = via
+        self.refusal = refusal
+        self.line = line
+        self.key = key
+        self.raw = raw
+        self.rawLength = rawLength
+    }
 
     /// The same bytes refused for the same kind of reason are one refusal, however often they come.
-    private var digest: [UInt8] {
+    package var digest: [UInt8] {
         var hash = SHA256()
         hash.update(data: Array(refusal.kind.rawValue.utf8))
         hash.update(data: [0])

@@ -1,5 +1,5 @@
 internal import Crypto
-public import PostgresDriver
+internal import PostgresDriver
 public import TrunklineCore
 
 extension SendJob {
@@ -34,10 +34,8 @@ public struct TakeBatch: Sendable {
     /// The most jobs that one call should carry: beyond it a statement gets longer, not cheaper.
     public static let usualLimit = 500
 
-    /// Columns of the answer, one row per job, in no particular order: 0 item (int4, counted from 1), 1 verdict (text),
-    /// 2 job (int8), 3 lane (int4), 4 state (text), 5 place (int8), 6 due_in_ms (int8), 7 attempt (int4),
-    /// 8 final_state (text), 9 line_of_job (text).
-    public static let statement = PostgresStatement(
+    /// Its answer is decoded by `TakeAnswer.all`.
+    static let statement = PostgresStatement(
         name: "take",
         sql: """
             select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job
@@ -58,20 +56,20 @@ public struct TakeBatch: Sendable {
         "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job "
         + "from trunkline.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
-    private var line: [String?] = []
-    private var key: [String?] = []
-    private var keyDigest: [[UInt8]?] = []
-    private var contentDigest: [[UInt8]?] = []
-    private var person: [Int64?] = []
-    private var recipient: [String?] = []
-    private var request: [[UInt8]?] = []
-    private var purpose: [String?] = []
-    private var tags: [String?] = []
-    private var notBefore: [Int64?] = []
-    private var sendBefore: [Int64?] = []
-    private var supersedeKey: [String?] = []
-    private var factAt: [Int64?] = []
-    private var fast: [Bool?] = []
+    package private(set) var line: [String?] = []
+    package private(set) var key: [String?] = []
+    package private(set) var keyDigest: [[UInt8]?] = []
+    package private(set) var contentDigest: [[UInt8]?] = []
+    package private(set) var person: [Int64?] = []
+    package private(set) var recipient: [String?] = []
+    package private(set) var request: [[UInt8]?] = []
+    package private(set) var purpose: [String?] = []
+    package private(set) var tags: [String?] = []
+    package private(set) var notBefore: [Int64?] = []
+    package private(set) var sendBefore: [Int64?] = []
+    package private(set) var supersedeKey: [String?] = []
+    package private(set) var factAt: [Int64?] = []
+    package private(set) var fast: [Bool?] = []
 
     public init() {}
 
@@ -113,30 +111,13 @@ public struct TakeBatch: Sendable {
         ]
     }
 
-    /// The parameters of `statement`.
-    ///
-    /// - Parameters:
-    ///   - boot: the worker's 16 bytes, or nil to accept rows only: nobody's shards, nothing claimed.
-    ///   - shards: shards the caller believes to own, with the fence of each in `fences`.
-    ///   - leaseMilliseconds: how long a claim made here is good for.
-    ///   - parked: a reason, to put every new job aside for a person.
-    ///   - paceLanes: lanes whose next send time moves, by `paceNextMilliseconds` from the database's now.
-    public func parameters(
-        boot: [UInt8]?,
-        shardCount: Int,
-        shards: [Int32],
-        fences: [Int64],
-        leaseMilliseconds: Int32,
-        jobClass: JobClass,
-        parked: String?,
-        paceLanes: [Int32],
-        paceNextMilliseconds: [Int32]
-    ) -> [PostgresParameter] {
-        precondition(shards.count == fences.count, "one fence per shard")
-        precondition(paceLanes.count == paceNextMilliseconds.count, "one time per lane")
+    /// The parameters of ``statement``.
+    func parameters(_ request: TakeRequest) -> [PostgresParameter] {
+        let owner = request.owner
         return [
-            boot.map { .uuid($0) } ?? .null, .int4(Int32(shardCount)), .int4Array(shards), .int8Array(fences),
-            .int4(leaseMilliseconds), .int4(Int32(jobClass.rawValue)), parked.map { .text($0) } ?? .null,
-        ] + jobs + [.boolArray(fast), .int4Array(paceLanes), .int4Array(paceNextMilliseconds)]
+            owner.map { .uuid($0.boot.bytes) } ?? .null, .int4(owner?.shardCount ?? 1),
+            .int4Array(owner?.shards ?? []), .int8Array(owner?.fences ?? []), .int4(request.lease.int4Milliseconds),
+            .int4(Int32(request.jobClass.rawValue)), request.parked.map { .text($0.code) } ?? .null,
+        ] + jobs + [.boolArray(fast), .int4Array(request.pace.lanes), .int4Array(request.pace.next)]
     }
 }

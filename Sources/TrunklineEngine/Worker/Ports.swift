@@ -30,24 +30,6 @@ extension WorkerLoop {
     }
 }
 
-/// A connection to PostgreSQL that comes back by itself. Statements run and end in the order of the calls.
-protocol DatabaseLink: AnyObject {
-    var isConnected: Bool { get }
-    /// Since when statements are under way and none is answered; nil when nothing is waited for.
-    var silentSince: ContinuousClock.Instant? { get }
-    var onConnect: ((PostgresBackend) -> Void)? { get set }
-    var onDisconnect: ((PostgresError) -> Void)? { get set }
-    var onConnectFailure: ((PostgresError) -> Void)? { get set }
-    func connect()
-    func execute(
-        _ statement: PostgresStatement,
-        _ parameters: [PostgresParameter],
-        _ done: @escaping (Result<PostgresRows, PostgresError>) -> Void
-    )
-    func drop(_ reason: String)
-    func close()
-}
-
 /// Whoever makes calls to carriers.
 protocol HTTPCaller: AnyObject {
     var freeSlots: Int { get }
@@ -77,13 +59,6 @@ protocol BrokerLink: AnyObject {
 }
 
 // A world without these has nothing to say about them.
-extension DatabaseLink {
-    var onConnectFailure: ((PostgresError) -> Void)? {
-        get { nil }
-        set {}
-    }
-    var silentSince: ContinuousClock.Instant? { nil }
-}
 extension BrokerLink {
     func openControlChannel(_ done: @escaping (Result<any ControlChannel, RabbitError>) -> Void) {}
     func ask(_ answered: @escaping () -> Void) { answered() }
@@ -122,9 +97,9 @@ struct Chance: RandomNumberGenerator {
 struct WorkerPorts {
     let loop: any WorkerLoop
     let http: any HTTPCaller
-    let control: any DatabaseLink
-    let intake: any DatabaseLink
-    let settler: any DatabaseLink
+    let control: any FleetLedger
+    let intake: any JobLedger
+    let settler: any OutcomeLedger
     let broker: any BrokerLink
     let publisher: any WakePublisher
     /// Jitter, consumer tags, and the boot id before all else.
@@ -149,8 +124,6 @@ extension EventLoop: WorkerLoop {
     func at(_ deadline: ContinuousClock.Instant, _ body: @escaping () -> Void) { schedule(at: deadline, body) }
     func after(_ delay: Duration, _ body: @escaping () -> Void) { schedule(after: delay, body) }
 }
-
-extension PostgresConnection: DatabaseLink {}
 
 extension CurlDriver: HTTPCaller {}
 
@@ -186,21 +159,6 @@ extension RabbitPublisher: WakePublisher {
     func publishWakeUps(_ messages: [RabbitMessage]) { publish(messages) { _ in } }
 }
 
-extension Statements {
-    /// Heartbeat, look and fences. Short ones only: a worker that cannot renew may not act.
-    static let ofControl = [
-        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines,
-        shardCount, waitsForUs,
-    ]
-    /// Whatever reads or begins jobs.
-    static let ofIntake = [
-        TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,
-        takeEvents, refuse, suspect, unsuspect,
-    ]
-    /// Outcomes, which must not wait behind a take.
-    static let ofSettler = [settle, pause, gate, holdTold]
-}
-
 extension WorkerPorts {
     /// The drivers, for a worker on `loop`. Must be called on it.
     static func real(
@@ -212,14 +170,16 @@ extension WorkerPorts {
         var random = SystemRandomNumberGenerator()
         let boot = Worker.newBoot(using: &random)
         let bootText = UUIDText.string(boot)
-        func connection(_ statements: [PostgresStatement], _ settings: [(String, String)]) -> PostgresConnection {
-            PostgresConnection(
-                loop: loop,
-                configuration: .init(
-                    url: configuration.databaseURL,
-                    applicationName: bootText,
-                    statements: statements,
-                    settings: settings + [("idle_in_transaction_session_timeout", "10s")]
+        func session(_ statements: [PostgresStatement], _ settings: [(String, String)]) -> PostgresLedger {
+            PostgresLedger(
+                PostgresConnection(
+                    loop: loop,
+                    configuration: .init(
+                        url: configuration.databaseURL,
+                        applicationName: bootText,
+                        statements: statements,
+                        settings: settings + [("idle_in_transaction_session_timeout", "10s")]
+                    )
                 )
             )
         }
@@ -251,16 +211,16 @@ extension WorkerPorts {
                 replayGuard: !Faults.isOff(.replayGuard),
                 connectTo: Faults.connectTo
             ),
-            control: connection(
-                Statements.ofControl,
+            control: session(
+                Statements.ofFleet,
                 [("lock_timeout", "1s"), ("statement_timeout", "5s"), ("jit", "off")]
             ),
-            intake: connection(
-                Statements.ofIntake,
+            intake: session(
+                Statements.ofJobs,
                 [("lock_timeout", "1s"), ("statement_timeout", "60s")] + Statements.hotSettings
             ),
-            settler: connection(
-                Statements.ofSettler,
+            settler: session(
+                Statements.ofOutcomes,
                 [("lock_timeout", "2s"), ("statement_timeout", "30s")] + Statements.hotSettings
             ),
             broker: broker,

@@ -92,15 +92,13 @@ extension Worker {
             }
             guard Breaker.suspects(others + [own]) else { continue }
             let wait = Breaker.wait(afterProbes: 0, jitter: .random(in: 0...1, using: &random))
-            control.execute(
-                Statements.openBreaker,
-                [
-                    .uuid(boot), .text(origin),
-                    .text("\(own.failing) of \(own.active) lines of one worker got no answer"),
-                    .int4(Int32(clamping: wait.wholeMilliseconds)),
-                ]
-            ) { [weak self] result in
-                guard let self, case .success(let rows) = result, rows.count == 1 else { return }
+            let opening = BreakerOpening(
+                origin: origin,
+                reason: "\(own.failing) of \(own.active) lines of one worker got no answer",
+                nextProbeIn: wait
+            )
+            control.openBreaker(opening, by: bootID) { [weak self] result in
+                guard let self, case .success(true) = result else { return }
                 self.log.error(
                     "many lines fail at once: the provider or the network is suspected; nothing is sent until a probe is answered",
                     metadata: ["origin": "\(origin)", "failing": "\(own.failing)", "active": "\(own.active)"]
@@ -110,13 +108,12 @@ extension Worker {
     }
 
     /// The rows of open breakers, at every look.
-    func breakersSeen(_ rows: PostgresRows) {
+    func breakersSeen(_ rows: [BreakerRow]) {
         let now = loop.present
         var open: Set<String> = []
-        for row in 0..<rows.count {
-            guard let origin = rows.text(row, 0) else { continue }
-            open.insert(origin)
-            if rows.bool(row, 1) ?? false { probe(origin, now) }
+        for row in rows {
+            open.insert(row.origin)
+            if row.isProbeDue { probe(row.origin, now) }
         }
         let closed = openBreakers.subtracting(open)
         for origin in open.subtracting(openBreakers) {
@@ -145,9 +142,9 @@ extension Worker {
             .filter { $0.base?.origin == origin && $0.token != nil && !$0.isRemoved }
         guard let line = candidates.randomElement(using: &random) else { return }
         probing.insert(origin)
-        control.execute(Statements.probeBreaker, [.uuid(boot), .text(origin)]) { [weak self] result in
+        control.probeBreaker(origin, by: bootID) { [weak self] result in
             guard let self else { return }
-            guard case .success(let rows) = result, let probes = rows.count == 1 ? rows.int4(0, 0) : nil else {
+            guard case .success(let probes?) = result else {
                 self.probing.remove(origin)
                 return
             }
@@ -162,28 +159,11 @@ extension Worker {
     private func probed(_ origin: String, _ probes: Int32, isAnswered: Bool) {
         probing.remove(origin)
         let wait = Breaker.wait(afterProbes: Int(probes), jitter: .random(in: 0...1, using: &random))
-        control.execute(
-            Statements.endProbe,
-            [.uuid(boot), .text(origin), .bool(isAnswered), .int4(Int32(clamping: wait.wholeMilliseconds))]
-        ) { _ in }
+        control.endProbe(ProbeEnd(origin: origin, isAnswered: isAnswered, nextProbeIn: wait), by: bootID) { _ in }
     }
 }
 
-extension CallCounts {
-    /// What a worker's heartbeat says of its calls: columns 4 to 6 of ``Statements/fleet``.
-    static func byOrigin(_ rows: PostgresRows, _ row: Int) -> [String: CallCounts] {
-        guard let origins = rows.textArray(row, 4), let active = rows.int4Array(row, 5),
-            let failing = rows.int4Array(row, 6), origins.count == active.count, origins.count == failing.count
-        else { return [:] }
-        var counts: [String: CallCounts] = [:]
-        for case (let index, let origin?) in origins.enumerated() {
-            counts[origin] = CallCounts(active: Int(active[index] ?? 0), failing: Int(failing[index] ?? 0))
-        }
-        return counts
-    }
-}
-
-/// What a former owner left of a lane (``Statements/laneStates``).
+/// What a former owner left of a lane, as its next owner takes it over.
 struct KeptLane {
     let lane: Int32
     let nextSend: ContinuousClock.Instant
@@ -193,31 +173,28 @@ struct KeptLane {
     let heldSince: ContinuousClock.Instant?
     let isHoldTold: Bool
 
-    init?(_ rows: PostgresRows, _ row: Int, _ now: ContinuousClock.Instant) {
-        guard let lane = rows.int4(row, 0), let next = rows.int8(row, 1), let pause = rows.int8(row, 2),
-            let word = rows.text(row, 3)
-        else { return nil }
-        self.lane = lane
-        nextSend = now + .milliseconds(next)
-        pausedUntil = now + .milliseconds(pause)
-        self.word = word
+    init(_ row: LaneRow, _ now: ContinuousClock.Instant) {
+        lane = row.lane
+        nextSend = now + row.nextSendIn
+        pausedUntil = now + row.pausedFor
+        word = row.gate
         var hold: Gate.Hold?
-        if ["held_transient", "held_human", "probing"].contains(word) {
+        if ["held_transient", "held_human", "probing"].contains(row.gate) {
             // Written as "code: detail".
-            let parts = (rows.text(row, 4) ?? "").split(separator: ": ", maxSplits: 1)
+            let parts = (row.gateReason ?? "").split(separator: ": ", maxSplits: 1)
             hold = Gate.Hold(
-                kind: word == "held_human" ? .human : .transient,
+                kind: row.gate == "held_human" ? .human : .transient,
                 reason: parts.first.flatMap { Reason(rawValue: String($0)) } ?? .lineNotSendable,
                 detail: parts.count > 1 ? String(parts[1]) : nil
             )
         }
         gate = Gate.Memory(
             hold: hold,
-            probes: Int(rows.int4(row, 5) ?? 0),
-            nextProbe: rows.int8(row, 6).map { now + .milliseconds($0) },
-            rampBegan: rows.int8(row, 7).map { now - .milliseconds($0) }
+            probes: Int(row.probes),
+            nextProbe: row.nextProbeIn.map { now + $0 },
+            rampBegan: row.rampingFor.map { now - $0 }
         )
-        heldSince = hold == nil ? nil : rows.int8(row, 8).map { now - .milliseconds($0) }
-        isHoldTold = rows.bool(row, 9) ?? false
+        heldSince = hold == nil ? nil : now - row.gateFor
+        isHoldTold = row.isHoldTold
     }
 }

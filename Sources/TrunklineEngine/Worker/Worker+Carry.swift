@@ -143,33 +143,33 @@ extension Worker {
     }
 
     private func settlement(of call: Call, _ outcome: Outcome, _ evidence: Evidence?) -> Settlement {
-        var word: String
+        var word: SettleOutcome
         var reason = outcome.reason?.code
         var dueIn = Duration.zero
         var remoteID: String?
         switch outcome {
         case .sent(let remote, let note):
-            word = "sent"
+            word = .sent
             remoteID = remote
             reason = note
         case .retry(let after, _, .definiteRefusal):
             (word, reason, dueIn) = counted(call, reason, after: after)
         case .retry(let after, let why, .notSent):
-            word = "given_back"
+            word = .givenBack
             // Called off by ourselves: nothing is wrong with the other side.
             dueIn =
                 why == .withdrawn
                 ? .milliseconds(100)
                 : after ?? Retry.delay(afterTries: min(call.attempt - call.tries + 1, 8), using: &random)
         case .park:
-            word = "park"
+            word = .park
         case .laneUnhealthy(_, let trouble):
-            word = "given_back"
+            word = .givenBack
             if case .pause = trouble, call.attempt - call.tries >= Retry.maximumGivenBack {
                 (word, reason, dueIn) = counted(call, reason, after: nil)
             }
         case .unknown, .recheckHealth:
-            word = "unknown"
+            word = .unknown
             dueIn = Retry.unknownDelay(afterAttempt: call.attempt, using: &random)
         }
         return Settlement(
@@ -186,9 +186,9 @@ extension Worker {
     }
 
     /// A definite refusal counts as a try; used-up tries end parked with the last answer as evidence.
-    private func counted(_ call: Call, _ reason: String?, after: Duration?) -> (String, String?, Duration) {
-        if call.tries >= Retry.maximumTries { return ("park", Reason.triesSpent.code, .zero) }
-        return ("retry", reason, after ?? Retry.delay(afterTries: call.tries, using: &random))
+    private func counted(_ call: Call, _ reason: String?, after: Duration?) -> (SettleOutcome, String?, Duration) {
+        if call.tries >= Retry.maximumTries { return (.park, Reason.triesSpent.code, .zero) }
+        return (.retry, reason, after ?? Retry.delay(afterTries: call.tries, using: &random))
     }
 
     // MARK: Preflights

@@ -169,22 +169,19 @@ extension Worker {
     private func claim(_ chosen: [Chosen]) {
         claimUnderWay = true
         let sent = loop.present
-        let fences = fencesOfOwned()
-        let pace = paceWrites(of: chosen.map(\.lane.number))
-        intake.execute(
-            Statements.claim,
-            [
-                .uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences),
-                .int4(Int32(clamping: timing.lease.wholeMilliseconds)), .int8Array(chosen.map(\.job.id.value)),
-                .int4Array(pace.lanes), .int4Array(pace.next),
-            ]
-        ) { [weak self] result in
+        let request = ClaimRequest(
+            jobs: chosen.map(\.job.id.value),
+            owner: owner,
+            lease: timing.lease,
+            pace: paceWrites(of: chosen.map(\.lane.number))
+        )
+        intake.claim(request) { [weak self] result in
             guard let self else { return }
             self.claimUnderWay = false
             self.slotsPromised -= chosen.count
             switch result {
-            case .success(let rows):
-                self.claimed(chosen, rows, sent: sent)
+            case .success(let answers):
+                self.claimed(chosen, answers, sent: sent)
             case .failure(let error):
                 // The connection's loss throws the lanes' memory away; what is left here is an error of the statement.
                 for entry in chosen where self.lanes[entry.lane.number] === entry.lane {
@@ -196,90 +193,92 @@ extension Worker {
         }
     }
 
-    private func claimed(_ chosen: [Chosen], _ rows: PostgresRows, sent: Instant) {
+    private func claimed(_ chosen: [Chosen], _ answers: [ClaimAnswer], sent: Instant) {
         var waiting: [Int64: Chosen] = [:]
         for entry in chosen { waiting[entry.job.id.value] = entry }
-        let now = loop.present
         var claims: [Int64] = []
-        for row in 0..<rows.count {
-            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let entry = waiting[id] else {
-                continue
-            }
-            let (job, lane) = (entry.job, entry.lane)
-            let isCurrent = lanes[lane.number] === lane
-            if verdict == "claimed" {
-                guard let attempt = rows.int4(row, 2), let tries = rows.int4(row, 3), let key = rows.text(row, 4),
-                    let request = rows.bytes(row, 5), let name = lineOfLane[lane.number]
-                else { continue }
-                guard let key = try? IdempotencyKey(key) else { continue }
-                calls[id] = Call(
-                    job: id,
-                    attempt: attempt,
-                    tries: tries,
-                    lane: lane.number,
-                    line: name,
-                    person: job.person,
-                    place: job.place,
-                    jobClass: job.jobClass,
-                    isStamped: job.isStamped,
-                    isSuspect: job.isSuspect,
-                    key: key,
-                    request: request,
-                    sendBefore: rows.timestamp(row, 6),
-                    gateOpenUntil: entry.gateOpenUntil,
-                    claimSent: sent
-                )
-                if job.isSuspect { suspectCall = id }
-                claims.append(id)
-                if !isCurrent { lanes[lane.number]?.queue.resume(person: job.person) }
-                continue
-            }
-            guard isCurrent else { continue }
-            lane.queue.takenBack(person: job.person)
-            dueLanes.insert(lane.number)
-            var again = job
-            switch verdict {
-            case "held":
-                // The operator's hold reached the database before it reached us.
-                again.due = now + .milliseconds(500)
-                lane.queue.add(again)
-            case "early":
-                again.due = now + .milliseconds(100)
-                lane.queue.add(again)
-            case "capped":
-                let wait: Duration = .milliseconds(max(1_000, Int64(rows.int4(row, 7) ?? 0)))
-                lane.cappedUntil = now + wait
-                lane.queue.add(again)
-            case "overtaken":
-                // A row of that person that no owner has seen goes first.
-                adoptWanted = true
-                again.due = now + .milliseconds(20)
-                lane.queue.add(again)
-            case "lost":
-                if let shard = shards[lane.shard] {
-                    log.warning("shard lost to another worker", metadata: ["shard": "\(shard.number)"])
-                    lose(shard)
-                }
-            case "busy":
-                // Somebody began it, perhaps we, in a claim whose reply was lost.
-                lookAgain(at: [id])
-            case "gone", "expired", "superseded", "horizon":
-                break  // it ended or was parked
-            default:
-                unheard(verdict, of: "claim")
-                again.due = now + .seconds(10)
-                lane.queue.add(again)
+        for answer in answers {
+            guard let entry = waiting[answer.job] else { continue }
+            if case .claimed(let claimed) = answer.verdict {
+                if begun(entry, claimed, sent: sent) { claims.append(answer.job) }
+            } else {
+                notBegun(entry, answer.verdict)
             }
         }
         reached(.claimed, times: claims.count)
         for id in claims { carry(id) }
     }
 
+    private func begun(_ entry: Chosen, _ claimed: ClaimedJob, sent: Instant) -> Bool {
+        let (job, lane) = (entry.job, entry.lane)
+        guard let name = lineOfLane[lane.number] else { return false }
+        calls[job.id.value] = Call(
+            job: job.id.value,
+            attempt: claimed.attempt,
+            tries: claimed.tries,
+            lane: lane.number,
+            line: name,
+            person: job.person,
+            place: job.place,
+            jobClass: job.jobClass,
+            isStamped: job.isStamped,
+            isSuspect: job.isSuspect,
+            key: claimed.key,
+            request: claimed.request,
+            sendBefore: claimed.sendBefore,
+            gateOpenUntil: entry.gateOpenUntil,
+            claimSent: sent
+        )
+        if job.isSuspect { suspectCall = job.id.value }
+        if lanes[lane.number] !== lane { lanes[lane.number]?.queue.resume(person: job.person) }
+        return true
+    }
+
+    private func notBegun(_ entry: Chosen, _ verdict: ClaimVerdict) {
+        let (job, lane, now) = (entry.job, entry.lane, loop.present)
+        // A lane that was given up has forgotten it.
+        guard lanes[lane.number] === lane else { return }
+        lane.queue.takenBack(person: job.person)
+        dueLanes.insert(lane.number)
+        func again(in wait: Duration) {
+            var again = job
+            again.due = now + wait
+            lane.queue.add(again)
+        }
+        switch verdict {
+        case .held:
+            // The operator's hold reached the database before it reached us.
+            again(in: .milliseconds(500))
+        case .early:
+            again(in: .milliseconds(100))
+        case .capped(let wait):
+            lane.cappedUntil = now + max(.seconds(1), wait)
+            lane.queue.add(job)
+        case .overtaken:
+            // A row of that person that no owner has seen goes first.
+            adoptWanted = true
+            again(in: .milliseconds(20))
+        case .lost:
+            if let shard = shards[lane.shard] {
+                log.warning("shard lost to another worker", metadata: ["shard": "\(shard.number)"])
+                lose(shard)
+            }
+        case .busy:
+            // Somebody began it, perhaps we, in a claim whose reply was lost.
+            lookAgain(at: [job.id.value])
+        case .gone, .expired, .superseded, .horizon, .claimed:
+            break  // it ended or was parked
+        case .unheard(let word):
+            unheard(word, of: "claim")
+            again(in: .seconds(10))
+        }
+    }
+
     /// When the next send of each paced lane may begin, to be kept for the next owner.
-    func paceWrites(of numbers: [Int32]) -> (lanes: [Int32], next: [Int32]) {
+    func paceWrites(of numbers: [Int32]) -> PaceWrites {
         let now = loop.present
         var seen: Set<Int32> = []
-        var result: (lanes: [Int32], next: [Int32]) = ([], [])
+        var result = PaceWrites()
         for number in numbers.sorted() where seen.insert(number).inserted {
             guard let next = lanes[number]?.queue.nextSend, next > now else { continue }
             result.lanes.append(number)

@@ -55,7 +55,7 @@ extension Worker {
         guard control.isConnected, !shards.isEmpty else { return }
         let numbers = shardsInOrder.map(\.number)
         for shard in shardsInOrder { lose(shard) }
-        control.execute(Statements.release, [.uuid(boot), .int4Array(numbers)]) { _ in }
+        control.release(numbers, by: bootID) { _ in }
     }
 
     // MARK: Silence
@@ -64,18 +64,16 @@ extension Worker {
     /// the one that renews: when the server says twice that it waits for us, while we wait for it, the wire between is dead.
     /// A statement that really takes long is left alone.
     func lookAtSilentSessions(_ now: Instant) {
-        for (name, session) in [("intake", intake), ("settle", settler)] {
+        for (name, session) in [("intake", intake), ("settle", settler)] as [(String, any LedgerSession)] {
             let id = ObjectIdentifier(session)
             guard let since = session.silentSince, now - since > Self.patience, let backend = backends[id] else {
                 watch.frozen[id] = nil
                 continue
             }
             guard control.isConnected, mayAct(at: now) else { continue }
-            control.execute(Statements.waitsForUs, [.int4(backend.pid), .timestamp(microseconds: backend.start)]) {
-                [weak self] result in
-                guard let self, case .success(let rows) = result, session.silentSince == since else { return }
-                let isFrozen = rows.count == 0 || rows.bool(0, 0) == true
-                let times = isFrozen ? (self.watch.frozen[id] ?? 0) + 1 : 0
+            control.waitsForUs(backend) { [weak self] result in
+                guard let self, case .success(let waits) = result, session.silentSince == since else { return }
+                let times = waits ?? true ? (self.watch.frozen[id] ?? 0) + 1 : 0
                 self.watch.frozen[id] = times
                 guard times >= 2 else { return }
                 self.watch.frozen[id] = nil

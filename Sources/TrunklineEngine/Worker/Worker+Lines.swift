@@ -7,10 +7,10 @@ internal import TrunklineIntegrations
 extension Worker {
     /// Rows of lines whose revision rose since the last look, and of those to be read once more; a change works within a
     /// second everywhere, and nobody else notices.
-    func linesChanged(_ rows: PostgresRows) {
+    func linesChanged(_ rows: [LineRow]) {
         let now = loop.present
-        for row in 0..<rows.count {
-            guard let line = line(rows, row, now) else { continue }
+        for row in rows {
+            let line = line(row, now)
             let before = lines[line.id]
             lines[line.id] = line
             lineOfLane[line.lane] = line.id
@@ -32,24 +32,19 @@ extension Worker {
         linesLoaded = true
     }
 
-    private func line(_ rows: PostgresRows, _ row: Int, _ now: Instant) -> Line? {
-        guard let id = rows.text(row, 0), let lane = rows.int4(row, 1), let hash = rows.int8(row, 2),
-            let address = rows.text(row, 3), let interval = rows.int4(row, 6), let concurrency = rows.int4(row, 7),
-            let gap = rows.int4(row, 8), let isHeld = rows.bool(row, 9), let isRemoved = rows.bool(row, 11),
-            let revision = rows.int8(row, 12)
-        else { return nil }
+    private func line(_ row: LineRow, _ now: Instant) -> Line {
         var fault: String?
         var base: EZWhatsApp.BaseURL?
         var token: EZWhatsApp.Token?
         do {
-            let address = try EZWhatsApp.BaseURL(address)
+            let address = try EZWhatsApp.BaseURL(row.baseURL)
             base = address
             token = try StoredToken(
-                sealed: rows.bytes(row, 4) ?? [],
-                reference: rows.text(row, 5),
-                keyVersion: rows.int4(row, 13) ?? 0
+                sealed: row.sealedToken,
+                reference: row.tokenReference,
+                keyVersion: row.keyVersion
             ).open(
-                line: LineID(id),
+                line: LineID(row.id),
                 base: address,
                 masterKey: configuration.masterKey,
                 ownFiles: configuration.ownFiles
@@ -57,27 +52,27 @@ extension Worker {
         } catch {
             fault = "\(error)"
             // It is read again and again, as it may be mended without a change of the row; said once.
-            if !isRemoved, lines[id]?.fault != fault {
-                log.error("line cannot be used", metadata: ["line": "\(id)", "error": "\(error)"])
+            if !row.isRemoved, lines[row.id]?.fault != fault {
+                log.error("line cannot be used", metadata: ["line": "\(row.id)", "error": "\(error)"])
             }
         }
         return Line(
-            id: id,
-            lane: lane,
-            shard: Int32(hash % Int64(shardCount)),
-            revision: revision,
+            id: row.id,
+            lane: row.lane,
+            shard: Int32(row.shardHash % Int64(shardCount)),
+            revision: row.revision,
             base: base,
             token: token,
             fault: fault,
             pace: Pace(
-                interval: .milliseconds(Int64(interval)),
-                concurrency: Int(concurrency),
-                recipientGap: .milliseconds(Int64(gap))
+                interval: row.interval,
+                concurrency: Int(row.concurrency),
+                recipientGap: row.recipientGap
             ),
-            dailyCap: rows.int4(row, 14),
-            isRemoved: isRemoved,
-            isHeld: isHeld,
-            holdEnds: rows.int8(row, 10).map { now + .milliseconds($0) }
+            dailyCap: row.dailyCap,
+            isRemoved: row.isRemoved,
+            isHeld: row.isHeld,
+            holdEnds: row.holdLeft.map { now + $0 }
         )
     }
 
@@ -85,12 +80,7 @@ extension Worker {
     func writeGates() {
         guard !gateWrites.isEmpty, settler.isConnected else { return }
         let now = loop.present
-        var numbers: [Int32?] = []
-        var words: [String?] = []
-        var reasons: [String?] = []
-        var probes: [Int32?] = []
-        var nextProbes: [Int32?] = []
-        var ramps: [Int32?] = []
+        var rows: [GateRow] = []
         for number in gateWrites {
             guard let lane = lanes[number] else { continue }
             noteHold(of: lane, at: now)
@@ -100,25 +90,23 @@ extension Worker {
             guard word != "unknown", word != lane.writtenGate || memory.probes != lane.writtenProbes else { continue }
             lane.writtenGate = word
             lane.writtenProbes = memory.probes
-            numbers.append(number)
-            words.append(word)
-            reasons.append(memory.hold?.stored)
-            probes.append(Int32(clamping: memory.probes))
-            nextProbes.append(memory.nextProbe.map { Int32(clamping: max(.zero, $0 - now).wholeMilliseconds) })
-            ramps.append(memory.rampBegan.map { Int32(clamping: (now - $0).wholeMilliseconds) })
+            rows.append(
+                GateRow(
+                    lane: number,
+                    gate: word,
+                    reason: memory.hold?.stored,
+                    probes: Int32(clamping: memory.probes),
+                    nextProbeIn: memory.nextProbe.map { max(.zero, $0 - now) },
+                    rampingFor: memory.rampBegan.map { now - $0 }
+                )
+            )
         }
         gateWrites.removeAll(keepingCapacity: true)
-        guard !numbers.isEmpty else { return }
-        settler.execute(
-            Statements.gate,
-            [
-                .int4Array(numbers), .textArray(words), .textArray(reasons), .int4Array(probes), .int4Array(nextProbes),
-                .int4Array(ramps),
-            ]
-        ) { [weak self] result in
+        guard !rows.isEmpty else { return }
+        settler.keepGates(rows) { [weak self] result in
             guard let self, case .failure = result else { return }
             // Written again with the next change at the latest.
-            for case let number? in numbers { self.lanes[number]?.writtenGate = "" }
+            for row in rows { self.lanes[row.lane]?.writtenGate = "" }
         }
     }
 }

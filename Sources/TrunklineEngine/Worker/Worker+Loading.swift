@@ -13,20 +13,12 @@ final class Loading {
     let generation: UInt64
     /// Lanes whose rows are not all read yet; the first one is read from behind `key`.
     var left: [Int32]
-    var key = Key.start
+    var key = RowKey.start
     var lanes: [Int32: Worker.Lane] = [:]
     /// Jobs that are not waiting: looked at when everything else is known.
     var others: [SeenJob] = []
     /// Jobs to which something happened while rows were being read: read again at the end.
     var doubtful: Set<Int64> = []
-
-    /// Where a slice ended, in the order of the statement.
-    struct Key {
-        let person: Int64
-        let place: Int64
-        let job: Int64
-        static let start = Key(person: .min, place: .min, job: .min)
-    }
 
     init(shard: Int32, lane: Int32?, generation: UInt64, lanes: [Int32]) {
         self.shard = shard
@@ -44,7 +36,7 @@ extension Worker {
     /// How long a shard that is read waits for those that are being read, to be asked about together with them.
     private static let readPatience: Duration = .seconds(1)
     /// Rows in one statement that reads known jobs again.
-    private static let watchLimit = 1_000
+    static let watchLimit = 1_000
 
     /// Reads everything about a shard that its owner must know; for a new owner and after a lost connection alike.
     func load(_ shard: Shard) {
@@ -111,10 +103,10 @@ extension Worker {
 
     /// What a reply is worth: nothing when the shard is not ours any more, and after an error the same is read once more.
     private func rows(
-        _ result: Result<PostgresRows, PostgresError>,
+        _ result: Result<[SeenJob], PostgresError>,
         of loading: Loading,
         again: @escaping () -> Void
-    ) -> PostgresRows? {
+    ) -> [SeenJob]? {
         switch result {
         case .success(let rows):
             if isWanted(loading) { return rows }
@@ -143,19 +135,12 @@ extension Worker {
         }
         let lanes = Array(loading.left.prefix(Self.lanesAtOnce))
         let limit = configuration.loadSlice
-        intake.execute(
-            Statements.load,
-            [
-                .int4Array(lanes), .int8(loading.key.person), .int8(loading.key.place), .int8(loading.key.job),
-                .int4(Int32(clamping: limit)),
-            ]
-        ) { [weak self] result in
-            guard let self, let rows = rows(result, of: loading, again: { [weak self] in self?.readRows(loading) })
+        intake.load(lanes, after: loading.key, limit: Int32(clamping: limit)) { [weak self] result in
+            guard let self, let jobs = rows(result, of: loading, again: { [weak self] in self?.readRows(loading) })
             else { return }
-            let jobs = SeenJob.all(rows)
-            if rows.count >= limit, let last = jobs.last, let index = loading.left.firstIndex(of: last.lane) {
+            if jobs.count >= limit, let last = jobs.last, let index = loading.left.firstIndex(of: last.lane) {
                 loading.left.removeFirst(index)
-                loading.key = Loading.Key(person: last.person, place: last.place, job: last.id)
+                loading.key = RowKey(person: last.person, place: last.place, job: last.id)
             } else {
                 loading.left.removeFirst(lanes.count)
                 loading.key = .start
@@ -165,12 +150,13 @@ extension Worker {
             readPastIfTime()
             let now = loop.present
             for job in jobs {
-                guard job.state == "waiting" || job.state == "unknown", let lane = lane(job.lane, of: loading, now)
-                else {
+                guard let lane = lane(job.lane, of: loading, now) else { continue }
+                noteLastSend(job, in: lane, now)
+                if job.state == .waiting || job.state == .unknown {
+                    wait(job, in: lane, now)
+                } else {
                     loading.others.append(job)
-                    continue
                 }
-                wait(job, in: lane, now)
             }
         }
     }
@@ -191,7 +177,6 @@ extension Worker {
         let group = group.filter { isWanted($0) }
         guard !group.isEmpty else { return }
         let numbers = Set(group.map(\.shard)).sorted()
-        let scope: [PostgresParameter] = [.int4(shardCount), .int4Array(numbers)]
         let hasGap = numbers.contains { number in
             (lanesOfShard[number] ?? []).contains { lane in
                 lineOfLane[lane].flatMap { lines[$0] }.map { $0.pace.recipientGap > .zero } ?? false
@@ -199,24 +184,24 @@ extension Worker {
         }
         let again: (PostgresError) -> Void = { [weak self] error in self?.readPastAgain(of: group, after: error) }
         var kept: [KeptLane]?
-        intake.execute(Statements.laneStates, scope) { [weak self] result in
+        intake.lanes(ofShards: numbers, of: shardCount) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error): again(error)
             case .success(let rows):
                 let now = loop.present
-                let lanes = (0..<rows.count).compactMap { KeptLane(rows, $0, now) }
+                let lanes = rows.map { KeptLane($0, now) }
                 if hasGap { kept = lanes } else { complete(group[...], lanes) }
             }
         }
         // The newest pages of what has ended today are read for it.
         guard hasGap else { return }
-        intake.execute(Statements.lastSends, scope) { [weak self] result in
+        intake.lastSends(ofShards: numbers, of: shardCount) { [weak self] result in
             // Without the other half it is read again already.
             guard let self, let kept else { return }
             switch result {
             case .failure(let error): again(error)
-            case .success(let rows): takePast(of: group, kept, rows, from: 0, readAt: loop.present)
+            case .success(let sends): takePast(of: group, kept, sends, from: 0, readAt: loop.present)
             }
         }
     }
@@ -232,24 +217,24 @@ extension Worker {
     private func takePast(
         of group: [Loading],
         _ kept: [KeptLane],
-        _ rows: PostgresRows,
+        _ sends: [LastSend],
         from first: Int,
         readAt: Instant
     ) {
         let now = loop.present
-        let end = min(first + configuration.loadSlice, rows.count)
+        let end = min(first + configuration.loadSlice, sends.count)
         var loadings: [Int32: Loading] = [:]
-        for row in first..<end {
-            guard let number = rows.int4(row, 0), let person = rows.int8(row, 1), let ago = rows.int8(row, 2),
-                let loading = loadings[number] ?? group.first(where: { isWanted($0) && isPart(number, of: $0) }),
+        for send in sends[first..<end] {
+            let number = send.lane
+            guard let loading = loadings[number] ?? group.first(where: { isWanted($0) && isPart(number, of: $0) }),
                 let lane = lane(number, of: loading, now)
             else { continue }
             loadings[number] = loading
-            lane.queue.wroteTo(person: person, at: readAt - .milliseconds(ago))
+            lane.queue.wroteTo(person: send.person, at: readAt - send.ago)
         }
-        guard end == rows.count else {
+        guard end == sends.count else {
             return loop.after(.zero) { [weak self] in
-                self?.takePast(of: group, kept, rows, from: end, readAt: readAt)
+                self?.takePast(of: group, kept, sends, from: end, readAt: readAt)
             }
         }
         complete(group[...], kept)
@@ -317,78 +302,28 @@ extension Worker {
         return lane
     }
 
-    /// The row is the truth: a shard is loaded again when the database has jobs that should have begun in a lane of which
-    /// nothing is in memory. Every 10 s.
-    func auditIfDue(_ now: Instant) {
-        guard intake.isConnected, mayAct(at: now), lastAudit.map({ now - $0 >= .seconds(10) }) ?? true else { return }
-        lastAudit = now
-        var busy = Set(newLanes.keys)
-        for lane in lanes.values where lane.queue.count > 0 || lane.queue.inAir > 0 { busy.insert(lane.number) }
-        for attempt in foreign.values { busy.insert(attempt.lane) }
-        let owned = shards.values.filter { $0.phase == .owned }.map(\.number).sorted()
-        guard !owned.isEmpty else { return }
-        forgetEndedRetries()
-        intake.execute(Statements.forgotten, [.int4(shardCount), .int4Array(owned), .int4Array(busy.sorted())]) {
-            [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            for row in 0..<rows.count {
-                guard let number = rows.int4(row, 0), let shard = self.shards[number], shard.phase == .owned else {
-                    continue
-                }
-                self.log.notice(
-                    "shard loaded again: jobs in the database that were not in memory",
-                    metadata: ["shard": "\(number)"]
-                )
-                self.load(shard)
-            }
-        }
-    }
-
-    /// A job that waits for its next try may have been cancelled or superseded meanwhile: what stands behind it must not
-    /// wait for a try that never comes. All of them in turn, a batch at a time.
-    private func forgetEndedRetries() {
-        if retriesToCheck.isEmpty { for id in retryWaits.keys { retriesToCheck.join(id) } }
-        var asked: [Int64] = []
-        while asked.count < Self.watchLimit, let id = retriesToCheck.next() {
-            if let wait = retryWaits[id], lanes[wait.lane] != nil { asked.append(id) }
-        }
-        guard !asked.isEmpty else { return }
-        intake.execute(Statements.watch, [.int8Array(asked)]) { [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            let there = Set(SeenJob.all(rows).map(\.id))
-            for id in asked where !there.contains(id) && calls[id] == nil {
-                guard let wait = retryWaits.removeValue(forKey: id), let lane = lanes[wait.lane] else { continue }
-                if lane.queue.remove(JobID(id), person: wait.person) { dueLanes.insert(wait.lane) }
-            }
-        }
-    }
-
     /// Takes a row into memory, whatever its state.
     func know(_ job: SeenJob, _ now: Instant) {
         guard let lane = lane(job.lane) else {
             loading(of: job.lane)?.doubtful.insert(job.id)
             return
         }
+        noteLastSend(job, in: lane, now)
         switch job.state {
-        case "waiting", "unknown":
+        case .waiting, .unknown:
             wait(job, in: lane, now)
             dueLanes.insert(job.lane)
-        case "sending":
+        case .sending:
             if calls[job.id] != nil { return }
-            if job.claimedBy == boot {
+            if job.claimedBy == bootID {
                 // The reply of the claim's COMMIT was lost: we began this attempt and never knew, so nothing has left.
                 guard !isOff(.reread) else { return }
                 outcomes.append(
                     Settlement(
                         job: job.id,
                         attempt: job.attempt,
-                        outcome: "given_back",
-                        reason: "claim_reply_lost",
-                        dueIn: .zero,
-                        mayHaveLeft: false,
-                        remoteID: nil,
-                        status: nil,
-                        evidence: nil
+                        outcome: .givenBack,
+                        reason: Reason.claimReplyLost.code
                     )
                 )
             }
@@ -399,25 +334,28 @@ extension Worker {
                 person: job.person,
                 expiredSince: nil
             )
-        case "parked", "accepted":
+        case .parked, .accepted:
             break
-        default:
-            unheard(job.state, of: "a row's state")
+        case .unheard(let word):
+            unheard(word, of: "a row's state")
         }
+    }
+
+    /// The gap to the person's next message counts from the last attempt, whoever made it and whatever came of it.
+    private func noteLastSend(_ job: SeenJob, in lane: Lane, _ now: Instant) {
+        guard let ago = job.claimedAgo, ago < lane.queue.settings.recipientGap else { return }
+        lane.queue.wroteTo(person: job.person, at: now - ago)
     }
 
     /// A job waits in its lane.
     private func wait(_ job: SeenJob, in lane: Lane, _ now: Instant) {
         guard calls[job.id] == nil else { return }
-        if let ago = job.claimedAgo, ago < lane.queue.settings.recipientGap {
-            lane.queue.wroteTo(person: job.person, at: now - ago)
-        }
         lane.queue.remove(JobID(job.id), person: job.person)
         let queued = QueuedJob(
             id: JobID(job.id),
             person: job.person,
             place: job.place,
-            jobClass: job.jobClass == 1 ? .bulk : .single,
+            jobClass: job.jobClass,
             due: now + max(.zero, job.dueIn),
             attempt: job.attempt,
             tries: job.tries,

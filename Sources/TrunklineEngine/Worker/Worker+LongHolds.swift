@@ -8,7 +8,7 @@ extension Worker {
     private static let longHold: Duration = .seconds(15 * 60)
     private static let lookInterval: Duration = .seconds(10)
 
-    /// Notes the beginning and the end of a hold, as the row does (`Statements.gate`): asking again is no end.
+    /// Notes the beginning and the end of a hold, as the row does (`OutcomeLedger.keepGates`): asking again is no end.
     func noteHold(of lane: Lane, at now: Instant) {
         if lane.gate.hold != nil {
             lane.heldSince = lane.heldSince ?? now
@@ -23,7 +23,7 @@ extension Worker {
             return
         }
         lastHoldLook = now
-        var told: [Int32?] = []
+        var told: [Int32] = []
         for lane in lanes.values.sorted(by: { $0.number < $1.number }) {
             guard !lane.isHoldTold, let hold = lane.gate.hold, let since = lane.heldSince, now - since >= Self.longHold,
                 lane.queue.count > 0, let line = lineOfLane[lane.number]
@@ -41,7 +41,7 @@ extension Worker {
         }
         guard !told.isEmpty else { return }
         // Lost with the connection, it is said once more by the next owner.
-        settler.execute(Statements.holdTold, [.int4Array(told)]) { _ in }
+        settler.holdTold(told) { _ in }
     }
 }
 

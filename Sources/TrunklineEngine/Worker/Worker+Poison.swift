@@ -16,21 +16,19 @@ extension Worker {
         let digest = Array(SHA256.hash(data: arrival.body))
         guard !notedSuspects.contains(digest) else { return false }
         takeUnderWay = true
-        intake.execute(
-            Statements.suspect,
-            [
-                .uuid(boot), .bytes(digest), .text(arrival.queue.kind.via),
-                .bytes(Array(arrival.body.prefix(RefusalRow.rawLimit))),
-                .int8(Int64(clamping: arrival.bodySize)),
-            ]
-        ) { [weak self] result in
+        let message = SuspectMessage(
+            digest: digest,
+            via: arrival.queue.kind.via,
+            raw: Array(arrival.body.prefix(RefusalRow.rawLimit)),
+            rawLength: Int64(clamping: arrival.bodySize)
+        )
+        intake.suspect(message, by: bootID) { [weak self] result in
             guard let self else { return }
             self.takeUnderWay = false
             switch result {
             case .failure(let error):
                 self.takeFailed([arrival], way, error)
-            case .success(let rows):
-                let readers = rows.int4(0, 0) ?? 1
+            case .success(let readers):
                 if readers > Self.deadlyReaders {
                     self.putAside(arrival, way)
                 } else {
@@ -48,7 +46,7 @@ extension Worker {
         guard let arrival = batch.first, arrival.isSuspect else { return }
         let digest = Array(SHA256.hash(data: arrival.body))
         notedSuspects.remove(digest)
-        intake.execute(Statements.unsuspect, [.bytes(digest)]) { _ in }
+        intake.unsuspect(digest: digest) { _ in }
     }
 
     private func putAside(_ arrival: Arrivals.Arrival, _ way: Arrivals.Way) {

@@ -77,19 +77,3 @@ extension Worker {
         return cutOff
     }
 }
-
-extension Reach {
-    /// What the heartbeats say: columns 4 and 7 of ``Statements/fleet``.
-    static func words(_ rows: PostgresRows) -> [BootID: [String: Word]] {
-        var all: [BootID: [String: Word]] = [:]
-        for row in 0..<rows.count {
-            guard let boot = rows.uuid(row, 0), let origins = rows.textArray(row, 4),
-                let words = rows.textArray(row, 7), origins.count == words.count
-            else { continue }
-            for case (let origin?, let word?) in zip(origins, words) {
-                all[BootID(bytes: boot), default: [:]][origin] = Word(rawValue: word)
-            }
-        }
-        return all
-    }
-}

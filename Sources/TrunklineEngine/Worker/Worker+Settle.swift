@@ -14,24 +14,14 @@ extension Worker {
         settleUnderWay = true
         let batch = Array(outcomes.prefix(settleLimit))
         outcomes.removeFirst(batch.count)
-        settler.execute(
-            Statements.settle,
-            [
-                .uuid(boot), .int8Array(batch.map(\.job)), .int4Array(batch.map(\.attempt)),
-                .textArray(batch.map(\.outcome)),
-                .textArray(batch.map(\.reason)), .int4Array(batch.map { Int32(clamping: $0.dueIn.wholeMilliseconds) }),
-                .boolArray(batch.map(\.mayHaveLeft)), .textArray(batch.map(\.remoteID)),
-                .int4Array(batch.map(\.status)),
-                .textArray(batch.map(\.evidence)),
-            ]
-        ) { [weak self] result in
+        settler.settle(batch, by: bootID) { [weak self] result in
             guard let self else { return }
             self.settleUnderWay = false
             switch result {
-            case .success(let rows):
+            case .success(let answers):
                 reached(.settled, times: batch.count)
                 self.settleLimit = min(Self.batchLimit, self.settleLimit * 2)
-                self.settled(batch, rows)
+                self.settled(batch, answers)
             case .failure(let error):
                 self.settleFailed(batch, error)
             }
@@ -49,8 +39,7 @@ extension Worker {
         let pauses = pausesToKeep.sorted { $0.key < $1.key }
         pausesToKeep.removeAll(keepingCapacity: true)
         for (lane, end) in pauses where end > now {
-            let milliseconds = Int32(clamping: (end - now).wholeMilliseconds)
-            settler.execute(Statements.pause, [.int4(lane), .int4(milliseconds)]) { [weak self] result in
+            settler.pause(lane, for: end - now) { [weak self] result in
                 guard case .failure = result else { return }
                 self?.loop.after(.milliseconds(200)) { [weak self] in self?.keepPause(of: lane, until: end) }
             }
@@ -76,22 +65,18 @@ extension Worker {
         outcomes.insert(contentsOf: again, at: 0)
     }
 
-    private func settled(_ batch: [Settlement], _ rows: PostgresRows) {
+    private func settled(_ batch: [Settlement], _ answers: [SettleAnswer]) {
         let now = loop.present
         var pending: [Int64: [Settlement]] = [:]
         for settlement in batch { pending[settlement.job, default: []].append(settlement) }
-        for row in 0..<rows.count {
-            guard let id = rows.int8(row, 0), let verdict = rows.text(row, 1), let attempt = rows.int4(row, 2),
-                let settlement = pending[id]?.first(where: { $0.attempt == attempt })
-            else { continue }
-            let isKnown = [
-                "sent", "late_sent", "evidence", "waiting", "unknown", "parked", "cancelled", "stale", "repeat",
-            ].contains(verdict)
-            if !isKnown { unheard(verdict, of: "settle") }
-            if verdict == "stale" || verdict == "late_sent" || verdict == "evidence" {
+        for answer in answers {
+            let (id, attempt, verdict) = (answer.job, answer.attempt, answer.verdict)
+            guard let settlement = pending[id]?.first(where: { $0.attempt == attempt }) else { continue }
+            if case .unheard(let word) = verdict { unheard(word, of: "settle") }
+            if [.stale, .lateSent, .evidence].contains(verdict) {
                 log.notice(
                     "outcome came late",
-                    metadata: ["job": "\(id)", "attempt": "\(attempt)", "verdict": "\(verdict)"]
+                    metadata: ["job": "\(id)", "attempt": "\(attempt)", "verdict": "\(verdict.word)"]
                 )
             }
             guard let call = calls[id], call.attempt == attempt else { continue }
@@ -102,9 +87,9 @@ extension Worker {
                 continue
             }
             // What was not sent has given its place under the daily cap back.
-            if verdict != "sent", verdict != "unknown" { lane.cappedUntil = nil }
-            if verdict == "waiting" || verdict == "unknown" {
-                let isGivenBack = settlement.outcome == "given_back"
+            if verdict != .sent, verdict != .unknown { lane.cappedUntil = nil }
+            if verdict == .waiting || verdict == .unknown {
+                let isGivenBack = settlement.outcome == .givenBack
                 lane.queue.add(
                     QueuedJob(
                         id: JobID(id),
@@ -114,7 +99,7 @@ extension Worker {
                         due: now + settlement.dueIn,
                         attempt: attempt,
                         tries: call.tries - (isGivenBack ? 1 : 0),
-                        isStamped: verdict == "unknown",
+                        isStamped: verdict == .unknown,
                         isSuspect: call.isSuspect && isGivenBack
                     )
                 )
@@ -123,7 +108,7 @@ extension Worker {
             }
             lane.queue.ended(person: call.person, at: now)
             if suspectLanes.contains(lane.number) { lookAtSuspectsWithoutRoom() }
-            if verdict == "stale" || !isKnown {
+            if verdict == .stale || !verdict.isHeard {
                 // Somebody took the attempt over while it was ours to settle, or a later schema has another word for what
                 // became of it: the row says what goes on.
                 lane.queue.hold(person: call.person)
@@ -157,21 +142,5 @@ extension Worker {
             job.due > now + .milliseconds(500)
         else { return }
         wakeByTier(wake.job.value, known.attempt, shard, job.due - now)
-    }
-}
-
-extension Worker.Settlement {
-    var withoutEvidence: Worker.Settlement {
-        Worker.Settlement(
-            job: job,
-            attempt: attempt,
-            outcome: outcome,
-            reason: reason,
-            dueIn: dueIn,
-            mayHaveLeft: mayHaveLeft,
-            remoteID: nil,
-            status: status,
-            evidence: nil
-        )
     }
 }

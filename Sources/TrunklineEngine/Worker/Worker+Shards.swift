@@ -26,19 +26,22 @@ extension Worker {
         // Origins that nothing was called of lately may still be silent.
         var counted = callCounts(now)
         for origin in words.keys where counted[origin] == nil { counted[origin] = CallCounts() }
-        let counts = counted.sorted { $0.key < $1.key }
+        let origins = counted.sorted { $0.key < $1.key }.map {
+            OriginReport(origin: $0.key, counts: $0.value, reach: words[$0.key])
+        }
         let sent = now
         renewalSent = now
-        control.execute(
-            Statements.beat,
-            [
-                .uuid(boot), .text(configuration.host), .int4(ProcessID.own), .text(configuration.version),
-                .int4Array(known.map(\.pid)), .timestampArray(known.map(\.start)), .bool(brokerHealth.isGood(at: now)),
-                .bool(isDraining), .textArray(counts.map(\.key)),
-                .int4Array(counts.map { Int32(clamping: $0.value.active) }),
-                .int4Array(counts.map { Int32(clamping: $0.value.failing) }),
-                .textArray(counts.map { words[$0.key]?.rawValue }),
-            ]
+        control.beat(
+            Heartbeat(
+                boot: bootID,
+                host: configuration.host,
+                processID: ProcessID.own,
+                version: configuration.version,
+                backends: known,
+                hasBroker: brokerHealth.isGood(at: now),
+                isStopping: isDraining,
+                origins: origins
+            )
         ) { [weak self] result in
             guard let self else { return }
             self.renewalUnderWay = false
@@ -69,36 +72,22 @@ extension Worker {
         // Fit to judge others only if the own renewals went through all the time.
         let fit = judgeIsFit && mayAct(at: now)
         judgeIsFit = true
-        control.execute(Statements.fleet, []) { [weak self] result in
+        control.fleet { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
-            self.peerCounts.removeAll(keepingCapacity: true)
-            self.reachWords = Reach.words(rows)
-            let cutOff = self.cutOffWorkers(self.loop.present)
-            let workers = (0..<rows.count).compactMap { row -> Fleet<BootID>.Observation? in
-                guard let boot = rows.uuid(row, 0), let beat = rows.int8(row, 1) else { return nil }
-                self.peerCounts[BootID(bytes: boot)] = CallCounts.byOrigin(rows, row)
-                return .init(
-                    id: BootID(bytes: boot),
-                    beat: beat,
-                    isStopping: rows.bool(row, 2) ?? false,
-                    hasBroker: rows.bool(row, 3) ?? false,
-                    isCutOff: cutOff.contains(BootID(bytes: boot))
-                )
-            }
-            self.fleet.observed(workers, at: loop.present, isJudgeFit: fit)
+            self.fleetSeen(rows, isJudgeFit: fit)
         }
-        control.execute(Statements.breakers, []) { [weak self] result in
+        control.breakers { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             self.breakersSeen(rows)
             self.openBreakersIfSuspected(self.loop.present)
         }
         let again = linesToReread.sorted()
-        control.execute(Statements.lines, [.int8(lineRevision), .textArray(again)]) { [weak self] result in
+        control.lines(after: lineRevision, and: again) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             self.linesToReread.subtract(again)
             self.linesChanged(rows)
         }
-        control.execute(Statements.shards, []) { [weak self] result in
+        control.shards { [weak self] result in
             guard let self else { return }
             self.lookUnderWay = false
             guard case .success(let rows) = result else { return }
@@ -106,15 +95,34 @@ extension Worker {
         }
     }
 
-    private func shardsSeen(_ rows: PostgresRows) {
+    private func fleetSeen(_ rows: [WorkerRow], isJudgeFit: Bool) {
+        peerCounts.removeAll(keepingCapacity: true)
+        reachWords.removeAll(keepingCapacity: true)
+        for row in rows {
+            for report in row.origins {
+                peerCounts[row.boot, default: [:]][report.origin] = report.counts
+                if let word = report.reach { reachWords[row.boot, default: [:]][report.origin] = word }
+            }
+        }
+        let cutOff = cutOffWorkers(loop.present)
+        let workers = rows.map { row in
+            Fleet<BootID>.Observation(
+                id: row.boot,
+                beat: row.beat,
+                isStopping: row.isStopping,
+                hasBroker: row.hasBroker,
+                isCutOff: cutOff.contains(row.boot)
+            )
+        }
+        fleet.observed(workers, at: loop.present, isJudgeFit: isJudgeFit)
+    }
+
+    private func shardsSeen(_ rows: [ShardRow]) {
         let now = loop.present
         ownersSeen.removeAll(keepingCapacity: true)
-        for row in 0..<rows.count {
-            guard let shard = rows.int4(row, 0), let fence = rows.int8(row, 2) else { continue }
-            ownersSeen[shard] = (rows.uuid(row, 1), fence)
-        }
+        for row in rows { ownersSeen[row.shard] = row }
         for shard in shardsInOrder {
-            if let seen = ownersSeen[shard.number], seen.owner == boot, seen.fence == shard.fence { continue }
+            if let seen = ownersSeen[shard.number], seen.owner == bootID, seen.fence == shard.fence { continue }
             // While an acquire is under way this look may be older than the fence.
             if let seen = ownersSeen[shard.number], seen.fence < shard.fence { continue }
             log.warning("shard lost to another worker", metadata: ["shard": "\(shard.number)"])
@@ -129,15 +137,15 @@ extension Worker {
 
     /// Gives up what others should own, takes what is free or whose owner is dead.
     private func divide(_ now: Instant) {
-        let me = BootID(bytes: boot)
+        let me = bootID
         var owners: [Int: BootID] = [:]
         for (number, seen) in ownersSeen {
-            if let owner = seen.owner { owners[Int(number)] = BootID(bytes: owner) }
+            if let owner = seen.owner { owners[Int(number)] = owner }
         }
         // Without a place in it (others have a broker, this worker has had none for too long) everything is theirs.
         guard let division = fleet.division(ofShards: Int(shardCount), owners: owners, at: now) else { return }
-        var wanted: [(shard: Int32, fence: Int64)] = []
-        var silent: Set<[UInt8]> = []
+        var wanted: [ShardFence] = []
+        var silent: Set<BootID> = []
         var unknown: [Int32] = []
         for number in 0..<shardCount {
             let rightful = division[Int(number)]
@@ -148,23 +156,22 @@ extension Worker {
             guard let seen = ownersSeen[number] else { continue }
             guard rightful == me else {
                 // Ours, and not known here: the reply of an acquire was lost. Nobody takes it while we live.
-                if seen.owner == boot, !acquiring { unknown.append(number) }
+                if seen.owner == me, !acquiring { unknown.append(number) }
                 continue
             }
-            if let owner = seen.owner, owner != boot {
-                guard fleet.isDead(BootID(bytes: owner), at: now) || isUnknown(owner, now) else { continue }
+            if let owner = seen.owner, owner != me {
+                guard fleet.isDead(owner, at: now) || isUnknown(owner, now) else { continue }
                 silent.insert(owner)
             }
-            wanted.append((number, seen.fence))
+            wanted.append(ShardFence(shard: number, fence: seen.fence))
         }
         if !wanted.isEmpty { acquire(wanted, from: silent) }
         // Once more with the next look when it fails.
-        if !unknown.isEmpty { control.execute(Statements.release, [.uuid(boot), .int4Array(unknown)]) { _ in } }
+        if !unknown.isEmpty { control.release(unknown, by: me) { _ in } }
     }
 
     /// An owner without a heartbeat row cannot renew it: it is gone as soon as that has been seen for the silence limit.
-    private func isUnknown(_ owner: [UInt8], _ now: Instant) -> Bool {
-        let id = BootID(bytes: owner)
+    private func isUnknown(_ id: BootID, _ now: Instant) -> Bool {
         if fleet.knows(id) {
             strangers[id] = nil
             return false
@@ -175,34 +182,26 @@ extension Worker {
     }
 
     /// Update the fence and commit; only then load rows; only then subscribe.
-    private func acquire(_ wanted: [(shard: Int32, fence: Int64)], from silent: Set<[UInt8]>) {
+    private func acquire(_ wanted: [ShardFence], from silent: Set<BootID>) {
         guard !acquiring else { return }
         acquiring = true
-        control.execute(
-            Statements.acquire,
-            [.uuid(boot), .int4Array(wanted.map(\.shard)), .int8Array(wanted.map(\.fence))]
-        ) { [weak self] result in
+        control.acquire(wanted, by: bootID) { [weak self] result in
             guard let self else { return }
             self.acquiring = false
             switch result {
-            case .success(let rows):
+            case .success(let taken):
                 guard !self.isDraining else {
-                    self.control.execute(Statements.release, [.uuid(self.boot), .int4Array(wanted.map(\.shard))]) { _ in
-                    }
-                    return
+                    return self.control.release(wanted.map(\.shard), by: self.bootID) { _ in }
                 }
-                var numbers: [Int32] = []
-                for row in 0..<rows.count {
-                    guard let number = rows.int4(row, 0), let fence = rows.int8(row, 1) else { continue }
-                    let shard = Shard(number: number, fence: fence)
-                    self.shards[number] = shard
-                    numbers.append(number)
+                for taken in taken {
+                    let shard = Shard(number: taken.shard, fence: taken.fence)
+                    self.shards[shard.number] = shard
                     self.load(shard)
                 }
-                if !numbers.isEmpty {
+                if !taken.isEmpty {
                     self.log.info(
                         "shards taken",
-                        metadata: ["count": "\(numbers.count)", "from_silent_workers": "\(silent.count)"]
+                        metadata: ["count": "\(taken.count)", "from_silent_workers": "\(silent.count)"]
                     )
                 }
             case .failure(let error):
@@ -216,10 +215,10 @@ extension Worker {
         }
     }
 
-    private func terminateBackends(of silent: Set<[UInt8]>) {
+    private func terminateBackends(of silent: Set<BootID>) {
         guard !isOff(.terminate) else { return }
         log.notice("ending the database sessions of silent workers", metadata: ["workers": "\(silent.count)"])
-        control.execute(Statements.terminate, [.uuidArray(silent.map { $0 })]) { [log] result in
+        control.terminate(silent.sorted()) { [log] result in
             if case .failure(let error) = result {
                 log.warning("sessions of silent workers could not be ended", metadata: ["error": "\(error)"])
             }
@@ -229,9 +228,9 @@ extension Worker {
     /// The heartbeat rows of the dead, once they own nothing.
     private func forgetDeadWorkers(_ now: Instant) {
         let owners = Set(ownersSeen.values.compactMap(\.owner))
-        let gone = fleet.members.filter { fleet.isDead($0, at: now) && !owners.contains($0.bytes) }
+        let gone = fleet.members.filter { fleet.isDead($0, at: now) && !owners.contains($0) }
         guard !gone.isEmpty else { return }
-        control.execute(Statements.forget, [.uuidArray(gone.map(\.bytes))]) { _ in }
+        control.forget(gone) { _ in }
     }
 
     // MARK: Subscribing, giving up, losing
@@ -266,7 +265,7 @@ extension Worker {
             loop.after(.seconds(1)) { [weak self] in self?.release(shard) }
             return
         }
-        control.execute(Statements.release, [.uuid(boot), .int4Array([shard.number])]) { [weak self] result in
+        control.release([shard.number], by: bootID) { [weak self] result in
             guard let self, self.shards[shard.number] === shard else { return }
             switch result {
             case .success:
@@ -349,17 +348,17 @@ extension Worker {
         guard !foreign.isEmpty, !watchUnderWay, intake.isConnected, mayAct(at: now) else { return }
         watchUnderWay = true
         let asked = foreign
-        intake.execute(Statements.watch, [.int8Array(asked.keys.sorted())]) { [weak self] result in
+        intake.watch(asked.keys.sorted()) { [weak self] result in
             guard let self else { return }
             self.watchUnderWay = false
             guard case .success(let rows) = result else { return }
             let now = loop.present
             var seen: [Int64: SeenJob] = [:]
-            for job in SeenJob.all(rows) { seen[job.id] = job }
-            var expired: [(Int64, Int32)] = []
+            for job in rows { seen[job.id] = job }
+            var expired: [JobAttempt] = []
             for (id, known) in asked.sorted(by: { $0.key < $1.key }) {
                 guard var attempt = self.foreign[id], attempt.attempt == known.attempt else { continue }
-                guard let job = seen[id], job.state == "sending", job.attempt == attempt.attempt else {
+                guard let job = seen[id], job.state == .sending, job.attempt == attempt.attempt else {
                     self.foreign[id] = nil
                     if let job = seen[id] { self.know(job, now) }
                     if self.foreign[id] == nil, let lane = self.lanes[attempt.lane] {
@@ -371,31 +370,26 @@ extension Worker {
                     continue
                 }
                 if isOff(.foreignLease) {
-                    expired.append((id, attempt.attempt))
+                    expired.append(JobAttempt(job: id, attempt: attempt.attempt))
                     continue
                 }
                 guard let left = job.leaseLeft, left < .zero else { continue }
                 let since = attempt.expiredSince ?? now
                 attempt.expiredSince = since
                 self.foreign[id] = attempt
-                if now - since >= self.timing.foreignPatience { expired.append((id, attempt.attempt)) }
+                if now - since >= self.timing.foreignPatience {
+                    expired.append(JobAttempt(job: id, attempt: attempt.attempt))
+                }
             }
             if !expired.isEmpty { self.abandon(expired) }
         }
     }
 
-    private func abandon(_ attempts: [(Int64, Int32)]) {
-        let fences = fencesOfOwned()
-        intake.execute(
-            Statements.abandon,
-            [
-                .uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences),
-                .int8Array(attempts.map(\.0)), .int4Array(attempts.map(\.1)),
-            ]
-        ) { [weak self] result in
+    private func abandon(_ attempts: [JobAttempt]) {
+        intake.abandon(attempts, owner) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             let now = loop.present
-            for job in SeenJob.all(rows) {
+            for job in rows {
                 guard let attempt = self.foreign.removeValue(forKey: job.id) else { continue }
                 self.know(job, now)
                 self.lanes[attempt.lane]?.queue.release(person: attempt.person)
@@ -409,8 +403,11 @@ extension Worker {
 
     /// The fences that a take or a claim of this moment must carry. Not those of shards that are being loaded: what is
     /// taken meanwhile has no place before their owner knows everything that comes first.
-    func fencesOfOwned() -> (shards: [Int32], fences: [Int64]) {
-        let held = shardsInOrder.filter { $0.phase != .loading }
-        return (held.map(\.number), held.map(\.fence))
+    var owner: LedgerOwner {
+        owner(of: shardsInOrder.filter { $0.phase != .loading })
+    }
+
+    func owner(of shards: [Shard]) -> LedgerOwner {
+        LedgerOwner(boot: bootID, shardCount: shardCount, shards: shards.map(\.number), fences: shards.map(\.fence))
     }
 }

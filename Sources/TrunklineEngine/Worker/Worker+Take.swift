@@ -68,12 +68,12 @@ extension Worker {
         takeUnderWay = true
         let wall = loop.wallTime
         let sent = loop.present
-        let held = fencesOfOwned()
-        let owned = Set(held.shards)
+        let owner = owner
+        let owned = Set(owner.shards)
         var sends: [Item] = []
         var events: [(event: WebhookJob, arrival: Arrivals.Arrival)] = []
         var refused: [Refused] = []
-        var parameters = TakeBatch()
+        var jobs = TakeBatch()
         var waitingPersons: Set<LanePerson> = []
 
         for arrival in batch {
@@ -113,7 +113,7 @@ extension Worker {
                         request: EZWhatsApp.textRequestBody(job),
                         fast: fast
                     )
-                    parameters.append(job, requestBytes: item.request, fast: fast != nil)
+                    jobs.append(job, requestBytes: item.request, fast: fast != nil)
                     sends.append(item)
                 }
             } catch {
@@ -152,27 +152,20 @@ extension Worker {
         }
         if !sends.isEmpty {
             open += 1
-            let isOwners = way == .shard
-            let pace = paceWrites(of: sends.compactMap(\.fast?.lane))
-            intake.execute(
-                TakeBatch.statement,
-                parameters.parameters(
-                    boot: isOwners ? boot : nil,
-                    shardCount: Int(shardCount),
-                    shards: isOwners ? held.shards : [],
-                    fences: isOwners ? held.fences : [],
-                    leaseMilliseconds: Int32(clamping: timing.lease.wholeMilliseconds),
-                    jobClass: way == .bulk ? .bulk : .single,
-                    parked: way == .dead ? "dead_lettered" : nil,
-                    paceLanes: pace.lanes,
-                    paceNextMilliseconds: pace.next
-                )
-            ) { [weak self] result in
+            let request = TakeRequest(
+                batch: jobs,
+                owner: way == .shard ? owner : nil,
+                lease: timing.lease,
+                jobClass: way == .bulk ? .bulk : .single,
+                parked: way == .dead ? .deadLettered : nil,
+                pace: paceWrites(of: sends.compactMap(\.fast?.lane))
+            )
+            intake.take(request) { [weak self] result in
                 guard let self else { return }
                 switch result {
-                case .success(let rows):
+                case .success(let answers):
                     open += 1
-                    self.taken(sends, way, rows, sent: sent) { error in
+                    self.taken(sends, way, answers, sent: sent) { error in
                         failed = failed ?? error
                         finish()
                     }
@@ -219,144 +212,144 @@ extension Worker {
         return nil
     }
 
-    private func taken(
-        _ items: [Item],
-        _ way: Arrivals.Way,
-        _ rows: PostgresRows,
-        sent: Instant,
-        done: @escaping (PostgresError?) -> Void
-    ) {
-        let now = loop.present
+    /// What answers ask for beside what they do to single jobs.
+    private struct Aftermath {
         var refused: [Refused] = []
         var lost: Set<Int32> = []
         var givenBack: [Arrivals.Arrival] = []
+        /// Jobs that may be in nobody's memory.
         var unsure: Set<Int64> = []
         var unknown: [Arrivals.Arrival] = []
         var wakes: [Int32: JobID] = [:]
+    }
+
+    private func taken(
+        _ items: [Item],
+        _ way: Arrivals.Way,
+        _ answers: [TakeAnswer],
+        sent: Instant,
+        done: @escaping (PostgresError?) -> Void
+    ) {
+        var after = Aftermath()
         reached(.taken, times: items.count)
-        for row in 0..<rows.count {
-            guard let number = rows.int4(row, 0), let verdict = rows.text(row, 1),
-                items.indices.contains(Int(number) - 1)
-            else { continue }
-            let item = items[Int(number) - 1]
-            let line = lines[item.job.line.value]
-            let state = rows.text(row, 4)
+        for answer in answers where items.indices.contains(answer.item) {
+            let item = items[answer.item]
             if let fast = item.fast {
                 slotsPromised -= 1
-                if state != "sending" { lanes[fast.lane]?.queue.takenBack(person: item.job.person) }
+                if case .new(let job) = answer.verdict, job.state == .sending {
+                } else {
+                    lanes[fast.lane]?.queue.takenBack(person: item.job.person)
+                }
             }
-            switch verdict {
-            case "new":
-                guard let id = rows.int8(row, 2), let lane = rows.int4(row, 3), let place = rows.int8(row, 5) else {
-                    continue
-                }
-                switch state {
-                case "sending":
-                    calls[id] = Call(
-                        job: id,
-                        attempt: rows.int4(row, 7) ?? 1,
-                        tries: 1,
-                        lane: lane,
-                        line: item.job.line.value,
-                        person: item.job.person,
-                        place: place,
-                        jobClass: .single,
-                        isStamped: false,
-                        key: item.job.key,
-                        request: item.request,
-                        sendBefore: item.job.sendBefore?.microseconds,
-                        gateOpenUntil: item.fast?.gateOpenUntil ?? now,
-                        claimSent: sent
-                    )
-                    reached(.claimed)
-                    carry(id)
-                case "waiting":
-                    let queued = QueuedJob(
-                        id: JobID(id),
-                        person: item.job.person,
-                        place: place,
-                        jobClass: .single,
-                        due: now + max(.zero, .milliseconds(rows.int8(row, 6) ?? 0)),
-                        attempt: 0,
-                        tries: 0,
-                        isStamped: false
-                    )
-                    // A lane that was lost finds the row by itself.
-                    if let loading = loading(of: lane) {
-                        loading.doubtful.insert(id)
-                    } else if let lane = self.lane(lane) {
-                        if lane.queue.waiting(queued.id, person: queued.person) == nil {
-                            if place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
-                        }
-                        dueLanes.insert(lane.number)
-                    }
-                case "accepted":
-                    if let line {
-                        if shards[line.shard]?.phase == .owned {
-                            adoptWanted = true
-                        } else {
-                            wakes[line.shard] = JobID(id)
-                        }
-                    }
-                case "parked":
-                    break  // it came from the dead-letter queue
-                default:
-                    unheard(state ?? "null", of: "take's state")
-                }
-                item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
-            case "repeat":
-                // An unfinished one may be in nobody's memory: its first take's reply was lost and came after a reload.
-                if rows.text(row, 8) == nil, let id = rows.int8(row, 2), calls[id] == nil, foreign[id] == nil {
-                    unsure.insert(id)
-                }
-                item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
-            case "lost":
-                if let line { lost.insert(line.shard) }
-                givenBack.append(item.arrival)
-            case "conflict":
-                let other = rows.text(row, 9).map { " on line \($0)" } ?? ""
-                refused.append(
-                    Refused(
-                        refusal: Refusal(
-                            kind: .conflict,
-                            field: "key",
-                            reason: "the key belongs to job \(rows.int8(row, 2) ?? 0)\(other), whose content is another"
-                        ),
-                        arrival: item.arrival,
-                        line: item.job.line.value,
-                        key: item.job.key.value
-                    )
-                )
-            case "unknown_line", "removed_line":
-                refused.append(
-                    Refused(
-                        refusal: Refusal(
-                            kind: .unknownLine,
-                            field: "line",
-                            reason: verdict == "removed_line" ? "the line was removed" : "there is no line of that id"
-                        ),
-                        arrival: item.arrival,
-                        line: item.job.line.value,
-                        key: item.job.key.value
-                    )
-                )
-            default:
-                unheard(verdict, of: "take")
-                unknown.append(item.arrival)
-            }
+            taken(item, answer.verdict, sent: sent, &after)
         }
-        leaveAside(unknown, way)
+        leaveAside(after.unknown, way)
         // The fence fell: nothing of these shards was written, their messages go back by closing their channels.
-        for number in lost.sorted() {
+        for number in after.lost.sorted() {
             if let shard = shards[number] {
                 log.warning("shard lost to another worker", metadata: ["shard": "\(number)"])
                 lose(shard)
             }
         }
-        for arrival in givenBack where arrival.epoch == arrival.queue.epoch { arrival.queue.restart(prefetch: 300) }
-        lookAgain(at: unsure)
-        wake(wakes)
-        if refused.isEmpty { done(nil) } else { refuse(refused, done: done) }
+        for arrival in after.givenBack where arrival.epoch == arrival.queue.epoch {
+            arrival.queue.restart(prefetch: 300)
+        }
+        lookAgain(at: after.unsure)
+        wake(after.wakes)
+        if after.refused.isEmpty { done(nil) } else { refuse(after.refused, done: done) }
+    }
+
+    private func taken(_ item: Item, _ verdict: TakeVerdict, sent: Instant, _ after: inout Aftermath) {
+        let line = lines[item.job.line.value]
+        func refused(_ kind: Refusal.Kind, _ field: String, _ reason: String) {
+            after.refused.append(
+                Refused(
+                    refusal: Refusal(kind: kind, field: field, reason: reason),
+                    arrival: item.arrival,
+                    line: item.job.line.value,
+                    key: item.job.key.value
+                )
+            )
+        }
+        switch verdict {
+        case .new(let job):
+            accepted(item, job, sent: sent, &after)
+            item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
+        case .repeat(let job, _, let finalState):
+            // An unfinished one may be in nobody's memory: its first take's reply was lost and came after a reload.
+            if finalState == nil, calls[job] == nil, foreign[job] == nil { after.unsure.insert(job) }
+            item.arrival.queue.commit(item.arrival.tag, epoch: item.arrival.epoch)
+        case .lost:
+            if let line { after.lost.insert(line.shard) }
+            after.givenBack.append(item.arrival)
+        case .conflict(let job, let other):
+            let place = other.map { " on line \($0)" } ?? ""
+            refused(.conflict, "key", "the key belongs to job \(job)\(place), whose content is another")
+        case .unknownLine: refused(.unknownLine, "line", "there is no line of that id")
+        case .removedLine: refused(.unknownLine, "line", "the line was removed")
+        case .unheard(let word):
+            unheard(word, of: "take")
+            after.unknown.append(item.arrival)
+        }
+    }
+
+    /// A new job: called, remembered, or left to whoever owns it.
+    private func accepted(_ item: Item, _ taken: TakenJob, sent: Instant, _ after: inout Aftermath) {
+        let now = loop.present
+        switch taken.state {
+        case .sending:
+            calls[taken.job] = Call(
+                job: taken.job,
+                attempt: taken.attempt,
+                tries: 1,
+                lane: taken.lane,
+                line: item.job.line.value,
+                person: item.job.person,
+                place: taken.place,
+                jobClass: .single,
+                isStamped: false,
+                key: item.job.key,
+                request: item.request,
+                sendBefore: item.job.sendBefore?.microseconds,
+                gateOpenUntil: item.fast?.gateOpenUntil ?? now,
+                claimSent: sent
+            )
+            reached(.claimed)
+            carry(taken.job)
+        case .waiting:
+            let queued = QueuedJob(
+                id: JobID(taken.job),
+                person: item.job.person,
+                place: taken.place,
+                jobClass: .single,
+                due: now + max(.zero, taken.dueIn),
+                attempt: 0,
+                tries: 0,
+                isStamped: false
+            )
+            // A lane that was lost finds the row by itself.
+            if let loading = loading(of: taken.lane) {
+                loading.doubtful.insert(taken.job)
+            } else if let lane = lane(taken.lane) {
+                if lane.queue.waiting(queued.id, person: queued.person) == nil {
+                    if taken.place > 0 { lane.queue.add(queued) } else { lane.queue.schedule(queued) }
+                }
+                dueLanes.insert(lane.number)
+            }
+        case .accepted:
+            guard let line = lines[item.job.line.value] else { return }
+            if shards[line.shard]?.phase == .owned {
+                adoptWanted = true
+            } else {
+                after.wakes[line.shard] = JobID(taken.job)
+            }
+        case .parked:
+            break  // it came from the dead-letter queue
+        case .unknown:
+            unheard("unknown", of: "take's state")
+        case .unheard(let word):
+            unheard(word, of: "take's state")
+        }
     }
 
     /// A word that this program does not know, of a later schema: what it stands for is left alone. Said once, and again
@@ -445,28 +438,19 @@ extension Worker {
         _ way: Arrivals.Way,
         done: @escaping (PostgresError?) -> Void
     ) {
-        intake.execute(
-            Statements.takeEvents,
-            [
-                .textArray(events.map(\.event.source.value)), .textArray(events.map(\.event.eventKey)),
-                .textArray(events.map(\.event.headersText)), .byteaArray(events.map(\.event.body)),
-                .byteaArray(events.map { Array(SHA256.hash(data: $0.event.body)) }),
-                .timestampArray(events.map(\.event.receivedAt.microseconds)),
-            ]
-        ) { [weak self] result in
+        intake.takeEvents(events.map(\.event)) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error): done(error)
-            case .success(let rows):
+            case .success(let answers):
                 var refused: [Refused] = []
                 var unknown: [Arrivals.Arrival] = []
-                for row in 0..<rows.count {
-                    guard let item = rows.int4(row, 0), events.indices.contains(Int(item) - 1) else { continue }
-                    let (event, arrival) = events[Int(item) - 1]
-                    switch rows.text(row, 1) ?? "null" {
-                    case "new", "repeat":
+                for answer in answers where events.indices.contains(answer.item) {
+                    let (event, arrival) = events[answer.item]
+                    switch answer.verdict {
+                    case .new, .repeat:
                         arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
-                    case "conflict":
+                    case .conflict:
                         refused.append(
                             Refused(
                                 refusal: Refusal(
@@ -479,8 +463,8 @@ extension Worker {
                                 key: nil
                             )
                         )
-                    case let verdict:
-                        self.unheard(verdict, of: "take_events")
+                    case .unheard(let word):
+                        self.unheard(word, of: "take_events")
                         unknown.append(arrival)
                     }
                 }
@@ -502,7 +486,7 @@ extension Worker {
                 rawLength: Int64(entry.arrival.bodySize)
             )
         }
-        intake.execute(Statements.refuse, RefusalRow.parameters(rows)) { [log] result in
+        intake.refuse(rows) { [log] result in
             switch result {
             case .failure(let error): done(error)
             case .success:
@@ -542,19 +526,12 @@ extension Worker {
     /// A notice whose `sendBefore` has passed ends also where nothing may begin: on a held line, behind a closed gate.
     private func expire(_ now: Instant) {
         guard intake.isConnected, mayAct(at: now), !shards.isEmpty else { return }
-        let fences = fencesOfOwned()
-        intake.execute(
-            Statements.expire,
-            [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int4(500)]
-        ) { [weak self] result in
-            guard let self, case .success(let rows) = result else { return }
-            for row in 0..<rows.count {
-                guard let id = rows.int8(row, 0), let lane = rows.int4(row, 1), let person = rows.int8(row, 2) else {
-                    continue
-                }
-                self.lanes[lane]?.queue.remove(JobID(id), person: person)
-                self.retryWaits[id] = nil
-                self.dueLanes.insert(lane)
+        intake.expire(owner, limit: 500) { [weak self] result in
+            guard let self, case .success(let jobs) = result else { return }
+            for job in jobs {
+                self.lanes[job.lane]?.queue.remove(JobID(job.job), person: job.person)
+                self.retryWaits[job.job] = nil
+                self.dueLanes.insert(job.lane)
             }
         }
     }
@@ -573,22 +550,15 @@ extension Worker {
         let limit: Int32 = 500
         let sent = now
         let start = unseen.start(at: now, shards: owned.map(\.fence))
-        intake.execute(
-            Statements.adopt,
-            [
-                .uuid(boot), .int4(shardCount), .int4Array(owned.map(\.number)), .int8Array(owned.map(\.fence)),
-                .int4(Int32(clamping: minimumAge.wholeMilliseconds)), .int4(limit), .int8(start),
-            ]
-        ) { [weak self] result in
+        intake.adopt(owner(of: owned), age: minimumAge, after: start, limit: limit) { [weak self] result in
             guard let self else { return }
             self.adoptUnderWay = false
-            guard case .success(let rows) = result else {
+            guard case .success(let seen) = result else {
                 self.adoptWanted = true
                 return
             }
             let now = loop.present
-            let seen = SeenJob.all(rows)
-            let isAll = rows.count < Int(limit)
+            let isAll = seen.count < Int(limit)
             self.unseen.looked(from: start, newest: seen.map(\.id).max(), isAll: isAll, sent: sent, now: now)
             for job in seen { self.know(job, now) }
             if !isAll { self.adoptWanted = true }
@@ -608,16 +578,11 @@ extension Worker {
         }
         guard !ids.isEmpty else { return }
         placeUnderWay = true
-        let fences = fencesOfOwned()
-        intake.execute(
-            Statements.placeDue,
-            [.uuid(boot), .int4(shardCount), .int4Array(fences.shards), .int8Array(fences.fences), .int8Array(ids)]
-        ) { [weak self] result in
+        intake.place(ids, owner) { [weak self] result in
             guard let self else { return }
             self.placeUnderWay = false
             let now = loop.present
-            if case .success(let rows) = result {
-                let placed = SeenJob.all(rows)
+            if case .success(let placed) = result {
                 for job in placed { self.know(job, now) }
                 // The database's clock may be a moment behind ours, or the job is gone: the row says which.
                 self.lookAgain(at: Set(ids).subtracting(placed.map(\.id)))
@@ -638,7 +603,7 @@ extension Worker {
     /// rows are known, unless another worker's attempt of theirs is in the air.
     func lookAgain(at ids: Set<Int64>, held: [LanePerson] = []) {
         guard !ids.isEmpty else { return }
-        intake.execute(Statements.watch, [.int8Array(ids.sorted())]) { [weak self] result in
+        intake.watch(ids.sorted()) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error):
@@ -646,7 +611,7 @@ extension Worker {
                 if !error.isConnectionLost { self.reloadAll() }
             case .success(let rows):
                 let now = loop.present
-                for job in SeenJob.all(rows) { self.know(job, now) }
+                for job in rows { self.know(job, now) }
                 for person in held
                 where !self.foreign.values.contains(where: { $0.lane == person.lane && $0.person == person.person }) {
                     self.lanes[person.lane]?.queue.release(person: person.person)

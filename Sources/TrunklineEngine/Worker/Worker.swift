@@ -126,19 +126,6 @@ final class Worker {
         var expiredSince: Instant?
     }
 
-    /// An outcome that is not committed yet.
-    struct Settlement {
-        let job: Int64
-        let attempt: Int32
-        let outcome: String
-        let reason: String?
-        let dueIn: Duration
-        let mayHaveLeft: Bool
-        let remoteID: String?
-        let status: Int32?
-        let evidence: String?
-    }
-
     let configuration: WorkerConfiguration
     let timing: WorkerConfiguration.Timing
     let loop: any WorkerLoop
@@ -146,10 +133,11 @@ final class Worker {
     /// Random per boot: names the owner in fences, leases and heartbeats.
     let boot: [UInt8]
     let bootText: String
+    var bootID: BootID { BootID(bytes: boot) }
     let http: any HTTPCaller
-    let control: any DatabaseLink
-    let intake: any DatabaseLink
-    let settler: any DatabaseLink
+    let control: any FleetLedger
+    let intake: any JobLedger
+    let settler: any OutcomeLedger
     let broker: any BrokerLink
     let publisher: any WakePublisher
     let upkeep: (any FleetUpkeep)?
@@ -180,7 +168,7 @@ final class Worker {
         orderedShards = ordered
         return ordered
     }
-    var ownersSeen: [Int32: (owner: [UInt8]?, fence: Int64)] = [:]
+    var ownersSeen: [Int32: ShardRow] = [:]
     var lastUpkeep: Instant?
     var brokerHealth = BrokerHealth()
     /// Owners of shards that have no heartbeat row, and since when that was seen.
@@ -256,6 +244,7 @@ final class Worker {
     var notedSuspects: Set<[UInt8]> = []
     var foreign: [Int64: ForeignAttempt] = [:]
     var watchUnderWay = false
+    /// What is not committed yet.
     var outcomes: [Settlement] = []
     var settleUnderWay = false
     var settleRetryAt: Instant?
@@ -349,8 +338,8 @@ final class Worker {
         intake.onDisconnect = { [weak self] error in self?.intakeLost(error) }
         settler.onConnect = { [weak self] backend in self?.settlerConnected(backend) }
         settler.onDisconnect = { [weak self] error in self?.connectionLost(settler: error) }
-        for database in [control, intake, settler] {
-            database.onConnectFailure = { [weak self] error in self?.databaseFailed(error) }
+        for session in [control, intake, settler] as [any LedgerSession] {
+            session.onConnectFailure = { [weak self] error in self?.databaseFailed(error) }
         }
         broker.onConnect = { [weak self] in self?.brokerConnected() }
         broker.onDisconnect = { [weak self] error in self?.brokerLost(error) }
@@ -420,11 +409,11 @@ final class Worker {
 
     /// Every program must agree on it; a worker begins nothing before it knows.
     func readShardCount() {
-        control.execute(Statements.shardCount, []) { [weak self] result in
+        control.shardCount { [weak self] result in
             guard let self else { return }
             switch result {
-            case .success(let rows):
-                guard rows.count == 1, let text = rows.text(0, 0), let count = Int32(text), count > 0 else {
+            case .success(let count):
+                guard let count, count > 0 else {
                     return self.stop(
                         .failure(WorkerError("the database has no number of shards: run 'trunkline migrate'"))
                     )
@@ -530,8 +519,8 @@ final class Worker {
         let result: Result<Void, WorkerError> = watch.endReason.map { .failure($0) } ?? .success(())
         guard control.isConnected else { return stop(result) }
         let held = Array(shards.keys)
-        control.execute(Statements.release, [.uuid(boot), .int4Array(held.map { $0 })]) { _ in }
-        control.execute(Statements.forget, [.uuidArray([boot])]) { [weak self] _ in self?.stop(result) }
+        control.release(held, by: bootID) { _ in }
+        control.forget([bootID]) { [weak self] _ in self?.stop(result) }
     }
 
     /// Ends at once. Rows say what is known; the fleet finishes the rest.
@@ -553,12 +542,6 @@ final class Worker {
 public struct WorkerError: Error, Sendable, Hashable, CustomStringConvertible {
     public let description: String
     init(_ description: String) { self.description = description }
-}
-
-/// A worker's boot id as a rank: compared byte by byte.
-struct BootID: Hashable, Comparable, Sendable {
-    let bytes: [UInt8]
-    static func < (left: BootID, right: BootID) -> Bool { left.bytes.lexicographicallyPrecedes(right.bytes) }
 }
 
 /// The text form of 16 bytes, as PostgreSQL writes a uuid.

@@ -1,19 +1,22 @@
 import PostgresDriver
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
 /// A statement on its way.
 final class SimStatement {
     let name: String
-    let parameters: [PostgresParameter]
-    let done: (SimDatabase.Answer) -> Void
+    /// Its effect; yields what hands the answer over.
+    let execute: (LedgerModel) -> () -> Void
+    /// Told when it failed.
+    let fail: (PostgresError) -> Void
     /// Its effect is committed.
     var isExecuted = false
 
-    init(_ name: String, _ parameters: [PostgresParameter], _ done: @escaping (SimDatabase.Answer) -> Void) {
+    init(_ name: String, fail: @escaping (PostgresError) -> Void, _ execute: @escaping (LedgerModel) -> () -> Void) {
         self.name = name
-        self.parameters = parameters
-        self.done = done
+        self.fail = fail
+        self.execute = execute
     }
 }
 
@@ -75,7 +78,9 @@ final class SimSession {
     /// libpq does not read any more, the server cannot write, and a transaction stays open with the fence rows that it
     /// locked.
     func stick() {
-        let owned = database.shards.indices.filter { database.shards[$0].owner == connection?.boot }.map { Int32($0) }
+        let owned = database.model.shards.indices.filter { database.model.shards[$0].owner == connection?.boot }.map {
+            Int32($0)
+        }
         guard isOpen, !isOrphan, !owned.isEmpty else { return }
         world.hit(.frozenLocks, "worker \(process.number)")
         isStuck = true
@@ -92,14 +97,14 @@ final class SimSession {
     }
 
     private func execute(_ statement: SimStatement) {
-        let answer: SimDatabase.Answer
+        let deliver: () -> Void
         if world.chance(database.errorRate), statement.name != "shard_count" {
             world.hits[.statementError] += 1
             let state = world.any(of: ["55P03", "40P01", "57014"])
             world.trace("\(statement.name) failed with \(state)")
-            answer = .failure(PostgresError(code: .server, sqlState: state, message: "simulated"))
+            deliver = { statement.fail(PostgresError(code: .server, sqlState: state, message: "simulated")) }
         } else {
-            answer = database.execute(statement.name, statement.parameters)
+            deliver = statement.execute(database.model)
             statement.isExecuted = true
             world.trace("worker \(process.number) \(statement.name)\(isOrphan ? " (orphan)" : "")")
         }
@@ -115,7 +120,7 @@ final class SimSession {
         world.at(lastReply) { [self, weak connection] in
             guard isOpen, !isOrphan, let connection else { return }
             connection.wire.toClient { [process, weak connection] in
-                process.input { connection?.completed(statement, answer) }
+                process.input { connection?.completed(statement, deliver) }
             }
         }
     }
@@ -186,13 +191,13 @@ final class SimWire {
 }
 
 /// The client's side: what the worker sees as its connection.
-final class SimConnection: DatabaseLink {
+final class SimConnection: ModelSession {
     private enum Phase { case idle, connecting, ready, waiting, closed }
 
     private let process: SimProcess
     private let world: World
     private let database: SimDatabase
-    let boot: [UInt8]
+    let boot: BootID
     let wire: SimWire
     private var phase = Phase.idle
     private var lastNews: ContinuousClock.Instant?
@@ -201,10 +206,11 @@ final class SimConnection: DatabaseLink {
     private var failures = 0
     var onConnect: ((PostgresBackend) -> Void)?
     var onDisconnect: ((PostgresError) -> Void)?
-    /// Told of every statement as it is given.
-    var onExecute: ((String, [PostgresParameter]) -> Void)?
+    var onConnectFailure: ((PostgresError) -> Void)?
+    /// Told of the jobs that a claim, and of the keys that a take, is about to begin.
+    var onBegin: ((_ claims: [Int64], _ takes: [String]) -> Void)?
 
-    init(_ process: SimProcess, _ database: SimDatabase, boot: [UInt8], wire: SimWire) {
+    init(_ process: SimProcess, _ database: SimDatabase, boot: BootID, wire: SimWire) {
         self.process = process
         self.wire = wire
         self.database = database
@@ -267,10 +273,21 @@ final class SimConnection: DatabaseLink {
         }
     }
 
-    func execute(
-        _ statement: PostgresStatement,
-        _ parameters: [PostgresParameter],
-        _ done: @escaping (Result<PostgresRows, PostgresError>) -> Void
+    func take(_ request: TakeRequest, _ done: @escaping LedgerReply<[TakeAnswer]>) {
+        let batch = request.batch
+        onBegin?([], zip(batch.key, batch.fast).compactMap { key, isFast in isFast == true ? key : nil })
+        perform("take", done) { .success($0.take(request)) }
+    }
+
+    func claim(_ request: ClaimRequest, _ done: @escaping LedgerReply<[ClaimAnswer]>) {
+        onBegin?(request.jobs, [])
+        perform("claim", done) { .success($0.claim(request)) }
+    }
+
+    func perform<Value>(
+        _ name: String,
+        _ done: @escaping LedgerReply<Value>,
+        _ body: @escaping (LedgerModel) -> Result<Value, PostgresError>
     ) {
         guard phase == .ready, let session else {
             process.after(.zero) {
@@ -278,20 +295,21 @@ final class SimConnection: DatabaseLink {
             }
             return
         }
-        precondition(statement.parameterTypes.count == parameters.count, "\(statement.name) takes other parameters")
-        let entry = SimStatement(statement.name, parameters, done)
+        let entry = SimStatement(name, fail: { done(.failure($0)) }) { model in
+            let answer = body(model)
+            return { done(answer) }
+        }
         if inFlight.isEmpty { lastNews = world.instant }
         inFlight.append(entry)
-        onExecute?(statement.name, parameters)
         process.output { [wire] in wire.toServer { session.submit(entry) } }
     }
 
-    func completed(_ statement: SimStatement, _ answer: SimDatabase.Answer) {
+    func completed(_ statement: SimStatement, _ deliver: () -> Void) {
         guard let index = inFlight.firstIndex(where: { $0 === statement }) else { return }
         precondition(index == 0, "answers come in order")
         inFlight.removeFirst()
         lastNews = world.instant
-        statement.done(answer)
+        deliver()
     }
 
     func lost(_ pid: Int32, _ reason: String) {
@@ -307,9 +325,7 @@ final class SimConnection: DatabaseLink {
         inFlight = []
         for statement in failed {
             if statement.isExecuted { world.hit(.lostReply, "worker \(process.number): \(statement.name)") }
-            statement.done(
-                .failure(PostgresError(code: .connectionLost, message: reason, outcomeUnknown: true))
-            )
+            statement.fail(PostgresError(code: .connectionLost, message: reason, outcomeUnknown: true))
         }
     }
 

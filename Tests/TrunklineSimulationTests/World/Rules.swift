@@ -1,5 +1,6 @@
 import PostgresDriver
 import TrunklineCore
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
@@ -71,17 +72,11 @@ final class Rules {
 
     // MARK: What leaves
 
-    /// A statement as the worker gives it: attempts begin here, as their owner sees it.
-    func given(_ name: String, _ parameters: [PostgresParameter], by process: SimProcess) {
-        if name == "claim" {
-            world.trace("claim of \(parameters[5].int8s)")
-            for id in parameters[5].int8s {
-                if let key = database.row(id)?.key { begunAt["\(process.number) \(key)"] = world.now }
-            }
-        } else if name == "take" {
-            for (key, isFast) in zip(parameters[8].texts, parameters[20].bools) where isFast {
-                begunAt["\(process.number) \(key!)"] = world.now
-            }
+    /// Claims and fast jobs as the worker gives them: attempts begin here, as their owner sees it.
+    func begins(_ claims: [Int64], _ takes: [String], by process: SimProcess) {
+        if !claims.isEmpty { world.trace("claim of \(claims)") }
+        for key in claims.compactMap({ database.row($0)?.key }) + takes {
+            begunAt["\(process.number) \(key)"] = world.now
         }
     }
 
@@ -92,7 +87,7 @@ final class Rules {
         world.trace("\(key) leaves worker \(call.process.number)")
         guard !call.leftAfterFreeze else { return }
         guard let row = database.row(ofKey: key) else {
-            let end = database.finished.values.first { $0.row.key == key }
+            let end = database.end(ofKey: key)
             // An older attempt may have turned out to be sent while this one was being begun.
             if end == nil || end!.state != "sent" || end!.at - World.wallStart < call.begunAt {
                 world.violated("nothing leaves for a job that has ended", "\(key) (\(end?.state ?? "no job"))")
@@ -102,7 +97,7 @@ final class Rules {
         call.attempt = row.attempt
         call.lane = row.lane
         call.person = row.person
-        if row.state != "sending" || row.claimedBy != call.process.boot {
+        if row.state != .sending || row.claimedBy?.bytes != call.process.boot {
             world.violated("nothing leaves without a claim", "\(key) is \(row.state) of another")
         } else if scenario.clockJumps == 0, call.deadline > row.leaseUntil! - World.wallStart {
             world.violated(
@@ -123,14 +118,15 @@ final class Rules {
                 "\(call.line), for \((world.now - since) / 1_000) ms"
             )
         }
-        guard let line = database.lines.first(where: { $0.id == call.line }), line.isHeld else { return }
+        guard let line = database.model.lines.first(where: { $0.id == call.line }), line.isHeld else { return }
         let isTroubled =
             world.now - database.lastTrouble < 12_000_000 || world.now - call.process.lastTrouble < 12_000_000
             || scenario.errorRate > 0 || scenario.replyLossRate > 0
         // One look and what it takes; without a good look for longer than the acting limit nothing begins.
         let limit = isTroubled ? scenario.timing.actingLimit.microseconds + 2_500_000 : 1_600_000
-        if world.now - line.heldSince > limit {
-            world.violated("no send into a held line", "\(call.line), for \((world.now - line.heldSince) / 1_000) ms")
+        let held = world.now - (database.heldSince[line.id] ?? 0)
+        if held > limit {
+            world.violated("no send into a held line", "\(call.line), for \(held / 1_000) ms")
         }
     }
 
@@ -173,7 +169,7 @@ final class Rules {
         }
         for other in database.jobs
         where other.lane == row.lane && other.person == row.person && other.place > 0 && other.place < row.place
-            && other.state != "parked" && other.notBefore == nil && api.accepted[other.key] == nil
+            && !other.isParked && other.notBefore == nil && api.accepted[other.key] == nil
         {
             world.violated("in order of place", "\(key) before \(other.key)")
         }
@@ -195,6 +191,9 @@ final class Rules {
         for trouble in database.troubles where trouble >= known - Self.recording && trouble <= limit {
             limit = max(limit, trouble + Self.recording)
         }
+        for cut in call.process.databaseCuts where cut.begin <= limit && cut.end >= known {
+            limit = max(limit, cut.end + Self.recording)
+        }
         limit = min(limit, known + Self.longestDelay)
         return !call.process.troubles.contains { $0 >= known && $0 <= limit }
     }
@@ -203,7 +202,7 @@ final class Rules {
 
     func checkEnd(isDone: Bool, broker: SimBroker) {
         if !isDone {
-            let rows = database.jobs.filter { $0.state != "parked" }
+            let rows = database.jobs.filter { !$0.isParked }
                 .map { "\($0.key) \($0.state) place \($0.place) due \(($0.dueAt - World.wallStart) / 1_000)" }
             let queues = broker.queues.values.filter { !$0.ready.isEmpty }.map { "\($0.ready.count) in \($0.name)" }
             let open = broker.channels.filter { !$0.unacknowledged.isEmpty }
@@ -217,7 +216,7 @@ final class Rules {
     }
 
     private func checkEnd(of key: String, _ given: Given) {
-        guard let entry = database.ledger[key] else {
+        guard let entry = database.model.ledger[LedgerModel.Scoped(1, key)] else {
             // What killed its readers was put aside unread: its bytes name it.
             if !database.refusals.contains(where: { $0.key == key || given.bodies.contains($0.raw) }) {
                 world.violated("nothing is lost", "\(key) is nowhere")
@@ -225,7 +224,7 @@ final class Rules {
             return
         }
         let row = database.row(entry.job)
-        let end = database.finished[entry.job]
+        let end = database.model.finished[entry.job]
         if (row == nil) == (end == nil) { return world.violated("one end for each job", key) }
         let calls = api.accepted[key] ?? []
         if let end {
@@ -235,7 +234,10 @@ final class Rules {
             }
         }
         if end?.state != "sent", calls.contains(where: isRecorded) {
-            world.violated("what is known to be accepted ends as sent", "\(key) is \(row?.state ?? end?.state ?? "")")
+            world.violated(
+                "what is known to be accepted ends as sent",
+                "\(key) is \(row.map { "\($0.state)" } ?? end?.state ?? "")"
+            )
         }
     }
 

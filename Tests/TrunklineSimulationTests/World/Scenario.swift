@@ -1,4 +1,5 @@
 import TrunklineCore
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
@@ -27,7 +28,7 @@ struct Scenario {
     let shardCount: Int32
     let workers: Int
     let work: [Work]
-    let lines: [SimDatabase.Line]
+    let lines: [LedgerModel.Line]
     let remembersKeys: Bool
     let crashes: [Crash]
     let wakeLoss: Double
@@ -125,7 +126,7 @@ struct Scenario {
         }
         lines = (0..<Int(world.chance(0.15) ? 5 : world.any(1...3))).map { number in
             let interval: Int32 = world.any(of: [0, 100, 500, 1_000, 2_000])
-            return SimDatabase.Line(
+            return LedgerModel.Line(
                 id: "line-\(number)",
                 lane: Int32(number + 1),
                 hash: world.any(0...1_000_000),
@@ -138,7 +139,7 @@ struct Scenario {
         work = Self.work(world, lines, until: quietFrom - 3 * World.second)
     }
 
-    private static func work(_ world: World, _ lines: [SimDatabase.Line], until end: World.Time) -> [Work] {
+    private static func work(_ world: World, _ lines: [LedgerModel.Line], until end: World.Time) -> [Work] {
         var work: [Work] = []
         let count = world.any(6...24)
         let isBurst = world.chance(0.3)

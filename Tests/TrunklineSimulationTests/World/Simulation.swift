@@ -1,6 +1,7 @@
 import Logging
 import TrunklineCore
 import TrunklineIntegrations
+import TrunklineLedgerModel
 
 @testable import TrunklineEngine
 
@@ -33,19 +34,16 @@ final class Simulation {
     /// How long after the last fault everything must have ended.
     private static let patience: World.Time = 1_500 * World.second
 
-    init(seed: UInt64, turnedOff: Set<Mechanism>, weakness: SimDatabase.Weakness?, isVerbose: Bool) {
+    init(seed: UInt64, turnedOff: Set<Mechanism>, weakness: LedgerModel.Weakness?, isVerbose: Bool) {
         world = World(seed: seed)
         world.isVerbose = isVerbose
         self.turnedOff = turnedOff
         scenario = Scenario(world)
-        database = SimDatabase(world: world, shardCount: scenario.shardCount)
+        database = SimDatabase(world: world, shardCount: scenario.shardCount, lines: scenario.lines)
         broker = SimBroker(world: world, shardCount: scenario.shardCount)
         api = SimAPI(world: world, remembersKeys: scenario.remembersKeys)
         workLeft = scenario.work.count
-        database.weakness = weakness
-        database.lines = scenario.lines
-        database.lastRevision = Int64(scenario.lines.count)
-        for line in scenario.lines { database.laneStates[line.lane] = .init() }
+        database.model.weakness = weakness
         for line in scenario.lines { api.lines[line.id] = .init() }
         api.rates = scenario.api
         database.errorRate = scenario.errorRate
@@ -60,7 +58,7 @@ final class Simulation {
     static func run(
         seed: UInt64,
         turnedOff: Set<Mechanism> = [],
-        weakness: SimDatabase.Weakness? = nil,
+        weakness: LedgerModel.Weakness? = nil,
         isVerbose: Bool = false
     ) -> Report {
         let simulation = Simulation(seed: seed, turnedOff: turnedOff, weakness: weakness, isVerbose: isVerbose)
@@ -96,7 +94,7 @@ final class Simulation {
     }
 
     private var isDone: Bool {
-        workLeft == 0 && database.jobs.allSatisfy { $0.state == "parked" } && broker.isEmpty
+        workLeft == 0 && database.jobs.allSatisfy { $0.isParked } && broker.isEmpty
     }
 
     // MARK: Workers
@@ -116,9 +114,9 @@ final class Simulation {
         let wire = SimWire()
         wires.append((process, wire))
         func connection() -> SimConnection {
-            let connection = SimConnection(process, database, boot: boot, wire: wire)
-            connection.onExecute = { [rules, unowned process] name, parameters in
-                rules.given(name, parameters, by: process)
+            let connection = SimConnection(process, database, boot: BootID(bytes: boot), wire: wire)
+            connection.onBegin = { [rules, unowned process] claims, takes in
+                rules.begins(claims, takes, by: process)
             }
             connections.append((process, connection))
             return connection
@@ -212,7 +210,7 @@ final class Simulation {
 
     /// A job of now, rather one that is in the air.
     private var someKey: String? {
-        let near = database.jobs.filter { $0.state == "sending" }
+        let near = database.jobs.filter { $0.state == .sending }
         let rows = near.isEmpty || world.chance(0.5) ? database.jobs : near
         return rows.isEmpty ? nil : world.any(of: rows).key
     }
@@ -266,20 +264,7 @@ final class Simulation {
         }
         var batch = TakeBatch()
         batch.append(work.job, requestBytes: EZWhatsApp.textRequestBody(work.job), fast: false)
-        _ = database.execute(
-            "take",
-            batch.parameters(
-                boot: nil,
-                shardCount: Int(scenario.shardCount),
-                shards: [],
-                fences: [],
-                leaseMilliseconds: 0,
-                jobClass: .single,
-                parked: nil,
-                paceLanes: [],
-                paceNextMilliseconds: []
-            )
-        )
+        _ = database.model.take(TakeRequest(batch: batch, owner: nil))
         rules.answered(work)
         if world.chance(scenario.wakeLoss) || world.now < broker.downUntil {
             world.hits[.wakeLost] += 1
@@ -367,13 +352,11 @@ final class Simulation {
         sometime(scenario.holds) { [self] in
             let index = Int(world.any(0...Int64(scenario.lines.count - 1)))
             world.hit(.hold, scenario.lines[index].id)
-            database.changeLine(index) {
-                $0.isHeld = true
-                $0.heldSince = world.now
-            }
+            database.heldSince[scenario.lines[index].id] = world.now
+            database.model.changeLine(index) { $0.isHeld = true }
             world.after(world.any(500_000...15_000_000)) { [self] in
                 world.write("\(scenario.lines[index].id) resumed")
-                database.changeLine(index) { $0.isHeld = false }
+                database.model.changeLine(index) { $0.isHeld = false }
             }
         }
         // One worker's way to the database is dead, in one direction or both, while its way to the broker works.
@@ -393,7 +376,7 @@ final class Simulation {
         sometime(scenario.reschedules) { [self] in
             guard let key = someKey else { return }
             rules.rescheduled(key)
-            database.reschedule(key, to: database.clock + world.any(-1_000_000...8_000_000))
+            database.reschedule(key, to: database.model.now + world.any(-1_000_000...8_000_000))
         }
     }
 
@@ -405,8 +388,8 @@ final class Simulation {
         database.errorRate = 0
         database.replyLossRate = 0
         for line in scenario.lines where api.lines[line.id]?.health != .sendable { api.set(line.id, .sendable) }
-        for index in scenario.lines.indices where database.lines[index].isHeld {
-            database.changeLine(index) { $0.isHeld = false }
+        for index in scenario.lines.indices where database.model.lines[index].isHeld {
+            database.model.changeLine(index) { $0.isHeld = false }
         }
         if !processes.contains(where: { $0.isRunning && !$0.isDraining }) { startWorker() }
     }

@@ -1,19 +1,5 @@
+import TestKit
 import TrunklineCore
-
-/// Chance of one seed (SplitMix64).
-struct Generator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 0x1234_5678_9ABC_DEF1 }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 /// Time, chance and events of one simulated run. Nothing in it knows of threads or of the real time.
 final class World {
@@ -31,7 +17,7 @@ final class World {
     private static let mostEvents = 1_000_000
 
     let seed: UInt64
-    private var random: Generator
+    private var random: SeededGenerator
     private(set) var now: Time = 0
     private var events = EventQueue()
     private var lastEvent: UInt64 = 0
@@ -47,7 +33,7 @@ final class World {
 
     init(seed: UInt64) {
         self.seed = seed
-        random = Generator(seed: seed)
+        random = Self.generator(seed)
     }
 
     // MARK: Time
@@ -103,7 +89,12 @@ final class World {
 
     func any<Element>(of elements: [Element]) -> Element { elements[Int(any(0...Int64(elements.count - 1)))] }
 
-    func newGenerator() -> Generator { Generator(seed: random.next()) }
+    func newGenerator() -> SeededGenerator { Self.generator(random.next()) }
+
+    /// Seeds are counted from 1: far apart, so that none begins in another one's numbers.
+    private static func generator(_ seed: UInt64) -> SeededGenerator {
+        SeededGenerator(seed: seed &* 0x9E37_79B9_7F4A_7C15 &+ 0x1234_5678_9ABC_DEF1)
+    }
 
     // MARK: What happened
 

@@ -1,4 +1,3 @@
-internal import Crypto
 internal import PostgresDriver
 package import TrunklineCore
 internal import TrunklineIntegrations
@@ -115,17 +114,18 @@ package enum RefusalReplay {
 
     private static func take(_ event: WebhookJob, _ database: PatientDatabase) async throws -> Verdict {
         let rows = try await database.perform {
-            try await $0.query(
-                Statements.takeEvents.sql,
-                [
-                    .textArray([event.source.value]), .textArray([event.eventKey]), .textArray([event.headersText]),
-                    .byteaArray([event.body]), .byteaArray([Array(SHA256.hash(data: event.body))]),
-                    .timestampArray([event.receivedAt.microseconds]),
-                ]
+            try await $0.query(Statements.takeEvents.sql, Statements.parameters(of: [event]))
+        }
+        switch EventAnswer.all(rows).first?.verdict {
+        case .new, .repeat: return .accepted(nil)
+        case .conflict: return .refused("this delivery id of source \(event.source) came before with other bytes")
+        case .unheard, nil:
+            // Never silently: nobody knows what became of it.
+            throw PostgresError(
+                code: .protocolViolation,
+                message: "trunkline.take_events gave no verdict that is known here"
             )
         }
-        return rows.text(0, 1) == "conflict"
-            ? .refused("this delivery id of source \(event.source) came before with other bytes") : .accepted(nil)
     }
 
     private static func mark(
