@@ -150,7 +150,11 @@ import TrunklineTesting
         try await TestInstall.with { install in
             try await install.trunkline(["line", "hold", "line-01", "--reason", "test"]).requireSuccess()
             _ = try install.startWorker()
-            let soon = Timestamp(microseconds: Moment.wall + 4_000_000)
+            // Counted from when somebody is there to take it: what comes too late already is refused, which is another story.
+            try await install.wait(for: "the shards' owner") {
+                try await install.number("select count(*) from trunkline.shards where owner is null") == 0
+            }
+            let soon = Timestamp(microseconds: Moment.wall + 8_000_000)
             try await install.publish([try TestInstall.job("stale", sendBefore: soon)])
             try await install.wait(for: "its end") {
                 try await install.number(
