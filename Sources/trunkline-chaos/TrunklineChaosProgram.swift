@@ -3,14 +3,14 @@ internal import Dispatch
 internal import Foundation
 internal import TrunklineChaos
 
-/// Started by `./dev chaos` and `./dev bench held`; not a product that is shipped.
+/// Started by `./dev chaos` and `./dev bench`; not a product that is shipped.
 @main
 struct TrunklineChaosProgram: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trunkline-chaos",
         abstract:
             "Harms a real install by a seeded schedule, and proves from outside that nothing was lost or doubled.",
-        subcommands: [Run.self, Judge.self, Held.self]
+        subcommands: [Run.self, Judge.self, Held.self, Speed.self]
     )
 }
 
@@ -157,6 +157,69 @@ struct Held: AsyncParsableCommand {
             print("Held lines cost the others more than a tenth.")
             throw ExitCode.failure
         }
+    }
+}
+
+struct Speed: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "How fast one worker drains a backlog, and how long a single notice takes to the API.",
+        discussion:
+            "With --against: interleaved pairs. Exit code 1: ours drains less than 0.97 of it, or it could not be measured."
+    )
+
+    /// What a change may cost.
+    private static let tolerance = 0.03
+
+    @OptionGroup var places: Places
+
+    @Option(help: ArgumentHelp("Another built trunkline to compare with.", valueName: "file"))
+    var against: String?
+
+    @Option(help: "Jobs in each backlog.")
+    var jobs = 20_000
+
+    @Option(help: "Single notices in each measurement.")
+    var singles = 500
+
+    @Option(help: "Lines.")
+    var lines = 50
+
+    @Option(help: "How often each is measured.")
+    var pairs = 5
+
+    func validate() throws {
+        guard jobs > 0, singles >= 100, lines >= 4, pairs > 0 else {
+            throw ValidationError("at least one job, 100 single notices, 4 lines and one pair are needed")
+        }
+    }
+
+    func run() async throws {
+        var options = places.options
+        options.lines = lines
+        let (against, jobs, singles, pairs) = (against, jobs, singles, pairs)
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        let result = try await Terminal.run { [options] in
+            try await SpeedBench.run(options, against: against, jobs: jobs, singles: singles, pairs: pairs) {
+                Terminal.say($0)
+            }
+        }
+        print("\n\(jobs) jobs, \(lines) lines     sends/s     p50 ms     p99 ms")
+        for pair in result.ours.indices {
+            say("pair \(pair + 1)", result.ours[pair])
+            if result.rivals.indices.contains(pair) { say("     against", result.rivals[pair]) }
+        }
+        print(options.subject.words)
+        guard let ratio = result.ratio(\.drain), let slowness = result.ratio(\.median) else { return }
+        print(String(format: "median of the ratios: sends/s %.3f, latency %.3f", ratio, slowness))
+        guard ratio >= 1 - Self.tolerance else { throw ExitCode.failure }
+    }
+
+    private func say(_ name: String, _ figures: SpeedBench.Figures) {
+        print(
+            name.padding(toLength: 24, withPad: " ", startingAt: 0)
+                + String(format: "%11.0f %10.1f %10.1f", figures.drain, figures.median, figures.worstOfHundred)
+        )
     }
 }
 

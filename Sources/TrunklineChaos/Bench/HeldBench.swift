@@ -1,6 +1,5 @@
 internal import Foundation
 internal import PostgresDriver
-internal import RabbitDriver
 internal import TestKit
 
 /// Whether held lines cost the others anything: the throughput of one half of the lines, with the other half idle and with
@@ -43,11 +42,7 @@ package enum HeldBench {
     }
 
     private static func measure(_ stage: Stage, _ jobs: Int, _ say: (String) -> Void) async throws -> Result {
-        for line in stage.plan.lines {
-            try await stage.trunkline([
-                "line", "set", line.id, "--pace", "unlimited", "--concurrency", "16", "--recipient-gap", "0",
-            ]).requireSuccess("trunkline line set")
-        }
+        try await stage.setLinesFree()
         for worker in stage.workers { try worker.start() }
         let half = stage.plan.lines.count / 2
         let (open, others) = (stage.plan.lines[..<half].map(\.id), stage.plan.lines[half...].map(\.id))
@@ -77,9 +72,9 @@ package enum HeldBench {
         }
         // From a second after a hold nothing of the line begins.
         try await Task.sleep(for: .seconds(2))
-        try await publish(stage, jobs, name, lines)
-        try await wait(stage, "the backlog of the held lines") {
-            try await count(stage, "select count(*) from trunkline.jobs where state = 'waiting'") == Int64(jobs)
+        try await stage.publish(jobs, name, to: lines)
+        try await stage.wait(for: "the backlog of the held lines") {
+            try await stage.count("select count(*) from trunkline.jobs where state = 'waiting'") == Int64(jobs)
         }
     }
 
@@ -87,62 +82,19 @@ package enum HeldBench {
         for line in lines {
             try await stage.trunkline(["line", "resume", line]).requireSuccess("trunkline line resume")
         }
-        try await wait(stage, "the held lines to drain") {
-            try await count(stage, "select count(*) from trunkline.jobs") == 0
+        try await stage.wait(for: "the held lines to drain") {
+            try await stage.count("select count(*) from trunkline.jobs") == 0
         }
     }
 
     /// Publishes jobs and waits until all are sent. Returns sends a second.
     private static func send(_ stage: Stage, _ jobs: Int, _ name: String, to lines: [String]) async throws -> Double {
-        let sent = try await count(stage, "select count(*) from trunkline.finished")
+        let sent = try await stage.count("select count(*) from trunkline.finished")
         let begin = Moment.now
-        try await publish(stage, jobs, name, lines)
-        try await wait(stage, "\(name)") {
-            try await count(stage, "select count(*) from trunkline.finished") == sent + Int64(jobs)
+        try await stage.publish(jobs, name, to: lines)
+        try await stage.wait(for: name) {
+            try await stage.count("select count(*) from trunkline.finished") == sent + Int64(jobs)
         }
         return Double(jobs) / (Double(Moment.now - begin) / 1e9)
-    }
-
-    private static func publish(_ stage: Stage, _ jobs: Int, _ name: String, _ lines: [String]) async throws {
-        var limits = RabbitPublisher.Limits()
-        limits.deadline = .seconds(60)
-        let publisher = RabbitPublisher(
-            configuration: try RabbitConfiguration(
-                url: stage.servers.brokerURL(port: stage.servers.brokerPort),
-                connectionName: "bench"
-            ),
-            limits: limits
-        )
-        for start in stride(from: 0, to: jobs, by: 1_000) {
-            let outcomes = await publisher.publish(
-                (start..<min(jobs, start + 1_000)).map { number in
-                    let line = lines[number % lines.count]
-                    // Everybody gets one message, so that nobody waits for the order of a person.
-                    let to = "+97250" + String(1_000_000 + number)
-                    let body =
-                        #"{"schema":"trunkline.send.v1","line":"\#(line)","key":"\#(name):\#(number)","to":"\#(to)","#
-                        + #""body":"Notice \#(number).","purpose":"order"}"#
-                    return RabbitMessage(
-                        exchange: Routing.exchange,
-                        routingKey: Routing.queue(.shard, line: line),
-                        body: Array(body.utf8)
-                    )
-                }
-            )
-            guard outcomes.allSatisfy(\.isConfirmed) else { throw ChaosError("the broker did not confirm everything") }
-        }
-        await publisher.shutdown()
-    }
-
-    private static func count(_ stage: Stage, _ sql: String) async throws -> Int64 {
-        try await stage.query(sql).int8(0, 0) ?? 0
-    }
-
-    private static func wait(_ stage: Stage, _ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(300)
-        while try await !condition() {
-            guard ContinuousClock.now < deadline else { throw ChaosError("not within 300 s: \(what)") }
-            try await Task.sleep(for: .milliseconds(40))
-        }
     }
 }
