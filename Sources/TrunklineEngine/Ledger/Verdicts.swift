@@ -50,6 +50,11 @@ package enum TakeVerdict: Sendable, Hashable {
     /// The caller's fence has fallen: nothing was written.
     case lost
     case unheard(String)
+
+    /// Whether its first attempt began in the same commit.
+    var hasBegun: Bool {
+        if case .new(let job) = self { job.state == .sending } else { false }
+    }
 }
 
 /// What a claim made of a job.

@@ -236,10 +236,7 @@ extension Worker {
             let item = items[answer.item]
             if let fast = item.fast {
                 slotsPromised -= 1
-                if case .new(let job) = answer.verdict, job.state == .sending {
-                } else {
-                    lanes[fast.lane]?.queue.takenBack(person: item.job.person)
-                }
+                if !answer.verdict.hasBegun { lanes[fast.lane]?.queue.takenBack(person: item.job.person) }
             }
             taken(item, answer.verdict, sent: sent, &after)
         }
