@@ -277,6 +277,41 @@ import TrunklineChaos
         #expect(Checker.check(story.evidence)[.lostWithWorker] == 1)
     }
 
+    /// The request comes through when the wire goes on, and whoever made it is dead.
+    @Test(arguments: [true, false])
+    func whatADeadWorkerHadGivenToAFrozenWireIsExcused(isFrozen: Bool) {
+        var story = Story()
+        story.give("job:1")
+        story.label(7, worker: 1)
+        if isFrozen { story.flow(7, "frozen") }
+        story.pass(1)
+        story.fault(.workerKill) {
+            $0.ports = [7]; $0.worker = 1
+        }
+        story.pass(4)
+        if isFrozen { story.flow(7, "frozen") }
+        story.send("job:1", port: 7)
+        story.pass(40)
+        story.send("job:1", port: 8)
+        if isFrozen { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+    }
+
+    /// A connection that was made in a freeze is in no record: whose it was, nobody has seen.
+    @Test(arguments: [(true, false), (false, false), (true, true)])
+    func whatLayInTheKernelWhenAWorkerDiedIsExcused(isFrozen: Bool, isHungUp: Bool) {
+        var story = Story()
+        story.give("job:1")
+        story.fault(.workerKill) {
+            $0.ports = [9]; $0.worker = 1
+        }
+        story.pass(4)
+        if isFrozen { story.past(.proxyFreeze, seconds: 5) { $0.part = .api } }
+        if isHungUp { story.hangUp("job:1", after: 0.01, port: 7) } else { story.send("job:1", port: 7) }
+        story.pass(40)
+        story.send("job:1", port: 8)
+        if isFrozen { expect(story) } else { expect(story, trips: .sentTwice, .calledAgain) }
+    }
+
     @Test func twoCallsAtOnceBetrayAStaleOwner() {
         var story = Story()
         story.give("job:1")

@@ -70,8 +70,9 @@ private struct ReceiverContext: InitializableFromSource {
                 options.webhookRetryDelays = [.milliseconds(1), .milliseconds(2), .milliseconds(4), .milliseconds(8)]
             }) { server async throws in
                 try server.control("PUT", "/__sim/settings", #"{"webhooks":\#(switches)}"#)
+                // The receiver listens on whichever address the name has first: on some systems that is ::1.
                 let registered = try await server.exchange(
-                    request("POST", "/api/v1/webhooks", body: #"{"targetUrl":"http://127.0.0.1:\#(port)/hook"}"#)
+                    request("POST", "/api/v1/webhooks", body: #"{"targetUrl":"http://localhost:\#(port)/hook"}"#)
                 )
                 #expect(registered?.status == 201)
                 try await body(server, inbox)

@@ -116,7 +116,8 @@ struct Excuses {
         let owner = worker(of: call)
         guard let arrived = wire.arrival(call.port, owner, of: end) else { return true }
         let wasLost = losses.contains { loss in
-            guard isOf(call, owner, loss), end <= loss.end + Self.margin,
+            // What a dead worker had given to a frozen wire is still answered when that goes on.
+            guard isOf(call, owner, loss), end <= wire.told(call.port, of: loss.end) + Self.margin,
                 loss.begin <= surelyRecorded(arrived, by: loss.worker)
             else { return false }
             // A frozen one reads it when it goes on; an attempt that another began meanwhile has its lease.
@@ -138,7 +139,10 @@ struct Excuses {
         // What the kernel said at the moment of the loss goes before a label, which may be of an earlier connection that had
         // the same number. A connection that was made a moment before may be in neither.
         if let port = call.port, loss.ports?.contains(port) ?? false { return true }
-        guard let owner else { return abs(loss.begin - call.at) < Moment.seconds(0.3) }
+        guard let owner else {
+            let aMoment = Moment.seconds(0.3)
+            return earliest(call) - aMoment < loss.begin && loss.begin < call.at + aMoment
+        }
         return owner == loss.worker
     }
 
