@@ -62,8 +62,12 @@ struct AdminDatabase {
         let fences = [Int64?](repeating: 1, count: 16)
         let owner: [PostgresParameter] = [.uuid(boot), .int4(16), .int4Array(shards), .int8Array(fences)]
         try await session.query("select * from trunkline.adopt($1, $2, $3, $4, 0, 100000, 0)", owner)
+        // Locked in the order of ids, as everybody does: others may work on the same rows meanwhile.
         try await session.query(
-            "update trunkline.jobs set due_at = now() where id = any ($1)",
+            """
+            with mine as materialized (select id from trunkline.jobs where id = any ($1) order by id for no key update)
+            update trunkline.jobs j set due_at = now() from mine where j.id = mine.id
+            """,
             [.int8Array(jobs.map(\.value))]
         )
         try await session.query(
