@@ -46,26 +46,10 @@ public struct SendJob: Sendable, Hashable {
         tags: [String: String] = [:]
     ) throws(Refusal) {
         try Rule.messageBody(body)
-        try Rule.year(notBefore, field: "notBefore")
-        try Rule.year(sendBefore, field: "sendBefore")
-        try Rule.year(factAt, field: "factAt")
-        if let notBefore, let sendBefore, notBefore >= sendBefore {
-            throw .invalid("sendBefore", "sendBefore is not after notBefore, so the notice could never be sent")
-        }
-        if let supersedeKey {
-            try Rule.identifier(supersedeKey, field: "supersedeKey", longest: 128, colon: true)
-            if factAt == nil {
-                throw .invalid("factAt", "supersedeKey needs factAt: without it nobody knows which fact is newer")
-            }
-        }
+        try Rule.times(notBefore: notBefore, sendBefore: sendBefore)
+        try Rule.fact(supersedeKey: supersedeKey, factAt: factAt)
         if let orderingKey { try Rule.identifier(orderingKey, field: "orderingKey", longest: 128, colon: true) }
-        if tags.count > SendJob.maximumTags {
-            throw .invalid("tags", "tags has \(tags.count) entries, at most \(SendJob.maximumTags) are allowed")
-        }
-        for (name, value) in tags {
-            try Rule.label(name, field: "tags", longest: 64)
-            try Rule.label(value, field: "tags", longest: 256, mayBeEmpty: true)
-        }
+        try Rule.tags(tags)
         self.line = line
         self.key = key
         self.to = to
@@ -87,13 +71,7 @@ public struct SendJob: Sendable, Hashable {
 
     /// The rule that needs a clock: a `sendBefore` that has passed is refused (kind `late`).
     public func validate(now: Timestamp) throws(Refusal) {
-        if let sendBefore, sendBefore <= now {
-            throw Refusal(
-                kind: .late,
-                field: "sendBefore",
-                reason: "sendBefore (\(sendBefore)) has already passed: nobody wants the notice any more"
-            )
-        }
+        try Rule.isInTime(sendBefore: sendBefore, now: now)
     }
 
     /// The name under which the job keeps its order on its line: the ordering key, or the recipient's whole number
@@ -128,6 +106,7 @@ extension SendJob: CustomStringConvertible {
     public var description: String { "send \(key) on \(line) to \(to.masked)" }
 }
 
+/// What every kind of job obeys.
 extension Rule {
     private static let firstMoment = Timestamp(year: 2000, month: 1, day: 1, secondOfDay: 0)
     private static let endOfTime = Timestamp(year: 2101, month: 1, day: 1, secondOfDay: 0)
@@ -138,5 +117,41 @@ extension Rule {
         guard moment >= firstMoment, moment < endOfTime else {
             throw .invalid(field, "\(field) is not in the years 2000 to 2100")
         }
+    }
+
+    static func times(notBefore: Timestamp?, sendBefore: Timestamp?) throws(Refusal) {
+        try year(notBefore, field: "notBefore")
+        try year(sendBefore, field: "sendBefore")
+        if let notBefore, let sendBefore, notBefore >= sendBefore {
+            throw .invalid("sendBefore", "sendBefore is not after notBefore, so the notice could never be sent")
+        }
+    }
+
+    static func fact(supersedeKey: String?, factAt: Timestamp?) throws(Refusal) {
+        try year(factAt, field: "factAt")
+        guard let supersedeKey else { return }
+        try identifier(supersedeKey, field: "supersedeKey", longest: 128, colon: true)
+        if factAt == nil {
+            throw .invalid("factAt", "supersedeKey needs factAt: without it nobody knows which fact is newer")
+        }
+    }
+
+    static func tags(_ tags: [String: String]) throws(Refusal) {
+        if tags.count > SendJob.maximumTags {
+            throw .invalid("tags", "tags has \(tags.count) entries, at most \(SendJob.maximumTags) are allowed")
+        }
+        for (name, value) in tags {
+            try label(name, field: "tags", longest: 64)
+            try label(value, field: "tags", longest: 256, mayBeEmpty: true)
+        }
+    }
+
+    static func isInTime(sendBefore: Timestamp?, now: Timestamp) throws(Refusal) {
+        guard let sendBefore, sendBefore <= now else { return }
+        throw Refusal(
+            kind: .late,
+            field: "sendBefore",
+            reason: "sendBefore (\(sendBefore)) has already passed: nobody wants the notice any more"
+        )
     }
 }

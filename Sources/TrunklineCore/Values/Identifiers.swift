@@ -28,6 +28,21 @@ public struct SourceID: Sendable, Hashable, CustomStringConvertible {
     public var description: String { value }
 }
 
+/// The id of a destination: a system that Trunkline delivers to. Unique in an install, belongs to one workspace for ever.
+public struct DestinationID: Sendable, Hashable, CustomStringConvertible {
+    public let value: String
+
+    /// `[A-Za-z0-9._-]{1,64}`; anything else is a refusal of kind `invalid` on the field `destination`.
+    public init(_ value: String) throws(Refusal) {
+        try Rule.identifier(value, field: "destination", longest: 64, colon: false)
+        self.value = value
+    }
+
+    /// The name of the destination's lane, which decides its shard and in whose scope keys are unique: `destination:ID`.
+    public var laneName: String { "destination:" + value }
+    public var description: String { value }
+}
+
 /// The id of a workspace: a tenant, the scope in which keys of sends are unique.
 public struct WorkspaceID: Sendable, Hashable, CustomStringConvertible {
     public let value: String

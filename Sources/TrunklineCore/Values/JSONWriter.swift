@@ -79,6 +79,30 @@ package struct JSONWriter {
         if let text { member(name, text) }
     }
 
+    /// A tree in its one canonical form: members by the UTF-8 of their names, numbers as they were written.
+    package mutating func canonical(_ value: JSONValue) {
+        switch value {
+        case .null: null()
+        case .bool(let value): bool(value)
+        case .number(let text):
+            separate()
+            bytes.append(contentsOf: text.utf8)
+            needsComma = true
+        case .string(let text): string(text)
+        case .array(let elements):
+            beginArray()
+            for element in elements { canonical(element) }
+            endArray()
+        case .object(let members):
+            beginObject()
+            for member in members.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
+                name(member.name)
+                canonical(member.value)
+            }
+            endObject()
+        }
+    }
+
     private mutating func separate() {
         if needsComma { bytes.append(0x2C) }
     }
