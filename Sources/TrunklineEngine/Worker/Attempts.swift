@@ -15,7 +15,7 @@ struct Call {
     let key: IdempotencyKey
     let request: [UInt8]
     let sendBefore: Int64?
-    /// Until when the OPEN answer counts that it began under.
+    /// Until when it may go on, as far as the gate knew when it began.
     var gateOpenUntil: Instant
     /// Taken before the claim was sent: the lease counts from here.
     let claimSent: Instant

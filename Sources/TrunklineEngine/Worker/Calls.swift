@@ -81,7 +81,7 @@ final class Calls {
         }
         let lane = board.lane(call.lane)
         // A lane that was given up since the claim has no gate here: what was known then counts as long as it did.
-        guard lane?.isOpen(at: now) ?? (call.gateOpenUntil > now) else { return false }
+        guard lane?.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else { return false }
         if let sendBefore = call.sendBefore, sendBefore <= here.loop.wallTime.microseconds { return false }
         lane?.left(person: call.person, at: now)
         here.reached(.carried)
@@ -141,13 +141,13 @@ final class Calls {
                 at: now
             )
         }
-        if outcome.dropsHealth {
-            lane?.sendFailed(at: now)
-            if lane == nil { attempts.closeGate(of: call.line, at: now) }
+        if let lane {
+            board.obey(lane.ended(outcome, begun: call.claimSent, at: now, jitter: here.jitter()), of: lane)
+        } else if outcome.dropsHealth {
+            attempts.closeGate(of: call.line, at: now)
         }
         if let trouble = outcome.laneTrouble { meet(trouble, outcome.reason, call, lane, now) }
         if outcome.reason == .credentialRefused { directory.readAgain(call.line) }
-        if lane != nil { agenda.write(gateOf: call.lane) }
         settling.add(Settlement(of: call, outcome, evidence, using: &here.chance))
         agenda.look(at: call.lane)
     }
@@ -155,8 +155,6 @@ final class Calls {
     private func meet(_ trouble: LaneTrouble, _ reason: Reason?, _ call: Call, _ lane: Lane?, _ now: Instant) {
         switch trouble {
         case .hold(let kind):
-            if lane == nil { attempts.closeGate(of: call.line, at: now) }
-            lane?.held(kind, reason ?? .lineNotSendable, at: now, jitter: here.jitter())
             here.log.warning(
                 "line held",
                 metadata: ["line": "\(call.line)", "kind": "\(kind.rawValue)", "reason": "\(reason?.code ?? "")"]

@@ -61,12 +61,22 @@ final class LaneAccount {
 extension LaneSettings {
     /// Kind of carrier, for the shares of the call slots.
     var carrier: String { CarriedCalls.kind }
+    var policy: LanePolicy { CarriedCalls.policy }
 }
 
 enum CarriedCalls {
     static let kind = "ezwhatsapp"
+    /// What holds for every lane: EZWhatsApp says by its own health whether a line can send.
+    static let policy = LanePolicy(
+        opening: .health,
+        unknownHorizon: .seconds(12 * 3_600),
+        maximumTries: Retry.maximumTries,
+        rampLength: Gate.rampLength,
+        reservedSlots: 50,
+        pace: .standard
+    )
     /// Of a worker's call slots the percentages that other kinds cannot take.
-    static let reservedSlots = [kind: 50]
+    static let reservedSlots = [kind: policy.reservedSlots]
     /// What becomes of an attempt whose lane cannot be called as configured.
     static let unusable = Outcome.laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human))
 

@@ -75,7 +75,7 @@ final class Claiming {
             }
             health.askIfWanted(lane, settings, at: now)
             // A closed gate: the answer makes the lane due again.
-            guard let gateOpenUntil = lane.openUntil(at: now) else { continue }
+            guard let gateOpenUntil = lane.admission(at: now) else { continue }
             // The question may have had the last one.
             guard caller.hasFreeSlot(for: settings) else {
                 withoutSlot.append(lane)
@@ -90,6 +90,7 @@ final class Claiming {
                 }
             }
             if let job = begin(lane, settings, chosen, now) {
+                board.obey(lane.began(at: now), of: lane)
                 chosen.append(
                     Chosen(
                         job: job,

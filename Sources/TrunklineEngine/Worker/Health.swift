@@ -1,11 +1,9 @@
-internal import Logging
 internal import TrunklineCore
 
 /// Questions for the health of lanes: for their gates, for a call whose answer does not decide, for a breaker's probe, and to
 /// find out whether anything is answered at all.
 final class Health {
     private let here: Surroundings
-    private let agenda: Agenda
     private let directory: LaneDirectory
     private let origins: Origins
     private let board: LaneBoard
@@ -13,14 +11,12 @@ final class Health {
 
     init(
         _ here: Surroundings,
-        _ agenda: Agenda,
         _ directory: LaneDirectory,
         _ origins: Origins,
         _ board: LaneBoard,
         _ caller: Caller
     ) {
         self.here = here
-        self.agenda = agenda
         self.directory = directory
         self.origins = origins
         self.board = board
@@ -32,8 +28,7 @@ final class Health {
     /// Asks if the lane's gate wants it. Only called for lanes with work that could begin.
     func askIfWanted(_ lane: Lane, _ settings: LaneSettings, at asked: Instant) {
         guard lane.wantsQuestion(at: asked), caller.hasFreeSlot(for: settings) else { return }
-        lane.asked(at: asked)
-        if lane.hold != nil { agenda.write(gateOf: lane.number) }
+        board.obey(lane.asked(at: asked), of: lane)
         ask(settings) { [weak self] verdict in
             guard let self, board.isCurrent(lane) else { return }
             guard directory.isCurrent(settings) else { return lane.unanswered(asked: asked) }
@@ -42,34 +37,22 @@ final class Health {
     }
 
     private func answered(_ lane: Lane, _ settings: LaneSettings, _ verdict: HealthVerdict, asked: Instant) {
-        let now = here.now
-        let before = lane.gateWord(at: now)
-        if !verdict.isOurOwn { board.noteCall(of: lane, settings, isFailure: verdict.isProviderFailure, at: now) }
-        tell(lane, verdict, asked: asked)
-        let after = lane.gateWord(at: now)
-        if case .held(_, .credentialRefused, _) = verdict { directory.readAgain(settings.id) }
-        if before != after, before != "unknown" || after != "open" {
-            here.log.notice(
-                "gate",
-                metadata: [
-                    "line": "\(settings.id)", "gate": "\(after)", "reason": "\(lane.hold?.reason.code ?? "")",
-                ]
-            )
+        if !verdict.isOurOwn {
+            board.noteCall(of: lane, settings, isFailure: verdict.isProviderFailure, at: here.now)
         }
-        agenda.write(gateOf: lane.number)
-        agenda.look(at: lane.number)
+        tell(lane, verdict, asked: asked)
+        if case .held(_, .credentialRefused, _) = verdict { directory.readAgain(settings.id) }
     }
 
     /// Tells the lane's gate what the question that was sent at `asked` has brought.
     private func tell(_ lane: Lane, _ verdict: HealthVerdict, asked: Instant) {
         let now = here.now
-        lane.answered(
-            verdict,
-            asked: asked,
-            countsFrom: here.isOff(.youngAnswer) ? now : asked,
-            at: now,
-            jitter: here.jitter()
-        )
+        var counted = asked
+        if here.isOff(.youngAnswer) {
+            lane.unanswered(asked: asked)
+            counted = now
+        }
+        board.obey(lane.answered(verdict, asked: counted, at: now, jitter: here.jitter()), of: lane)
     }
 
     /// Asks because a call's answer does not decide. The lane's gate, if it has one here, is told too.

@@ -6,30 +6,33 @@ final class Lane {
     let number: Int32
     let shard: Int32
     private var queue: LaneQueue
-    private var gate = Gate()
+    private var gate: Gate
+    private let policy: LanePolicy
     /// How the lane's calls went lately.
     private var record = CallRecord()
     /// The lane has sent what it may today; until its next midnight.
     private var cappedUntil: Instant?
-    /// The gate's word and its number of probes as last written to lane_state.
-    private var written = (word: "", probes: 0)
+    /// The gate's word and its number of probes as last written to lane_state; nil when that is not known.
+    private var written: (word: Gate.Word?, probes: Int) = (nil, 0)
     /// Since when the lane is held, also by former owners, and whether that was said when it became long.
     private var heldSince: Instant?
     private var isHoldTold = false
     private var nextLook: Instant?
 
-    init(_ settings: LaneSettings) {
+    init(_ settings: LaneSettings, at now: Instant) {
         number = settings.lane
         shard = settings.shard
+        policy = settings.policy
         queue = LaneQueue(settings: settings.pace)
+        gate = Gate(policy: policy, at: now)
     }
 
     /// What a former owner left.
     func takeOver(_ kept: KeptLane, at now: Instant) {
         if kept.nextSend > now { queue.resumePace(nextSend: kept.nextSend, at: now) }
         if kept.pausedUntil > now { queue.paused(until: kept.pausedUntil) }
-        gate = Gate(kept.gate)
-        written = (kept.word, kept.gate.probes)
+        gate = Gate(policy: policy, memory: kept.gate, at: now)
+        written = (kept.word.heard, kept.gate.probes)
         heldSince = kept.heldSince
         isHoldTold = kept.isHoldTold
     }
@@ -75,19 +78,25 @@ final class Lane {
 
     // MARK: Beginning and ending
 
+    /// Until when a job that begins now may go on, as far as the gate knows; nil: none may begin.
+    func admission(at now: Instant) -> Instant? { gate.admission(at: now, inAir: queue.inAir) }
+
     /// Whether a job could begin now but for the gate.
     func hasReadyWork(at now: Instant) -> Bool { queue.hasReadyWork(at: now, onlyStamped: isCapped(at: now)) }
 
-    func mayBegin(at now: Instant) -> Bool { queue.mayBegin(at: now, onlyStamped: isCapped(at: now)) }
+    /// Whether a job may begin now, as far as order, pace, cap and gate go.
+    func mayBegin(at now: Instant) -> Bool {
+        gate.admits(at: now, inAir: queue.inAir) && queue.mayBegin(at: now, onlyStamped: isCapped(at: now))
+    }
 
     /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
     func begin(at now: Instant) -> QueuedJob? { queue.begin(at: now, onlyStamped: isCapped(at: now)) }
 
     /// Begins a job that has just arrived, past the queue, if nothing of the lane speaks against it.
     ///
-    /// - Returns: until when the OPEN answer counts that it begins under; nil when it must wait.
+    /// - Returns: until when it may go on, as far as the gate knows; nil when it must wait.
     func beginNew(person: Int64, at now: Instant) -> Instant? {
-        guard let gateOpenUntil = openUntil(at: now), !gate.isRamping(at: now), !record.isSuspect,
+        guard let gateOpenUntil = admission(at: now), !gate.isRamping(at: now), !record.isSuspect,
             queue.beginNew(person: person, jobClass: .single, at: now)
         else { return nil }
         return gateOpenUntil
@@ -145,7 +154,7 @@ final class Lane {
         let tenths = gate.rampTenths(at: now)
         let limited = pace.limited(toTenths: tenths, onlyOne: record.isSuspect)
         if queue.settings != limited { queue.settings = limited }
-        return tenths < 10 ? (gate.nextRampStep(after: now), false) : (nil, written.word == "ramping")
+        return tenths < 10 ? (gate.nextRampStep(after: now), false) : (nil, written.word == .ramping)
     }
 
     // MARK: Looks
@@ -156,8 +165,9 @@ final class Lane {
         if next > now { return next }
         // Ready work behind a closed gate waits for the gate, not for the clock. Ready, open and in pace, but not begun: a
         // slot or a reply is missing, and those come as events.
-        guard !gate.isOpen(at: now), let question = gate.nextQuestion(after: now), question > now else { return nil }
-        return question
+        guard !gate.admits(at: now, inAir: queue.inAir), let opening = gate.nextLook(after: now), opening > now
+        else { return nil }
+        return opening
     }
 
     /// Whether a timer for `next` is needed: none that is there already comes as early.
@@ -171,31 +181,43 @@ final class Lane {
 
     // MARK: The gate
 
-    func isOpen(at now: Instant) -> Bool { gate.isOpen(at: now) }
-
-    /// Until when the last OPEN answer counts; nil when a job may not begin.
-    func openUntil(at now: Instant) -> Instant? { gate.openUntil.flatMap { $0 > now ? $0 : nil } }
+    // Whoever tells the gate something has the board obey what comes of it (`LaneBoard.obey`).
 
     var hold: Gate.Hold? { gate.hold }
-    func gateWord(at now: Instant) -> String { gate.word(at: now) }
     func wantsQuestion(at now: Instant) -> Bool { gate.wantsQuestion(at: now) }
-    func asked(at now: Instant) { gate.asked(at: now) }
+
+    /// The last look: whether the bytes of a job that began at `begun` may still leave.
+    func mayLeave(begun: Instant, at now: Instant) -> Bool { gate.mayLeave(begun: begun, at: now) }
+
+    func asked(at now: Instant) -> Gate.Effects { gate.asked(at: now) }
     func unanswered(asked: Instant) { gate.unanswered(asked: asked) }
 
     /// What the question that was sent at `asked` has brought.
-    func answered(_ verdict: HealthVerdict, asked: Instant, countsFrom: Instant, at now: Instant, jitter: Double) {
-        gate.unanswered(asked: asked)
-        gate.answered(verdict, asked: countsFrom, at: now, jitter: jitter)
+    func answered(_ verdict: HealthVerdict, asked: Instant, at now: Instant, jitter: Double) -> Gate.Effects {
+        gate.answered(verdict, asked: asked, at: now, jitter: jitter)
     }
 
-    func sendFailed(at now: Instant) { gate.sendFailed(at: now) }
+    /// A job begins, by ``admission(at:)``.
+    func began(at now: Instant) -> Gate.Effects { gate.began(at: now) }
 
-    func held(_ kind: HoldKind, _ reason: Reason, detail: String? = nil, at now: Instant, jitter: Double) {
-        gate.sendHeld(kind, reason: reason, detail: detail, at: now, jitter: jitter)
+    /// What the attempt that began at `begun` has brought.
+    func ended(
+        _ outcome: Outcome,
+        begun: Instant,
+        at now: Instant,
+        jitter: @autoclosure () -> Double
+    ) -> Gate.Effects {
+        gate.ended(outcome, begun: begun, at: now, jitter: jitter())
     }
+
+    /// It cannot be called as configured. May be told again and again.
+    func unusable(_ fault: String, at now: Instant) -> Gate.Effects { gate.unusable(fault, at: now) }
+
+    /// A person has changed something about it, or resumed it.
+    func resumed(at now: Instant) -> Gate.Effects { gate.resumed(at: now) }
 
     /// It is called at another address or with another secret: what was learned is worth nothing.
-    func forgetGate(at now: Instant) { gate.forget(at: now) }
+    func forgetGate(at now: Instant) -> Gate.Effects { gate.forget(at: now) }
 
     // MARK: Calls
 
@@ -207,9 +229,9 @@ final class Lane {
     func callAnswered(at now: Instant) { record.answered(at: now) }
 
     /// Everybody was silent and is back.
-    func restarted(at now: Instant) {
+    func restarted(at now: Instant) -> Gate.Effects {
         record.forget()
-        gate.restarted(at: now)
+        return gate.restarted(at: now)
     }
 
     // MARK: What is written down
@@ -220,7 +242,7 @@ final class Lane {
         noteHold(at: now)
         let word = gate.word(at: now)
         let memory = gate.memory(at: now)
-        guard word != "unknown", word != written.word || memory.probes != written.probes else { return nil }
+        guard word != .unknown, word != written.word || memory.probes != written.probes else { return nil }
         written = (word, memory.probes)
         return GateRow(
             lane: number,
@@ -233,7 +255,7 @@ final class Lane {
     }
 
     /// It is written again with the next change at the latest.
-    func gateWasNotWritten() { written.word = "" }
+    func gateWasNotWritten() { written.word = nil }
 
     /// Notes the beginning and the end of a hold, as the row does (`OutcomeLedger.keepGates`): asking again is no end.
     private func noteHold(at now: Instant) {
@@ -260,7 +282,7 @@ struct KeptLane {
     let lane: Int32
     let nextSend: Instant
     let pausedUntil: Instant
-    let word: String
+    let word: GateWord
     let gate: Gate.Memory
     let heldSince: Instant?
     let isHoldTold: Bool
@@ -271,11 +293,11 @@ struct KeptLane {
         pausedUntil = now + row.pausedFor
         word = row.gate
         var hold: Gate.Hold?
-        if ["held_transient", "held_human", "probing"].contains(row.gate) {
+        if let word = row.gate.heard, word.isHold {
             // Written as "code: detail".
             let parts = (row.gateReason ?? "").split(separator: ": ", maxSplits: 1)
             hold = Gate.Hold(
-                kind: row.gate == "held_human" ? .human : .transient,
+                kind: word == .heldHuman ? .human : .transient,
                 reason: parts.first.flatMap { Reason(rawValue: String($0)) } ?? .lineNotSendable,
                 detail: parts.count > 1 ? String(parts[1]) : nil
             )

@@ -1,3 +1,4 @@
+internal import Logging
 internal import TrunklineCore
 
 /// The lanes of this worker's shards: which are due, which wait for a call slot and in what order, and when time alone makes
@@ -51,7 +52,7 @@ final class LaneBoard {
     }
 
     /// An empty memory, which is not on the board yet.
-    func newLane(_ number: Int32) -> Lane? { directory[number].map(Lane.init) }
+    func newLane(_ number: Int32) -> Lane? { directory[number].map { Lane($0, at: here.now) } }
 
     /// Whether the lane was not given up, or read anew, since it was seen.
     func isCurrent(_ lane: Lane) -> Bool { lanes[lane.number] === lane }
@@ -119,8 +120,7 @@ final class LaneBoard {
             return false
         }
         if let fault = settings.fault {
-            lane.held(.human, .lineUnusable, detail: fault, at: now, jitter: 0)
-            agenda.write(gateOf: lane.number)
+            obey(lane.unusable(fault, at: now), of: lane)
             // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
             directory.readAgain(settings.id)
             wake(lane, at: now + .seconds(15), now)
@@ -131,7 +131,7 @@ final class LaneBoard {
         applyPace(lane, settings, at: now)
         if lane.isCapped(at: now) { wake(lane, at: now + Self.cappedLook, now) }
         if lane.hasReadyWork(at: now),
-            lane.wantsQuestion(at: now) || lane.isOpen(at: now) && lane.mayBegin(at: now)
+            lane.wantsQuestion(at: now) || lane.mayBegin(at: now)
         {
             return true
         }
@@ -143,6 +143,21 @@ final class LaneBoard {
         let (nextStep, rampIsOver) = lane.applyPace(settings.pace, at: now)
         if let nextStep { wake(lane, at: nextStep, now) }
         if rampIsOver { agenda.write(gateOf: lane.number) }
+    }
+
+    // MARK: Gates
+
+    /// What a lane's gate asks for after it was told something.
+    func obey(_ effects: Gate.Effects, of lane: Lane) {
+        if effects.isToBeWritten { agenda.write(gateOf: lane.number) }
+        if effects.isToBeLookedAt { agenda.look(at: lane.number) }
+        guard let change = effects.change, let line = directory.id(of: lane.number) else { return }
+        here.log.notice(
+            "gate",
+            metadata: [
+                "line": "\(line)", "gate": "\(change.after.rawValue)", "reason": "\(lane.hold?.reason.code ?? "")",
+            ]
+        )
     }
 
     // MARK: Timers
@@ -232,8 +247,7 @@ final class LaneBoard {
     func restart(lanesOf origin: String, at now: Instant) {
         for lane in lanes.values where directory[lane.number]?.origin == origin {
             clearSuspicion(lane)
-            lane.restarted(at: now)
-            agenda.look(at: lane.number)
+            obey(lane.restarted(at: now), of: lane)
         }
     }
 

@@ -84,6 +84,8 @@ final class LaneDirectory {
     struct Change {
         let settings: LaneSettings
         let isNew: Bool
+        /// Somebody changed something of it; if not, it was only read once more.
+        let isChanged: Bool
         /// It is called at another address or with another secret, or for the first time.
         let isCalledAnew: Bool
     }
@@ -150,6 +152,7 @@ final class LaneDirectory {
         return Change(
             settings: lane,
             isNew: before == nil,
+            isChanged: before?.revision != lane.revision,
             isCalledAnew: before.map { !lane.isCalled(like: $0) } ?? true
         )
     }

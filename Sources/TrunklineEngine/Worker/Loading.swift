@@ -276,7 +276,9 @@ final class Loader {
     private func complete(_ loading: Loading, _ kept: [KeptLane]) {
         let now = here.now
         for kept in kept where shards.isPart(kept.lane, of: loading) {
-            lane(kept.lane, of: loading, now)?.takeOver(kept, at: now)
+            guard let lane = lane(kept.lane, of: loading, now) else { continue }
+            if case .unheard(let word) = kept.word { here.unheard(word, of: "a lane's gate") }
+            lane.takeOver(kept, at: now)
         }
         for lane in loading.lanes.values { board.add(lane) }
         shards.endLoading(loading)

@@ -19,7 +19,7 @@ final class Taking {
     private struct FastPath {
         let lane: Int32
         let carrier: String
-        /// Until when the OPEN answer counts that it begins under.
+        /// Until when it may go on, as far as the gate knew when it began.
         let gateOpenUntil: Instant
     }
 
@@ -223,6 +223,7 @@ final class Taking {
             board.leavesOne(of: caller.freeSlots(for: settings)), let lane = board.ownedLane(settings.lane),
             let gateOpenUntil = lane.beginNew(person: job.person, at: now)
         {
+            board.obey(lane.began(at: now), of: lane)
             caller.promise(to: settings.carrier)
             return FastPath(lane: lane.number, carrier: settings.carrier, gateOpenUntil: gateOpenUntil)
         }

@@ -132,7 +132,11 @@ extension Worker {
             guard let lane = parts.board.lane(settings.lane) else { continue }
             lane.capped(until: nil)
             parts.board.applyPace(lane, settings, at: now)
-            if change.isCalledAnew { lane.forgetGate(at: now) }
+            if change.isCalledAnew {
+                parts.board.obey(lane.forgetGate(at: now), of: lane)
+            } else if change.isChanged {
+                parts.board.obey(lane.resumed(at: now), of: lane)
+            }
             parts.agenda.look(at: settings.lane)
         }
     }

@@ -45,7 +45,7 @@ struct WorkerParts {
         membership = Membership(here, agenda, sessions, presence, shards, origins, board, ports.control)
 
         caller = Caller(here, agenda, ports.http, origins)
-        health = Health(here, agenda, directory, origins, board, caller)
+        health = Health(here, directory, origins, board, caller)
         settling = Settling(here, agenda, shards, board, attempts, retries, ports.settler)
         calls = Calls(
             here,
