@@ -185,8 +185,8 @@ extension LedgerModel {
     package func keepGates(_ gates: [GateRow]) {
         for row in gates {
             guard var state = laneStates[row.lane] else { continue }
-            let isHold = LaneState.isHold(row.gate)
-            let goesOn = state.gate == row.gate || LaneState.isHold(state.gate) && isHold
+            let isHold = row.gate.isHold
+            let goesOn = state.gate == row.gate || state.gate.isHold && isHold
             if !goesOn || mutation == .gateForgetsHold { state.gateSince = now }
             state.gate = row.gate
             state.isHoldTold = state.isHoldTold && isHold

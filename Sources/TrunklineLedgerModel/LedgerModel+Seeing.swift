@@ -115,13 +115,13 @@ extension LedgerModel {
         func since(_ time: Int64, limit: Int64) -> Duration { .milliseconds(max(0, min(limit, (now - time) / 1_000))) }
         return laneStates.sorted { $0.key < $1.key }.filter { lane, state in
             asked.contains(shard(ofLane: lane))
-                && (max(state.nextSend, state.pausedUntil) > now || !["unknown", "open"].contains(state.gate))
+                && (max(state.nextSend, state.pausedUntil) > now || ![.unknown, .open].contains(state.gate))
         }.map { lane, state in
             LaneRow(
                 lane: lane,
                 nextSendIn: left(state.nextSend),
                 pausedFor: left(state.pausedUntil),
-                gate: state.gate,
+                gate: .heard(state.gate),
                 gateReason: state.reason,
                 probes: state.probes,
                 nextProbeIn: state.nextProbe.map(left),

@@ -89,7 +89,7 @@ package final class LedgerModel {
     }
 
     package struct LaneState: Sendable {
-        package var gate = "unknown"
+        package var gate = Gate.Word.unknown
         package var reason: String?
         package var nextSend = Int64.min
         package var pausedUntil = Int64.min
@@ -102,9 +102,6 @@ package final class LedgerModel {
         package var sentOn: Int64?
         package var sentToday: Int32 = 0
         package init() {}
-        package static func isHold(_ gate: String) -> Bool {
-            ["held_transient", "held_human", "probing"].contains(gate)
-        }
     }
 
     package struct Worker: Sendable {

@@ -145,7 +145,8 @@ import Testing
     @Test func wordsAreStable() {
         #expect(
             Reason.allCases.map(\.code) == [
-                "message_refused", "conflict", "credential_refused", "line_refused", "endpoint_missing", "line_locked",
+                "message_refused", "conflict", "credential_refused", "line_refused", "endpoint_missing",
+                "endpoint_gone", "line_locked",
                 "slow_down", "line_not_sendable", "line_needs_person", "line_unusable", "unclear_answer", "redirected",
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",

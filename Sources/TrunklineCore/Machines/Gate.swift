@@ -1,239 +1,243 @@
-/// Whether a line may be sent into, as far as its own health answers and its sends say. No I/O, no clock.
+/// Whether jobs of a lane may begin, as far as the other side's answers say. No I/O, no clock.
 ///
-/// | state | means | leaves it |
-/// | --- | --- | --- |
-/// | unknown | no answer that is young enough | an OPEN answer → open (or back to ramping); any other → held |
-/// | open | an OPEN answer of the last 30 s | 30 s without a new one, a failed send → unknown; "not sendable" → held |
-/// | held | not sendable: it may pass by itself (transient), or a person must act (human) | the next question is due → probing |
-/// | probing | held, and one question is under way | OPEN → ramping; anything else → held, for twice as long |
-/// | ramping | open, at a part of the pace that grows from a tenth to all of it in a minute | the minute is over → open; as open otherwise |
+/// There are two kinds (``LanePolicy/Opening``), each a machine of its own with the same words: ``HealthGate`` opens only by an
+/// OPEN answer to the lane's own health question, ``AnswersGate`` is open until calls fail. Pictures are in `docs/gates.md`.
 ///
-/// An OPEN answer counts for 30 s from when its question was *sent* (contract sheet, 3.1), is asked again from 15 s on
-/// while there is work, and is compared again right before the bytes leave. Unknown words fail closed. Only an answer whose
-/// question is younger than what closed the gate can open it. A picture is in `docs/gates.md`.
-public struct Gate: Sendable, Hashable {
-    /// How long an OPEN answer counts, from when its question was sent.
-    public static let freshness: Duration = .seconds(30)
-    /// From when on an OPEN answer is asked for again while there is work.
-    public static let renewal: Duration = .seconds(15)
-    /// From the end of a hold to the full pace.
-    public static let rampLength: Duration = .seconds(60)
-    private static let rampSteps = 10
-    private static let shortestProbe: Duration = .seconds(15)
-    private static let longestProbe: Duration = .seconds(300)
-    private static let silenceProbe: Duration = .seconds(2)
-    private static let longestSilenceProbe: Duration = .seconds(6)
+/// Whoever tells a gate something does what the returned ``Effects`` say; there is nothing else to remember.
+package struct Gate: Sendable, Hashable {
+    package typealias Instant = ContinuousClock.Instant
 
-    /// Why the gate is closed.
-    public struct Hold: Sendable, Hashable {
-        public let kind: HoldKind
-        public let reason: Reason
-        /// State words of the answer, safe to log; nil when a send told us.
-        public let detail: String?
-        /// Nothing was heard at all: that says something about the wire, and nothing about the line.
-        var isSilence: Bool { reason == .unreachable || reason == .timedOut }
-        public init(kind: HoldKind, reason: Reason, detail: String?) {
-            self.kind = kind
-            self.reason = reason
-            self.detail = detail
+    private enum Machine: Sendable, Hashable {
+        case health(HealthGate)
+        case answers(AnswersGate)
+    }
+
+    /// From the end of a line's hold to its full pace.
+    package static let rampLength: Duration = .seconds(60)
+
+    private var machine: Machine
+
+    /// A gate of which nothing is known, or that a former owner has known: what it thought open, or could not reach, is asked
+    /// again, and a probe that it may have begun is made again.
+    package init(policy: LanePolicy, memory: Memory = Memory(), at now: Instant) {
+        machine =
+            switch policy.opening {
+            case .health: .health(HealthGate(memory, rampLength: policy.rampLength))
+            case .answers: .answers(AnswersGate(memory, rampLength: policy.rampLength, at: now))
+            }
+    }
+
+    // MARK: What it says
+
+    /// Until when a job that begins at `now` may go on, as far as the gate knows; nil: none may begin.
+    ///
+    /// - Parameter inAir: calls of the lane that have begun and not ended. A half-open gate lets one begin when there are none:
+    ///   that one is its probe.
+    package func admission(at now: Instant, inAir: Int) -> Instant? {
+        switch machine {
+        case .health(let gate): gate.isOpen(at: now) ? gate.openUntil : nil
+        case .answers(let gate): gate.admission(at: now, inAir: inAir)
         }
     }
 
-    /// What must survive the owner of a lane.
-    public struct Memory: Sendable, Hashable {
-        public var hold: Hold?
-        /// Questions that found it held, since it was open last.
-        public var probes: Int
-        /// When a held line is asked next.
-        public var nextProbe: ContinuousClock.Instant?
-        /// When the ramp began, while it lasts.
-        public var rampBegan: ContinuousClock.Instant?
-        public init(
-            hold: Hold? = nil,
-            probes: Int = 0,
-            nextProbe: ContinuousClock.Instant? = nil,
-            rampBegan: ContinuousClock.Instant? = nil
-        ) {
-            self.hold = hold
-            self.probes = probes
-            self.nextProbe = nextProbe
-            self.rampBegan = rampBegan
+    /// Whether a job may begin at `now`; see ``admission(at:inAir:)``.
+    package func admits(at now: Instant, inAir: Int) -> Bool { admission(at: now, inAir: inAir) != nil }
+
+    /// The last look: whether the bytes of a job that began at `begun` may still leave at `now`.
+    package func mayLeave(begun: Instant, at now: Instant) -> Bool {
+        switch machine {
+        case .health(let gate): gate.isOpen(at: now)
+        case .answers(let gate): gate.mayLeave(begun: begun)
+        }
+    }
+
+    /// When time alone may let a job begin or a question be asked; nil: only an event can.
+    package func nextLook(after now: Instant) -> Instant? {
+        switch machine {
+        case .health(let gate): gate.nextQuestion(after: now)
+        case .answers(let gate): gate.nextProbe(after: now)
+        }
+    }
+
+    /// Whether to ask the lane's health at `now`. Only for lanes with work.
+    package func wantsQuestion(at now: Instant) -> Bool {
+        switch machine {
+        case .health(let gate): gate.wantsQuestion(at: now)
+        case .answers: false
         }
     }
 
     /// The hold, while there is one.
-    public private(set) var hold: Hold?
-    private var openSince: ContinuousClock.Instant?
-    /// What closed it last is as young as this: an answer to an older question opens nothing.
-    private var closedAt: ContinuousClock.Instant?
-    private var askedAt: ContinuousClock.Instant?
-    private var nextQuestion: ContinuousClock.Instant?
-    private var rampBegan: ContinuousClock.Instant?
-    private var probes = 0
+    package var hold: Hold? {
+        switch machine {
+        case .health(let gate): gate.hold
+        case .answers(let gate): gate.hold
+        }
+    }
 
-    public init() {}
+    /// Whether it is known to be open at `now`, and no probe is needed.
+    package func isOpen(at now: Instant) -> Bool {
+        switch machine {
+        case .health(let gate): gate.isOpen(at: now)
+        case .answers(let gate): gate.hold == nil
+        }
+    }
 
-    /// A gate that a former owner has known. What it thought open, or could not reach, is asked again.
-    public init(_ memory: Memory) {
-        hold = memory.hold
-        probes = memory.hold == nil ? 0 : max(0, memory.probes)
-        nextQuestion = memory.hold.map { $0.isSilence ? nil : memory.nextProbe } ?? nil
-        rampBegan = memory.hold == nil ? memory.rampBegan : nil
+    /// The word that is stored and shown.
+    package func word(at now: Instant) -> Word {
+        switch machine {
+        case .health(let gate): gate.word(at: now)
+        case .answers(let gate): gate.word(at: now)
+        }
     }
 
     /// What a next owner must know.
-    public func memory(at now: ContinuousClock.Instant) -> Memory {
-        Memory(
-            hold: hold,
-            probes: probes,
-            nextProbe: hold == nil ? nil : nextQuestion,
-            rampBegan: isRamping(at: now) ? rampBegan : nil
+    package func memory(at now: Instant) -> Memory {
+        switch machine {
+        case .health(let gate): gate.memory(at: now)
+        case .answers(let gate): gate.memory(at: now)
+        }
+    }
+
+    // MARK: The ramp
+
+    private var ramp: Ramp? {
+        switch machine {
+        case .health(let gate): gate.ramp
+        case .answers(let gate): gate.ramp
+        }
+    }
+
+    /// Whether the pace still grows after a hold.
+    package func isRamping(at now: Instant) -> Bool { ramp?.lasts(at: now) ?? false }
+
+    /// The part of the pace that may be used at `now`, in tenths: 1…10. Ten when it does not ramp.
+    package func rampTenths(at now: Instant) -> Int { ramp?.tenths(at: now) ?? Ramp.steps }
+
+    /// When ``rampTenths(at:)`` rises next; nil when it does not.
+    package func nextRampStep(after now: Instant) -> Instant? { ramp?.nextStep(after: now) }
+
+    // MARK: What it is told
+
+    /// A health question is sent at `now`.
+    package mutating func asked(at now: Instant) -> Effects {
+        guard case .health(var gate) = machine else { return .none }
+        gate.asked(at: now)
+        machine = .health(gate)
+        return Effects(isToBeWritten: gate.hold != nil)
+    }
+
+    /// The answer to the question that was sent at `asked` came at `now`.
+    ///
+    /// - Parameter jitter: 0…1.
+    package mutating func answered(
+        _ verdict: HealthVerdict,
+        asked: Instant,
+        at now: Instant,
+        jitter: Double
+    ) -> Effects {
+        guard case .health(var gate) = machine else { return .none }
+        let before = gate.word(at: now)
+        gate.answered(verdict, asked: asked, at: now, jitter: jitter)
+        machine = .health(gate)
+        let change = Change(before: before, after: gate.word(at: now))
+        // A line that is asked for the first time, or again after some quiet, is no news while it can send.
+        let isNews = change.isOne && (before != .unknown || change.after != .open)
+        return Effects(isToBeWritten: true, isToBeLookedAt: true, change: isNews ? change : nil)
+    }
+
+    /// The question that was sent at `asked` has no answer that says anything of this lane as it is now.
+    package mutating func unanswered(asked: Instant) {
+        guard case .health(var gate) = machine else { return }
+        gate.unanswered(asked: asked)
+        machine = .health(gate)
+    }
+
+    /// A job begins at `now`, by ``admission(at:inAir:)``.
+    package func began(at now: Instant) -> Effects {
+        guard case .answers(let gate) = machine else { return .none }
+        // The probe is shown, and the next owner makes it again.
+        return Effects(isToBeWritten: gate.hold != nil)
+    }
+
+    /// An attempt that began at `begun` ended at `now`.
+    ///
+    /// - Parameter jitter: 0…1; only asked for when the gate closes.
+    package mutating func ended(
+        _ outcome: Outcome,
+        begun: Instant,
+        at now: Instant,
+        jitter: @autoclosure () -> Double
+    ) -> Effects {
+        var change: Change?
+        switch machine {
+        case .health(var gate):
+            // A hold is logged by whoever heard the outcome, also of a lane that was given up meanwhile.
+            gate.ended(outcome, at: now, jitter: jitter)
+            machine = .health(gate)
+        case .answers(var gate):
+            let before = gate.word(at: now)
+            gate.ended(outcome, begun: begun, at: now, jitter: jitter)
+            machine = .answers(gate)
+            change = Change(before: before, after: gate.word(at: now))
+        }
+        return Effects(
+            isToBeWritten: true,
+            isToBeLookedAt: true,
+            change: change.flatMap { $0.isOne ? $0 : nil }
         )
     }
 
-    /// Until when the last OPEN answer counts; nil when it is closed.
-    public var openUntil: ContinuousClock.Instant? { hold == nil ? openSince.map { $0 + Self.freshness } : nil }
-
-    /// Whether a send may begin at `now`.
-    public func isOpen(at now: ContinuousClock.Instant) -> Bool { openUntil.map { $0 > now } ?? false }
-
-    /// Whether the pace still grows after a hold.
-    public func isRamping(at now: ContinuousClock.Instant) -> Bool {
-        guard hold == nil, let rampBegan else { return false }
-        return rampBegan + Self.rampLength > now
-    }
-
-    /// The part of the pace that may be used at `now`, in tenths: 1…10. Ten when it does not ramp.
-    public func rampTenths(at now: ContinuousClock.Instant) -> Int {
-        guard isRamping(at: now), let rampBegan else { return Self.rampSteps }
-        let step = (now - rampBegan).wholeMilliseconds * Int64(Self.rampSteps) / Self.rampLength.wholeMilliseconds
-        return min(Self.rampSteps, max(1, Int(step) + 1))
-    }
-
-    /// When ``rampTenths(at:)`` rises next; nil when it does not.
-    public func nextRampStep(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-        guard isRamping(at: now), let rampBegan else { return nil }
-        return rampBegan + Self.rampLength / Self.rampSteps * rampTenths(at: now)
-    }
-
-    /// The word that is stored and shown: `open`, `ramping`, `probing`, `held_transient`, `held_human` or `unknown`.
-    public func word(at now: ContinuousClock.Instant) -> String {
-        if let hold {
-            if askedAt != nil { return "probing" }
-            return hold.kind == .human ? "held_human" : "held_transient"
-        }
-        guard isOpen(at: now) else { return "unknown" }
-        return isRamping(at: now) ? "ramping" : "open"
-    }
-
-    /// Whether to ask the line's health at `now`. Only for lines with work.
-    public func wantsQuestion(at now: ContinuousClock.Instant) -> Bool {
-        guard askedAt == nil else { return false }
-        guard let nextQuestion else { return true }
-        return nextQuestion <= now
-    }
-
-    /// When the next question is due; nil while one is under way.
-    public func nextQuestion(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-        askedAt == nil ? max(nextQuestion ?? now, now) : nil
-    }
-
-    /// A question is sent at `now`.
-    public mutating func asked(at now: ContinuousClock.Instant) { askedAt = now }
-
-    /// The answer to the question that was sent at `asked` came at `now`. `jitter` is 0…1.
-    public mutating func answered(
-        _ verdict: HealthVerdict,
-        asked: ContinuousClock.Instant,
-        at now: ContinuousClock.Instant,
-        jitter: Double
-    ) {
-        unanswered(asked: asked)
-        let isStale = closedAt.map { asked < $0 } ?? false
-        switch verdict {
-        case .open:
-            // What a send, or a younger question, has told since then counts for more.
-            guard !isStale else { return }
-            if hold != nil { rampBegan = now }
-            hold = nil
-            probes = 0
-            openSince = max(openSince ?? asked, asked)
-            nextQuestion = asked + Self.renewal
-        case .held(let kind, let reason, let detail):
-            if isStale, hold != nil { return }
-            close(Hold(kind: kind, reason: reason, detail: detail), asOf: asked, at: now, jitter: jitter)
-        case .keepLast(let reason):
-            guard !isStale else { return }
-            // 429, 5xx and time-outs extend nothing: the last OPEN answer counts until it is 30 s old.
-            if hold != nil || !isOpen(at: now) {
-                close(
-                    Hold(kind: hold?.kind ?? .transient, reason: hold?.reason ?? reason, detail: hold?.detail),
-                    asOf: asked,
-                    at: now,
-                    jitter: jitter
-                )
-            } else {
-                nextQuestion = now + Self.silenceProbe
-            }
-        }
-    }
-
-    /// The question that was sent at `asked` has no answer that says anything of this line as it is now.
-    public mutating func unanswered(asked: ContinuousClock.Instant) {
-        if askedAt == asked { askedAt = nil }
-    }
-
-    /// A send failed otherwise than by the message's fault: the cached answer is worth nothing.
-    public mutating func sendFailed(at now: ContinuousClock.Instant) {
-        openSince = nil
-        closedAt = now
-        if hold == nil { nextQuestion = now }
-    }
-
-    /// A send said that the line must not be sent into.
+    /// The lane's stored address or secret cannot be used. May be told again and again, until ``forget(at:)``.
     ///
-    /// - Parameter detail: what more there is to say, safe to log and to show.
-    public mutating func sendHeld(
-        _ kind: HoldKind,
-        reason: Reason,
-        detail: String? = nil,
-        at now: ContinuousClock.Instant,
-        jitter: Double
-    ) {
-        close(Hold(kind: kind, reason: reason, detail: detail), asOf: now, at: now, jitter: jitter)
+    /// - Parameter detail: what is wrong, safe to log and to show.
+    package mutating func unusable(_ detail: String, at now: Instant) -> Effects {
+        let hold = Hold(kind: .human, reason: .lineUnusable, detail: detail)
+        switch machine {
+        case .health(var gate):
+            gate.close(hold, asOf: now, at: now, jitter: 0)
+            machine = .health(gate)
+        case .answers(var gate):
+            gate.close(hold, at: now, jitter: 0)
+            machine = .answers(gate)
+        }
+        // Nothing to look at: whoever found it looks again by itself.
+        return Effects(isToBeWritten: true)
     }
 
-    /// Everybody was silent and is back: the line is asked anew, and goes on by the ramp.
-    public mutating func restarted(at now: ContinuousClock.Instant) {
-        openSince = nil
-        closedAt = now
-        rampBegan = now
-        // A hold of its own stays; its next probe need not wait for what the silence has added.
-        nextQuestion = now
+    /// Everybody was silent and is back: the lane is asked or probed anew, and goes on by the ramp.
+    package mutating func restarted(at now: Instant) -> Effects {
+        switch machine {
+        case .health(var gate):
+            gate.restarted(at: now)
+            machine = .health(gate)
+        case .answers(var gate):
+            gate.restarted(at: now)
+            machine = .answers(gate)
+        }
+        return Effects(isToBeLookedAt: true)
     }
 
-    /// The line's settings changed (a new token, another address): what was learned is worth nothing, and what the old ones
-    /// are still answered opens nothing.
-    public mutating func forget(at now: ContinuousClock.Instant) {
-        self = Gate()
-        closedAt = now
+    /// A person has changed something about the lane, or resumed it: a gate that answers open is worth a probe at once, also
+    /// when only a person may open it. A health gate stays as it is.
+    package mutating func resumed(at now: Instant) -> Effects {
+        guard case .answers(var gate) = machine, gate.hold != nil else { return .none }
+        gate.resumed(at: now)
+        machine = .answers(gate)
+        return Effects(isToBeWritten: true, isToBeLookedAt: true)
     }
 
-    private mutating func close(
-        _ hold: Hold,
-        asOf moment: ContinuousClock.Instant,
-        at now: ContinuousClock.Instant,
-        jitter: Double
-    ) {
-        self.hold = hold
-        openSince = nil
-        closedAt = max(closedAt ?? moment, moment)
-        rampBegan = nil
-        let wait =
-            hold.isSilence
-            ? min(Self.longestSilenceProbe, Self.silenceProbe * (1 << min(probes, 6)))
-            : min(Self.longestProbe, Self.shortestProbe * (1 << min(probes, 6)))
-        probes += 1
-        nextQuestion = now + wait * (0.8 + 0.4 * min(max(jitter, 0), 1))
+    /// The lane's settings changed (a new secret, another address): what was learned is worth nothing, and what the old ones are
+    /// still answered opens and closes nothing.
+    package mutating func forget(at now: Instant) -> Effects {
+        switch machine {
+        case .health(var gate):
+            gate.forget(at: now)
+            machine = .health(gate)
+        case .answers(var gate):
+            gate.forget(at: now)
+            machine = .answers(gate)
+        }
+        return Effects(isToBeWritten: true, isToBeLookedAt: true)
     }
 }

@@ -132,6 +132,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case credentialRefused = "credential_refused"
     case lineRefused = "line_refused"
     case endpointMissing = "endpoint_missing"
+    case endpointGone = "endpoint_gone"
     case lineLocked = "line_locked"
     case slowDown = "slow_down"
     case lineNotSendable = "line_not_sendable"
@@ -178,7 +179,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .conflict, .redirected, .unexpectedStatus, .serverError, .serverTimeout, .tooEarly, .timedOut,
             .connectionLost, .workerLost, .unknownHorizon, .poison, .sendBeforePassedUnknown, .supersededUnknown:
             true
-        case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .lineLocked, .slowDown,
+        case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .endpointGone, .lineLocked, .slowDown,
             .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .localShortage,
             .triesSpent, .claimReplyLost, .deadLettered, .late, .sendBeforePassed, .newerFact, .cancelled, .discarded,
             .saidSent, .saidNotSent:
@@ -197,6 +198,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .credentialRefused: "the API refused the line's token"
         case .lineRefused: "the API refused the line or its account"
         case .endpointMissing: "the API has no such address: look at the line's base URL"
+        case .endpointGone: "the address is gone for good, as its own server says; only a person can resume it"
         case .lineLocked: "the line is locked"
         case .slowDown: "the API asked to slow down"
         case .lineNotSendable: "the line is not sendable at the moment"

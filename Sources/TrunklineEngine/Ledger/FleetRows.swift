@@ -183,8 +183,7 @@ package struct LaneRow: Sendable, Hashable {
     package let lane: Int32
     package let nextSendIn: Duration
     package let pausedFor: Duration
-    /// The gate's word, `Gate.word(at:)`.
-    package let gate: String
+    package let gate: GateWord
     package let gateReason: String?
     package let probes: Int32
     package let nextProbeIn: Duration?
@@ -197,7 +196,7 @@ package struct LaneRow: Sendable, Hashable {
         lane: Int32,
         nextSendIn: Duration,
         pausedFor: Duration,
-        gate: String,
+        gate: GateWord,
         gateReason: String?,
         probes: Int32,
         nextProbeIn: Duration?,
@@ -221,14 +220,14 @@ package struct LaneRow: Sendable, Hashable {
 /// A gate that is to be shown, and kept for the next owner.
 package struct GateRow: Sendable, Hashable {
     package let lane: Int32
-    package let gate: String
+    package let gate: Gate.Word
     package let reason: String?
     package let probes: Int32
     package let nextProbeIn: Duration?
     package let rampingFor: Duration?
     package init(
         lane: Int32,
-        gate: String,
+        gate: Gate.Word,
         reason: String?,
         probes: Int32,
         nextProbeIn: Duration?,

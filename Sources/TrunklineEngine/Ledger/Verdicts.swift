@@ -1,3 +1,5 @@
+package import TrunklineCore
+
 /// A word of the ledger: one of a closed list, or one of a later schema. Such a word is said aloud, and what it stands for is
 /// left alone: neither acknowledged nor refused (design D13).
 package protocol LedgerWord: Sendable, Hashable {
@@ -36,6 +38,19 @@ package enum JobState: LedgerWord {
         ("accepted", .accepted), ("waiting", .waiting), ("sending", .sending), ("unknown", .unknown),
         ("parked", .parked),
     ]
+}
+
+/// What a former owner wrote of a lane's gate.
+package enum GateWord: LedgerWord {
+    case heard(Gate.Word)
+    case unheard(String)
+
+    package static let known: [(word: String, value: GateWord)] = Gate.Word.allCases.map { ($0.rawValue, .heard($0)) }
+
+    /// Nil for a word of a later schema.
+    package var heard: Gate.Word? {
+        if case .heard(let word) = self { word } else { nil }
+    }
 }
 
 /// What a take made of a job that was given to it.

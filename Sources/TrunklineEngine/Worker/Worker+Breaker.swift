@@ -30,7 +30,7 @@ extension Worker {
         if lane.queue.settings != pace { lane.queue.settings = pace }
         if tenths < 10 {
             if let step = lane.gate.nextRampStep(after: now) { wakeLane(lane, at: step, now) }
-        } else if lane.writtenGate == "ramping" {
+        } else if lane.writtenGate == .ramping {
             gateWrites.insert(lane.number)
         }
     }
@@ -127,8 +127,7 @@ extension Worker {
             for lane in lanes.values where lineOfLane[lane.number].flatMap({ lines[$0]?.base?.origin }) == origin {
                 lane.record.forget()
                 if suspectLanes.remove(lane.number) != nil { lookAtSuspectsWithoutRoom() }
-                lane.gate.restarted(at: now)
-                dueLanes.insert(lane.number)
+                apply(lane.gate.restarted(at: now), to: lane)
             }
         }
     }
@@ -168,7 +167,7 @@ struct KeptLane {
     let lane: Int32
     let nextSend: ContinuousClock.Instant
     let pausedUntil: ContinuousClock.Instant
-    let word: String
+    let word: GateWord
     let gate: Gate.Memory
     let heldSince: ContinuousClock.Instant?
     let isHoldTold: Bool
@@ -179,11 +178,11 @@ struct KeptLane {
         pausedUntil = now + row.pausedFor
         word = row.gate
         var hold: Gate.Hold?
-        if ["held_transient", "held_human", "probing"].contains(row.gate) {
+        if let word = row.gate.heard, word.isHold {
             // Written as "code: detail".
             let parts = (row.gateReason ?? "").split(separator: ": ", maxSplits: 1)
             hold = Gate.Hold(
-                kind: row.gate == "held_human" ? .human : .transient,
+                kind: word == .heldHuman ? .human : .transient,
                 reason: parts.first.flatMap { Reason(rawValue: String($0)) } ?? .lineNotSendable,
                 detail: parts.count > 1 ? String(parts[1]) : nil
             )

@@ -47,7 +47,9 @@ extension Worker {
         guard mayAct(at: now) else { return false }
         guard let line = lines[call.line], !line.isOnHold(at: now), !isBroken(line) else { return false }
         // A lane that was given up since the claim has no gate here: what was known then counts as long as it did.
-        guard lanes[call.lane]?.gate.isOpen(at: now) ?? (call.gateOpenUntil > now) else { return false }
+        guard lanes[call.lane]?.gate.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else {
+            return false
+        }
         if let sendBefore = call.sendBefore, sendBefore <= loop.wallTime.microseconds { return false }
         lanes[call.lane]?.queue.left(person: call.person, at: now)
         reached(.carried)
@@ -112,19 +114,19 @@ extension Worker {
             let wasRepeated = !call.isSuspect && (call.isStamped || call.tries > 1)
             noteCall(of: lane, line, isFailure: outcome.isProviderFailure, wasRepeated: wasRepeated, now)
         }
-        if outcome.dropsHealth {
-            lane?.gate.sendFailed(at: now)
-            if lane == nil { closeCalls(of: call.line) }
-        }
-        switch outcome.laneTrouble {
-        case .hold(let kind):
-            if lane == nil { closeCalls(of: call.line) }
-            lane?.gate.sendHeld(
-                kind,
-                reason: outcome.reason ?? .lineNotSendable,
+        if let lane {
+            let effects = lane.gate.ended(
+                outcome,
+                begun: call.claimSent,
                 at: now,
                 jitter: .random(in: 0...1, using: &random)
             )
+            apply(effects, to: lane)
+        } else if outcome.dropsHealth {
+            closeCalls(of: call.line)
+        }
+        switch outcome.laneTrouble {
+        case .hold(let kind):
             log.warning(
                 "line held",
                 metadata: [
@@ -137,7 +139,6 @@ extension Worker {
         case nil: break
         }
         if outcome.reason == .credentialRefused { readTokenAgain(call.line) }
-        if lane != nil { gateWrites.insert(call.lane) }
         outcomes.append(settlement(of: call, outcome, evidence))
         dueLanes.insert(call.lane)
     }
@@ -196,41 +197,28 @@ extension Worker {
     /// Asks the line's health when the gate wants it. Only called for lanes with work that could begin.
     func ask(_ lane: Lane, _ line: Line, _ now: Instant) {
         guard lane.gate.wantsQuestion(at: now), hasFreeSlot else { return }
-        lane.gate.asked(at: now)
-        if lane.gate.hold != nil { gateWrites.insert(lane.number) }
+        apply(lane.gate.asked(at: now), to: lane)
         let asked = now
         askHealth(of: line) { [weak self] verdict in
             guard let self, let current = self.lanes[lane.number], current === lane else { return }
             guard self.isStill(line) else { return lane.gate.unanswered(asked: asked) }
             let now = loop.present
-            let before = lane.gate.word(at: now)
             if !verdict.isOurOwn { self.noteCall(of: lane, line, isFailure: verdict.isProviderFailure, now) }
             self.tell(lane, verdict, asked: asked)
-            let after = lane.gate.word(at: now)
             if case .held(_, .credentialRefused, _) = verdict { self.readTokenAgain(line.id) }
-            if before != after, before != "unknown" || after != "open" {
-                self.log.notice(
-                    "gate",
-                    metadata: [
-                        "line": "\(line.id)", "gate": "\(after)", "reason": "\(lane.gate.hold?.reason.code ?? "")",
-                    ]
-                )
-            }
-            self.gateWrites.insert(lane.number)
-            self.dueLanes.insert(lane.number)
         }
     }
 
     /// Tells the lane's gate what the question that was sent at `asked` has brought.
     private func tell(_ lane: Lane, _ verdict: HealthVerdict, asked: Instant) {
         let now = loop.present
-        lane.gate.unanswered(asked: asked)
-        lane.gate.answered(
-            verdict,
-            asked: isOff(.youngAnswer) ? now : asked,
-            at: now,
-            jitter: .random(in: 0...1, using: &random)
-        )
+        var counted = asked
+        if isOff(.youngAnswer) {
+            lane.gate.unanswered(asked: asked)
+            counted = now
+        }
+        let jitter = Double.random(in: 0...1, using: &random)
+        apply(lane.gate.answered(verdict, asked: counted, at: now, jitter: jitter), to: lane)
     }
 
     /// Whether a question that was sent with this token to this address asked the line as it is now.

@@ -48,7 +48,7 @@ extension Worker {
             else { continue }
             ask(lane, line, now)
             // A closed gate: the answer makes the lane due again.
-            guard let gateOpenUntil = lane.gate.openUntil, gateOpenUntil > now else { continue }
+            guard let gateOpenUntil = lane.gate.admission(at: now, inAir: lane.queue.inAir) else { continue }
             guard hasFreeSlot else {
                 turns.join(number)
                 break
@@ -62,9 +62,10 @@ extension Worker {
                 }
             }
             if let job = begin(lane, line, chosen, now) {
+                apply(lane.gate.began(at: now), to: lane)
                 chosen.append(Chosen(job: job, lane: lane, gateOpenUntil: gateOpenUntil))
             }
-            if lane.queue.mayBegin(at: now, onlyStamped: lane.isCapped(at: now)) {
+            if mayBegin(lane, now) {
                 turns.join(number)
             } else {
                 wakeLane(lane, now)
@@ -85,8 +86,7 @@ extension Worker {
             return false
         }
         if let fault = line.fault {
-            lane.gate.sendHeld(.human, reason: .lineUnusable, detail: fault, at: now, jitter: 0)
-            gateWrites.insert(lane.number)
+            apply(lane.gate.unusable(fault, at: now), to: lane)
             // Whatever is wrong (a token file that cannot be read now) may be mended without a change of the row.
             readTokenAgain(line.id)
             wakeLane(lane, at: now + .seconds(15), now)
@@ -98,13 +98,18 @@ extension Worker {
         let isCapped = lane.isCapped(at: now)
         if isCapped { wakeLane(lane, at: now + Self.cappedLook, now) }
         if lane.queue.hasReadyWork(at: now, onlyStamped: isCapped),
-            lane.gate.wantsQuestion(at: now)
-                || lane.gate.isOpen(at: now) && lane.queue.mayBegin(at: now, onlyStamped: isCapped)
+            lane.gate.wantsQuestion(at: now) || mayBegin(lane, now)
         {
             return true
         }
         wakeLane(lane, now)
         return false
+    }
+
+    /// Whether a job of the lane may begin now, as far as order, pace, cap and gate go.
+    private func mayBegin(_ lane: Lane, _ now: Instant) -> Bool {
+        lane.gate.admits(at: now, inAir: lane.queue.inAir)
+            && lane.queue.mayBegin(at: now, onlyStamped: lane.isCapped(at: now))
     }
 
     /// Begins the lane's next job that nothing holds up, and promises it a slot.
@@ -140,9 +145,9 @@ extension Worker {
         wakeForScheduled(lane, now)
         guard var next = lane.queue.nextLook(after: now) else { return }
         // Ready work behind a closed gate waits for the gate, not for the clock.
-        if next <= now, !lane.gate.isOpen(at: now) {
-            guard let question = lane.gate.nextQuestion(after: now) else { return }
-            next = question
+        if next <= now, !lane.gate.admits(at: now, inAir: lane.queue.inAir) {
+            guard let opening = lane.gate.nextLook(after: now) else { return }
+            next = opening
         }
         // Ready, open and in pace, but not begun: a slot or a reply is missing, and those come as events.
         if next <= now { return }

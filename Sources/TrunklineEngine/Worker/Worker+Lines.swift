@@ -5,6 +5,16 @@ internal import TrunklineIntegrations
 
 /// Lines as configured, and their gates as shown.
 extension Worker {
+    /// What holds for every line: EZWhatsApp says by its own health whether a line can send.
+    static let linePolicy = LanePolicy(
+        opening: .health,
+        unknownHorizon: .seconds(12 * 3_600),
+        maximumTries: Retry.maximumTries,
+        rampLength: Gate.rampLength,
+        reservedSlots: 50,
+        pace: .standard
+    )
+
     /// Rows of lines whose revision rose since the last look, and of those to be read once more; a change works within a
     /// second everywhere, and nobody else notices.
     func linesChanged(_ rows: [LineRow]) {
@@ -26,7 +36,11 @@ extension Worker {
             guard let lane = lanes[line.lane] else { continue }
             lane.cappedUntil = nil
             applyPace(lane, line, now)
-            if isAnother { lane.gate.forget(at: now) }
+            if isAnother {
+                apply(lane.gate.forget(at: now), to: lane)
+            } else if before?.revision != line.revision {
+                apply(lane.gate.resumed(at: now), to: lane)
+            }
             dueLanes.insert(line.lane)
         }
         linesLoaded = true
@@ -76,6 +90,19 @@ extension Worker {
         )
     }
 
+    /// What a gate asks for after it was told something.
+    func apply(_ effects: Gate.Effects, to lane: Lane) {
+        if effects.isToBeWritten { gateWrites.insert(lane.number) }
+        if effects.isToBeLookedAt { dueLanes.insert(lane.number) }
+        guard let change = effects.change, let line = lineOfLane[lane.number] else { return }
+        log.notice(
+            "gate",
+            metadata: [
+                "line": "\(line)", "gate": "\(change.after.rawValue)", "reason": "\(lane.gate.hold?.reason.code ?? "")",
+            ]
+        )
+    }
+
     /// Writes gates that changed, for `trunkline status` and for the next owner.
     func writeGates() {
         guard !gateWrites.isEmpty, settler.isConnected else { return }
@@ -87,7 +114,7 @@ extension Worker {
             let word = lane.gate.word(at: now)
             let memory = lane.gate.memory(at: now)
             // An OPEN answer that has aged is not news: nobody asks while there is no work.
-            guard word != "unknown", word != lane.writtenGate || memory.probes != lane.writtenProbes else { continue }
+            guard word != .unknown, word != lane.writtenGate || memory.probes != lane.writtenProbes else { continue }
             lane.writtenGate = word
             lane.writtenProbes = memory.probes
             rows.append(
@@ -106,7 +133,7 @@ extension Worker {
         settler.keepGates(rows) { [weak self] result in
             guard let self, case .failure = result else { return }
             // Written again with the next change at the latest.
-            for row in rows { self.lanes[row.lane]?.writtenGate = "" }
+            for row in rows { self.lanes[row.lane]?.writtenGate = nil }
         }
     }
 }

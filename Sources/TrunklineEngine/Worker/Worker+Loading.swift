@@ -258,8 +258,9 @@ extension Worker {
             guard let lane = lane(kept.lane, of: loading, now) else { continue }
             if kept.nextSend > now { lane.queue.resumePace(nextSend: kept.nextSend, at: now) }
             if kept.pausedUntil > now { lane.queue.paused(until: kept.pausedUntil) }
-            lane.gate = Gate(kept.gate)
-            lane.writtenGate = kept.word
+            if case .unheard(let word) = kept.word { unheard(word, of: "a lane's gate") }
+            lane.gate = Gate(policy: Self.linePolicy, memory: kept.gate, at: now)
+            lane.writtenGate = kept.word.heard
             lane.writtenProbes = kept.gate.probes
             lane.heldSince = kept.heldSince
             lane.isHoldTold = kept.isHoldTold
@@ -380,7 +381,12 @@ extension Worker {
 
     private func newLane(_ number: Int32) -> Lane? {
         guard let line = lineOfLane[number].flatMap({ lines[$0] }) else { return nil }
-        return Lane(number: number, shard: line.shard, queue: LaneQueue(settings: line.pace))
+        return Lane(
+            number: number,
+            shard: line.shard,
+            queue: LaneQueue(settings: line.pace),
+            gate: Gate(policy: Self.linePolicy, at: loop.present)
+        )
     }
 
     func forgetLanes(of numbers: Set<Int32>) {

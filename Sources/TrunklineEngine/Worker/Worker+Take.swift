@@ -201,10 +201,11 @@ extension Worker {
             !line.isOnHold(at: now), job.notBefore == nil, job.supersedeKey == nil, line.dailyCap == nil,
             !isBroken(line),
             hasSlotForNewcomer, let lane = lane(line.lane),
-            let gateOpenUntil = lane.gate.openUntil, gateOpenUntil > now, !lane.gate.isRamping(at: now),
+            let gateOpenUntil = lane.gate.admission(at: now, inAir: lane.queue.inAir), !lane.gate.isRamping(at: now),
             !lane.record.isSuspect,
             lane.queue.beginNew(person: job.person, jobClass: .single, at: now)
         {
+            apply(lane.gate.began(at: now), to: lane)
             slotsPromised += 1
             return FastPath(lane: line.lane, gateOpenUntil: gateOpenUntil)
         }

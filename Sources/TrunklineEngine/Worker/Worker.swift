@@ -67,9 +67,9 @@ final class Worker {
         let number: Int32
         let shard: Int32
         var queue: LaneQueue
-        var gate = Gate()
-        /// The gate's word and its number of probes as last written to lane_state.
-        var writtenGate = ""
+        var gate: Gate
+        /// The gate's word and its number of probes as last written to lane_state; nil when that is not known.
+        var writtenGate: Gate.Word?
         var writtenProbes = 0
         /// Since when the line is held, also by former owners, and whether that was said when it became long.
         var heldSince: Instant?
@@ -79,10 +79,11 @@ final class Worker {
         /// The line has sent what it may today; until its next midnight.
         var cappedUntil: Instant?
         var nextLook: Instant?
-        init(number: Int32, shard: Int32, queue: LaneQueue) {
+        init(number: Int32, shard: Int32, queue: LaneQueue, gate: Gate) {
             self.number = number
             self.shard = shard
             self.queue = queue
+            self.gate = gate
         }
 
         func isCapped(at now: Instant) -> Bool { cappedUntil.map { $0 > now } ?? false }
@@ -103,7 +104,7 @@ final class Worker {
         let key: IdempotencyKey
         let request: [UInt8]
         let sendBefore: Int64?
-        /// Until when the OPEN answer counts that it began under.
+        /// Until when it may go on, as far as the gate knew when it began.
         var gateOpenUntil: Instant
         /// Taken before the claim was sent: the lease counts from here.
         let claimSent: Instant

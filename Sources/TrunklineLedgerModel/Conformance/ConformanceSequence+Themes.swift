@@ -27,7 +27,7 @@ extension ConformanceSequence {
         case schedule(Int64)
         case place
         case openBreaker, probeBreaker, endProbe
-        case gate(String), lanes
+        case gate(Gate.Word), lanes
     }
 
     static func melody(_ theme: Theme) -> [Beat] {
@@ -44,7 +44,7 @@ extension ConformanceSequence {
         case .cancelled: [.take, .adopt, .claim, .cancel, .settle([.retry, .givenBack, .unknown])]
         case .scheduled: [.schedule(60), .schedule(5), .adopt, .pass(61_000), .place]
         case .breaker: [.openBreaker, .probeBreaker, .endProbe, .pass(1_000), .openBreaker, .pass(5_000)]
-        case .gate: [.gate("held_transient"), .pass(1_000), .gate("probing"), .lanes]
+        case .gate: [.gate(.heldTransient), .pass(1_000), .gate(.probing), .lanes]
         case .days: [.take, .adopt, .claim, .take, .adopt, .claim, .settle([.sent, .retry]), .pass(46_800_000)]
         }
     }

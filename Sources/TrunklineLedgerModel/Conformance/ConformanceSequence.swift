@@ -292,7 +292,7 @@ package final class ConformanceSequence {
         case 0: return .pause(lane, .milliseconds(any(of: [1_000, 60_000])))
         case 1: return .holdTold([lane])
         default:
-            let gate = any(of: ["open", "held_transient", "held_human", "probing", "ramping"])
+            let gate: Gate.Word = any(of: [.open, .heldTransient, .heldHuman, .probing, .ramping])
             return .keepGates([
                 GateRow(
                     lane: lane,
@@ -300,7 +300,7 @@ package final class ConformanceSequence {
                     reason: chance(0.5) ? "line_not_sendable" : nil,
                     probes: Int32(any(0...3)),
                     nextProbeIn: chance(0.5) ? .milliseconds(any(0...60_000)) : nil,
-                    rampingFor: gate == "ramping" ? .milliseconds(any(0...9_000)) : nil
+                    rampingFor: gate == .ramping ? .milliseconds(any(0...9_000)) : nil
                 )
             ])
         }

@@ -50,7 +50,8 @@ extension LedgerModel {
     private var lineStateRows: [String] {
         laneStates.map { lane, state in
             [
-                "lane", "\(lane)", state.gate, state.reason ?? "", "\(state.gateSince)", flag(state.isHoldTold),
+                "lane", "\(lane)", state.gate.rawValue, state.reason ?? "", "\(state.gateSince)",
+                flag(state.isHoldTold),
                 moment(state.nextSend), moment(state.pausedUntil), "\(state.probes)", text(state.nextProbe),
                 text(state.rampStarted), text(state.sentOn), "\(state.sentToday)",
             ].joined(separator: "|")

@@ -31,7 +31,7 @@ extension PostgresLedger: JobLedger {
                     lane: lane,
                     nextSendIn: next,
                     pausedFor: pause,
-                    gate: gate,
+                    gate: GateWord(word: gate),
                     gateReason: rows.text(row, 4),
                     probes: rows.int4(row, 5) ?? 0,
                     nextProbeIn: rows.milliseconds(row, 6),

@@ -22,7 +22,7 @@ extension PostgresLedger: OutcomeLedger {
         run(
             Statements.gate,
             [
-                .int4Array(gates.map(\.lane)), .textArray(gates.map(\.gate)), .textArray(gates.map(\.reason)),
+                .int4Array(gates.map(\.lane)), .textArray(gates.map(\.gate.rawValue)), .textArray(gates.map(\.reason)),
                 .int4Array(gates.map(\.probes)), .int4Array(gates.map { $0.nextProbeIn?.int4Milliseconds }),
                 .int4Array(gates.map { $0.rampingFor?.int4Milliseconds }),
             ],

@@ -55,7 +55,7 @@ package struct FleetStatus: Sendable, Hashable {
 
         /// Whether its gate lets nothing through.
         package var isClosed: Bool { Self.isClosed(gate) }
-        static func isClosed(_ gate: String) -> Bool { ["held_transient", "held_human", "probing"].contains(gate) }
+        static func isClosed(_ gate: String) -> Bool { Gate.Word(rawValue: gate)?.isHold ?? false }
 
         /// Whether it has sent what it may today.
         package var isCapped: Bool {
