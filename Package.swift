@@ -74,7 +74,7 @@ let package = Package(
         ),
         .target(
             name: "TrunklineIntegrations",
-            dependencies: ["TrunklineCore", "CurlDriver", "CPhoneNumber"]
+            dependencies: ["TrunklineCore", "CPhoneNumber"]
         ),
         .target(
             name: "TrunklineEngine",
@@ -163,13 +163,13 @@ let package = Package(
         .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore", "TestKit"]),
         .testTarget(
             name: "TrunklineIntegrationsTests",
-            dependencies: ["TrunklineIntegrations", "TrunklineCore", "CurlDriver"]
+            dependencies: ["TrunklineIntegrations", "TrunklineCore", "TrunklineTesting"]
         ),
         .testTarget(
             name: "TrunklineEngineTests",
             dependencies: [
                 "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "TrunklineLedgerModel", "PostgresDriver",
-                "RabbitDriver", "EventLoop", "TestKit",
+                "RabbitDriver", "CurlDriver", "EventLoop", "TestKit",
             ]
         ),
         // The tests start the built program.

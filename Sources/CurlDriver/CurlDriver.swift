@@ -7,6 +7,9 @@ internal import Glibc
 /// Every method must be called on the loop's thread. Requests are not queued: ``send(_:mayLeave:done:)`` needs a free slot,
 /// so that waiting never eats a request's own time. Call ``close()`` before the loop is stopped.
 ///
+/// Requests that may only reach the public internet (``HTTPRequest/onlyPublicHosts``) share no connection and no looked-up name
+/// with the others.
+///
 /// Never in this driver: redirects, proxies of the environment, netrc, cookies, HTTP/2, clear text to a peer that is not
 /// loopback, and libcurl's hidden second send on a kept connection that died.
 public final class CurlDriver {
@@ -35,9 +38,10 @@ public final class CurlDriver {
 
     private let loop: EventLoop
     private let configuration: Configuration
-    private let multi: UnsafeMutableRawPointer
+    /// Of calls to hosts that an operator answers for, and of those to hosts that anybody may have named.
+    private var trusted: ConnectionCache!
+    private var publicOnly: ConnectionCache!
     private var transfers: [Transfer] = []
-    private var idle: [Transfer] = []
     private var routes: [String: RequestCheck.Route] = [:]
     /// By descriptor.
     private var sockets: [Socket] = []
@@ -45,12 +49,11 @@ public final class CurlDriver {
     private var isDelivering = false
     private var isInsideCurl = false
     private var isClosed = false
+    /// Addresses that count as public although they are not.
+    var alsoPublic: Set<[UInt8]>
 
     /// libcurl wants to be called at once; done before the wait, and by `kickTimer` when that has passed for this turn.
     private var kickTimer: EventLoop.TimerID?
-    /// When libcurl wants to be called again.
-    private var curlDeadline: ContinuousClock.Instant?
-    private var curlTimer: (id: EventLoop.TimerID, at: ContinuousClock.Instant)?
     private var deadlineTimer: (id: EventLoop.TimerID, at: ContinuousClock.Instant)?
 
     /// libcurl's process-wide set-up, once. Also ignores SIGPIPE for the process: OpenSSL writes without MSG_NOSIGNAL.
@@ -70,6 +73,7 @@ public final class CurlDriver {
     ///   - maximumBody: How many bytes of an answer's body are kept.
     ///   - replayGuard: Stops libcurl from sending a request a second time by itself. Off only in tests that show why.
     ///   - connectTo: `HOST:PORT:OTHER_HOST:OTHER_PORT`: calls to the first connect to the second. For tests only.
+    ///   - alsoPublic: Numeric addresses that count as public although they are not. For tests only.
     public init(
         loop: EventLoop,
         maximumCalls: Int,
@@ -77,7 +81,8 @@ public final class CurlDriver {
         userAgent: String = "trunkline",
         maximumBody: Int = 65_536,
         replayGuard: Bool = true,
-        connectTo: String? = nil
+        connectTo: String? = nil,
+        alsoPublic: [String] = []
     ) {
         loop.preconditionOnLoop()
         precondition(maximumCalls > 0 && maximumBody >= 0)
@@ -91,32 +96,10 @@ public final class CurlDriver {
             replayGuard: replayGuard,
             connectTo: connectTo
         )
-        guard let multi = curl_multi_init() else { preconditionFailure("out of memory") }
-        self.multi = multi
-        let me = Unmanaged.passUnretained(self).toOpaque()
-        Self.check(
-            tl_curl_multi_set_socket(
-                multi,
-                { easy, descriptor, what, context, _ in
-                    Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue()
-                        .want(descriptor, what, easy: easy!)
-                    return 0
-                },
-                me
-            )
-        )
-        Self.check(
-            tl_curl_multi_set_timer(
-                multi,
-                { _, milliseconds, context in
-                    Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue().wantTimer(in: milliseconds)
-                    return 0
-                },
-                me
-            )
-        )
-        Self.check(tl_curl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING)))
-        Self.check(tl_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, maximumCalls))
+        self.alsoPublic = Set(alsoPublic.compactMap { PublicNetwork.bytes(ofAddress: $0) })
+        trusted = ConnectionCache(driver: self, loop: loop, keeping: maximumCalls)
+        // Fewer: each goes to another host, and is seldom used again.
+        publicOnly = ConnectionCache(driver: self, loop: loop, keeping: max(1, maximumCalls / 4))
         // Weak: the loop keeps the body for as long as it runs.
         loop.beforeWait { [weak self] in self?.kick() }
     }
@@ -136,7 +119,7 @@ public final class CurlDriver {
     }
 
     /// How many calls have begun and not ended. Loop only.
-    public var callsInFlight: Int { transfers.count - idle.count }
+    public private(set) var callsInFlight = 0
 
     /// Begins a call. Loop only; needs a free slot.
     ///
@@ -162,11 +145,13 @@ public final class CurlDriver {
             armKick()
             return
         }
-        let transfer = idle.popLast() ?? makeTransfer()
+        let cache: ConnectionCache = request.onlyPublicHosts ? publicOnly : trusted
+        let transfer = cache.idle.popLast() ?? makeTransfer(cache)
+        callsInFlight += 1
         transfer.begin(request, route: route, mayLeave: mayLeave, done: done)
         insideCurl {
             // Arms a timer of 0 ms and does nothing else: the call begins in `kick`.
-            Self.check(curl_multi_add_handle(multi, transfer.easy))
+            ConnectionCache.check(curl_multi_add_handle(cache.multi, transfer.easy))
         }
         armDeadline(transfer.deadline)
     }
@@ -201,23 +186,25 @@ public final class CurlDriver {
     }
 
     private func tearDown() {
-        for timer in [kickTimer, curlTimer?.id, deadlineTimer?.id] {
+        for timer in [kickTimer, deadlineTimer?.id] {
             if let timer { loop.cancel(timer) }
         }
         kickTimer = nil
-        curlTimer = nil
         deadlineTimer = nil
+        let caches = [trusted!, publicOnly!]
         isInsideCurl = true
-        for transfer in transfers where transfer.isBusy { curl_multi_remove_handle(multi, transfer.easy) }
+        for transfer in transfers where transfer.isBusy {
+            curl_multi_remove_handle(transfer.cache.multi, transfer.easy)
+        }
         // The easy handles go first: libcurl wants them gone or removed before the multi handle.
-        idle = []
+        for cache in caches { cache.idle = [] }
         transfers = []
-        curl_multi_cleanup(multi)
+        for cache in caches { cache.close() }
         isInsideCurl = false
     }
 
-    private func makeTransfer() -> Transfer {
-        let transfer = Transfer(configuration: configuration, driver: self)
+    private func makeTransfer(_ cache: ConnectionCache) -> Transfer {
+        let transfer = Transfer(configuration: configuration, driver: self, cache: cache)
         transfers.append(transfer)
         return transfer
     }
@@ -233,30 +220,24 @@ public final class CurlDriver {
 
     // MARK: Driving libcurl
 
-    /// Codes of the multi interface: CURLM_OK, and otherwise only programming errors (bad handle, recursive call, added
-    /// twice) or want of memory.
-    private static func check(_ code: CURLMcode) {
-        precondition(code == CURLM_OK, "libcurl's multi interface failed: code \(code.rawValue)")
-    }
-
     private func insideCurl(_ body: () -> Void) {
         isInsideCurl = true
         body()
         isInsideCurl = false
     }
 
-    private func drive(_ descriptor: Int32, _ mask: Int32) {
+    private func drive(_ cache: ConnectionCache, _ descriptor: Int32, _ mask: Int32) {
         guard !isClosed else { return }
         insideCurl {
             var running: Int32 = 0
-            Self.check(curl_multi_socket_action(multi, descriptor, mask, &running))
+            ConnectionCache.check(curl_multi_socket_action(cache.multi, descriptor, mask, &running))
         }
-        harvest()
+        harvest(cache)
     }
 
-    private func harvest() {
+    private func harvest(_ cache: ConnectionCache) {
         var left: Int32 = 0
-        while let message = curl_multi_info_read(multi, &left) {
+        while let message = curl_multi_info_read(cache.multi, &left) {
             guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle,
                 let transfer = Transfer.of(easy)
             else { continue }
@@ -268,9 +249,10 @@ public final class CurlDriver {
 
     private func finish(_ transfer: Transfer, _ result: Result<HTTPResponse, HTTPFailure>) {
         let done = transfer.done!
-        insideCurl { Self.check(curl_multi_remove_handle(multi, transfer.easy)) }
+        insideCurl { ConnectionCache.check(curl_multi_remove_handle(transfer.cache.multi, transfer.easy)) }
         transfer.end()
-        idle.append(transfer)
+        transfer.cache.idle.append(transfer)
+        callsInFlight -= 1
         completions.append(Completion(done: done, result: result))
     }
 
@@ -285,7 +267,8 @@ public final class CurlDriver {
         if !completions.isEmpty, !isClosed { armKick() }
     }
 
-    private func armKick() {
+    /// The next turn begins with what libcurl and our own completions wait for.
+    func armKick() {
         guard kickTimer == nil else { return }
         kickTimer = loop.schedule(at: loop.now) { [weak self] in self?.kick() }
     }
@@ -294,14 +277,20 @@ public final class CurlDriver {
         guard let timer = kickTimer, !isClosed else { return }
         loop.cancel(timer)
         kickTimer = nil
-        drive(CURL_SOCKET_TIMEOUT, 0)
+        for cache in [trusted!, publicOnly!] where cache.takeWish() { drive(cache, CURL_SOCKET_TIMEOUT, 0) }
+        deliver()
+    }
+
+    /// What libcurl wanted to wait for has come.
+    func timePassed(for cache: ConnectionCache) {
+        drive(cache, CURL_SOCKET_TIMEOUT, 0)
         deliver()
     }
 
     // MARK: Called by libcurl
 
     /// `easy` may be a handle of libcurl's own, see ``Transfer/of(_:)``.
-    func want(_ descriptor: Int32, _ what: Int32, easy: UnsafeMutableRawPointer) {
+    func want(_ descriptor: Int32, _ what: Int32, easy: UnsafeMutableRawPointer, of cache: ConnectionCache) {
         let index = reserve(descriptor)
         var interest: EventLoop.Interest = []
         if what == CURL_POLL_IN || what == CURL_POLL_INOUT { interest.insert(.read) }
@@ -325,11 +314,11 @@ public final class CurlDriver {
             loop.update(descriptor, to: interest)
         } else {
             sockets[index].isWatched = true
-            loop.watch(descriptor, for: interest) { [unowned self] in self.ready(descriptor, $0) }
+            loop.watch(descriptor, for: interest) { [unowned self, unowned cache] in ready(descriptor, $0, of: cache) }
         }
     }
 
-    private func ready(_ descriptor: Int32, _ readiness: EventLoop.Readiness) {
+    private func ready(_ descriptor: Int32, _ readiness: EventLoop.Readiness, of cache: ConnectionCache) {
         if sockets[Int(descriptor)].interest.isEmpty {
             // An idle connection was reset. libcurl finds out when it next looks at it; epoll would say so for ever.
             sockets[Int(descriptor)].isWatched = false
@@ -340,8 +329,14 @@ public final class CurlDriver {
         if readiness.contains(.read) { mask |= CURL_CSELECT_IN }
         if readiness.contains(.write) { mask |= CURL_CSELECT_OUT }
         if readiness.contains(.error) { mask |= CURL_CSELECT_ERR }
-        drive(descriptor, mask)
+        drive(cache, descriptor, mask)
         deliver()
+    }
+
+    /// Whether an address is the public internet, or a test says that it is.
+    func isPublic(_ address: [UInt8]?) -> Bool {
+        guard let address else { return false }
+        return PublicNetwork.isPublic(address) || alsoPublic.contains(address)
     }
 
     /// Opens the descriptor of a connection, so that ours can be told from the resolver's own.
@@ -372,33 +367,6 @@ public final class CurlDriver {
         return index
     }
 
-    private func wantTimer(in milliseconds: Int) {
-        curlDeadline = nil
-        if milliseconds == 0 { return armKick() }
-        guard milliseconds > 0 else { return }
-        let deadline = ContinuousClock.now.advanced(by: .milliseconds(milliseconds))
-        curlDeadline = deadline
-        // An earlier timer looks again when it fires: libcurl moves its deadline with every call, a timer is not.
-        if let armed = curlTimer {
-            if armed.at <= deadline { return }
-            loop.cancel(armed.id)
-        }
-        armCurlTimer(deadline)
-    }
-
-    private func armCurlTimer(_ deadline: ContinuousClock.Instant) {
-        curlTimer = (loop.schedule(at: deadline) { [weak self] in self?.curlTimerFired() }, deadline)
-    }
-
-    private func curlTimerFired() {
-        curlTimer = nil
-        guard let deadline = curlDeadline else { return }
-        if deadline > ContinuousClock.now { return armCurlTimer(deadline) }
-        curlDeadline = nil
-        drive(CURL_SOCKET_TIMEOUT, 0)
-        deliver()
-    }
-
     // MARK: Total time
 
     private func armDeadline(_ deadline: ContinuousClock.Instant) {
@@ -415,7 +383,9 @@ public final class CurlDriver {
         let overdue = transfers.filter { $0.isBusy && $0.deadline <= now }
         for transfer in overdue {
             // A last look: one wait reports a bounded number of descriptors, so this one may hold an unread answer.
-            if transfer.mayHaveLeft, let descriptor = transfer.socket { drive(descriptor, CURL_CSELECT_IN) }
+            if transfer.mayHaveLeft, let descriptor = transfer.socket {
+                drive(transfer.cache, descriptor, CURL_CSELECT_IN)
+            }
             // Nothing was delivered in between, so a slot that is busy still carries the same request.
             if transfer.isBusy {
                 let reason =

@@ -23,6 +23,11 @@ public struct HTTPRequest: Sendable {
     public var connectTimeout: Duration
     /// From ``CurlDriver/send(_:mayLeave:done:)`` to the last byte of the answer. More than zero.
     public var totalTimeout: Duration
+    /// Whether only addresses of the public internet may be connected to: held against each address that the host has, and
+    /// against that of a kept connection. Refused is all else, also where it only might be something else.
+    public var onlyPublicHosts: Bool
+    /// Names of headers of the answer that are kept, in any case.
+    public var wantedHeaders: [String]
 
     public init(
         method: Method,
@@ -30,7 +35,9 @@ public struct HTTPRequest: Sendable {
         headers: [(String, String)] = [],
         body: [UInt8]? = nil,
         connectTimeout: Duration = .seconds(5),
-        totalTimeout: Duration = .seconds(15)
+        totalTimeout: Duration = .seconds(15),
+        onlyPublicHosts: Bool = false,
+        wantedHeaders: [String] = ["Retry-After"]
     ) {
         self.method = method
         self.url = url
@@ -38,6 +45,8 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.connectTimeout = connectTimeout
         self.totalTimeout = totalTimeout
+        self.onlyPublicHosts = onlyPublicHosts
+        self.wantedHeaders = wantedHeaders
     }
 }
 
@@ -49,15 +58,29 @@ public struct HTTPResponse: Sendable, Hashable {
     public var body: [UInt8]
     /// Whether the body was longer than what ``body`` holds.
     public var isTruncated: Bool
-    /// The value of `Retry-After`, untouched: seconds or an HTTP date, or anything else.
-    public var retryAfter: String?
+    /// Those of ``HTTPRequest/wantedHeaders`` that it had, named as they were asked for.
+    public var headers: [Header]
 
-    public init(status: Int, body: [UInt8] = [], isTruncated: Bool = false, retryAfter: String? = nil) {
+    public struct Header: Sendable, Hashable {
+        public var name: String
+        /// Untouched, but never more than 256 characters.
+        public var value: String
+
+        public init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    public init(status: Int, body: [UInt8] = [], isTruncated: Bool = false, headers: [Header] = []) {
         self.status = status
         self.body = body
         self.isTruncated = isTruncated
-        self.retryAfter = retryAfter
+        self.headers = headers
     }
+
+    /// The value of `Retry-After`, if it was wanted: seconds or an HTTP date, or anything else.
+    public var retryAfter: String? { headers.first { $0.name.lowercased() == "retry-after" }?.value }
 }
 
 /// No whole answer came. ``sent`` says what that means for the request.
@@ -72,7 +95,8 @@ public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// Why no whole answer came.
     public enum Cause: String, Sendable, Hashable {
-        /// The request itself is not acceptable (URL, header, `http` to a peer that is not loopback); never retry as is.
+        /// The request itself is not acceptable (URL, header, `http` to a peer that is not loopback, an
+        /// address that is not public where it had to be); never retry as is.
         case refused
         /// `mayLeave` said no.
         case held

@@ -7,13 +7,15 @@ internal import Glibc
 final class Transfer {
     /// Why the driver itself stopped a transfer from inside a callback.
     enum Veto {
-        case held, replay, notLoopback
+        case held, replay, foreignAddress
     }
 
     /// What is discarded of an over-long body before the connection is given up instead of read to its end.
     private static let discardLimit = 1_048_576
 
     let easy: UnsafeMutableRawPointer
+    /// Where its connections come from, always.
+    unowned let cache: ConnectionCache
     private unowned let driver: CurlDriver
     private let maximumBody: Int
     private let replayGuard: Bool
@@ -24,7 +26,10 @@ final class Transfer {
     private(set) var mayHaveLeft = false
     private(set) var veto: Veto?
     /// For one of the peer's addresses there was no descriptor.
-    private var lackedDescriptor = false
+    private(set) var lackedDescriptor = false
+    /// Of the peer's addresses: one that may not be connected to, and one that may.
+    private var metForeignAddress = false
+    private var triedAddress = false
     private(set) var body: [UInt8] = []
     private(set) var isTruncated = false
     /// The descriptor that libcurl last asked to watch for this transfer.
@@ -32,15 +37,18 @@ final class Transfer {
     private(set) var done: ((Result<HTTPResponse, HTTPFailure>) -> Void)?
     private var mayLeave: (() -> Bool)?
     private var route = RequestCheck.Route.secure
+    private(set) var onlyPublicHosts = false
+    private(set) var wantedHeaders: [String] = []
     private var prerequisiteCalls = 0
-    private var sawEndOfHeaders = false
+    private(set) var sawEndOfHeaders = false
     private var discarded = 0
     private var hasLargeBody = false
     private var headerList: UnsafeMutablePointer<curl_slist>?
     private var connectToList: UnsafeMutablePointer<curl_slist>?
 
-    init(configuration: CurlDriver.Configuration, driver: CurlDriver) {
+    init(configuration: CurlDriver.Configuration, driver: CurlDriver, cache: ConnectionCache) {
         self.driver = driver
+        self.cache = cache
         maximumBody = configuration.maximumBody
         replayGuard = configuration.replayGuard
         guard let easy = curl_easy_init() else { preconditionFailure("out of memory") }
@@ -68,7 +76,7 @@ final class Transfer {
 
     /// Setting an option fails only for want of memory or for an option that this libcurl was built without; neither can
     /// be handled here, and going on without e.g. certificate checks must not happen.
-    private static func check(_ code: CURLcode) {
+    static func check(_ code: CURLcode) {
         precondition(code == CURLE_OK, "libcurl refused an option: code \(code.rawValue)")
     }
 
@@ -188,6 +196,10 @@ final class Transfer {
         mayHaveLeft = false
         veto = nil
         lackedDescriptor = false
+        metForeignAddress = false
+        triedAddress = false
+        onlyPublicHosts = request.onlyPublicHosts
+        wantedHeaders = request.wantedHeaders
         body = []
         isTruncated = false
         discarded = 0
@@ -248,14 +260,19 @@ final class Transfer {
 
     // MARK: Called by libcurl
 
-    /// Before a connection is attempted: a name that resolves to another machine gets no clear-text connection.
+    /// Before a connection is attempted: a name that resolves to another machine gets no clear-text connection, and one that
+    /// resolves into a private network none of a call that may only reach the public internet. Other addresses of the same
+    /// name may be good.
     private func mayConnect(to address: UnsafePointer<sockaddr>) -> Bool {
-        if route == .plainLoopback, !RequestCheck.isLoopback(address) {
-            veto = .notLoopback
-            return false
-        }
-        return true
+        let isForeign =
+            route == .plainLoopback && !RequestCheck.isLoopback(address)
+            || onlyPublicHosts && !driver.isPublic(PublicNetwork.bytes(of: address))
+        if isForeign { metForeignAddress = true } else { triedAddress = true }
+        return !isForeign
     }
+
+    /// Whether no connection came about because none of the addresses may be connected to.
+    var hasOnlyForeignAddresses: Bool { metForeignAddress && !triedAddress && !mayHaveLeft }
 
     /// The last local gate: connected, TLS done, not a byte of the request written.
     ///
@@ -268,10 +285,10 @@ final class Transfer {
             veto = .replay
             return CURL_PREREQFUNC_ABORT
         }
-        if route == .plainLoopback {
+        if route == .plainLoopback || onlyPublicHosts {
             // A kept connection never went through `mayConnect` for this request.
-            guard let peer, RequestCheck.isLoopback(address: String(cString: peer)) else {
-                veto = .notLoopback
+            guard let peer, mayUse(connectionTo: String(cString: peer)) else {
+                veto = .foreignAddress
                 return CURL_PREREQFUNC_ABORT
             }
         }
@@ -281,6 +298,11 @@ final class Transfer {
         }
         mayHaveLeft = true
         return CURL_PREREQFUNC_OK
+    }
+
+    private func mayUse(connectionTo peer: String) -> Bool {
+        (route != .plainLoopback || RequestCheck.isLoopback(address: peer))
+            && (!onlyPublicHosts || driver.isPublic(PublicNetwork.bytes(ofAddress: peer)))
     }
 
     /// libcurl reports a connection that ends between two header lines as a whole answer (met with 7.88).
@@ -306,141 +328,6 @@ final class Transfer {
             if discarded > Self.discardLimit { return 0 }
         }
         return bytes.count
-    }
-
-    // MARK: The outcome
-
-    /// What a finished transfer means. Decided by what was allowed to leave, never by the code alone.
-    func outcome(_ code: CURLcode) -> Result<HTTPResponse, HTTPFailure> {
-        var status = 0
-        Self.check(tl_curl_get_status(easy, &status))
-        // A body that was cut short by us is a whole answer as far as anyone reads it.
-        if mayHaveLeft, veto == nil, status >= 200, sawEndOfHeaders, code == CURLE_OK || isTruncated {
-            return .success(
-                HTTPResponse(status: status, body: body, isTruncated: isTruncated, retryAfter: retryAfter(status))
-            )
-        }
-        return .failure(failure(code, status: status))
-    }
-
-    /// The answer was not waited for any longer; `cause` says why.
-    func abandoned(_ cause: HTTPFailure.Cause, reason: String) -> Result<HTTPResponse, HTTPFailure> {
-        var status = 0
-        Self.check(tl_curl_get_status(easy, &status))
-        if mayHaveLeft, status >= 200, isTruncated {
-            return outcome(CURLE_OK)
-        }
-        return .failure(
-            HTTPFailure(
-                code: cause == .timeout ? Int32(CURLE_OPERATION_TIMEDOUT.rawValue) : 0,
-                sent: mayHaveLeft ? .maybe : .surelyNot,
-                cause: cause,
-                status: mayHaveLeft && status > 0 ? status : nil,
-                reason: reason
-            )
-        )
-    }
-
-    private func retryAfter(_ status: Int) -> String? {
-        guard status >= 300 else { return nil }
-        var header: UnsafeMutablePointer<curl_header>?
-        guard curl_easy_header(easy, "Retry-After", 0, UInt32(CURLH_HEADER), -1, &header) == CURLHE_OK, let header,
-            let value = header.pointee.value
-        else { return nil }
-        return String(String(cString: value).prefix(128))
-    }
-
-    private func failure(_ code: CURLcode, status: Int) -> HTTPFailure {
-        let number = Int32(bitPattern: code.rawValue)
-        switch veto {
-        case .held:
-            return HTTPFailure(
-                code: number,
-                sent: .surelyNot,
-                cause: .held,
-                reason: "the last check before sending said no"
-            )
-        case .notLoopback:
-            return HTTPFailure(
-                code: number,
-                sent: .surelyNot,
-                cause: .refused,
-                reason: "http is only allowed to a loopback address, and the name leads elsewhere"
-            )
-        case .replay:
-            return HTTPFailure(
-                code: number,
-                sent: .maybe,
-                cause: .replay,
-                reason: "the kept connection ended without an answer; a hidden second send was stopped"
-            )
-        case nil:
-            break
-        }
-        let words = String(cString: curl_easy_strerror(code))
-        if mayHaveLeft {
-            let broke =
-                status > 0 ? "the answer (status \(status)) broke off" : "no answer after the request may have left"
-            return HTTPFailure(
-                code: number,
-                sent: .maybe,
-                cause: code == CURLE_OPERATION_TIMEDOUT ? .timeout : .broken,
-                status: status > 0 ? status : nil,
-                reason: code == CURLE_OK ? broke : "\(broke): \(words)"
-            )
-        }
-        if lackedDescriptor || metShortage(code) {
-            return HTTPFailure(
-                code: number,
-                sent: .surelyNot,
-                cause: .shortage,
-                reason: "not sent: this machine had no descriptor or port for a connection (\(words))"
-            )
-        }
-        return HTTPFailure(
-            code: number,
-            sent: .surelyNot,
-            cause: Self.causeBeforeSending(code),
-            reason: "not sent: \(words)"
-        )
-    }
-
-    /// Whether the connection failed for want of something on this machine. The look-up of a name and the loading of
-    /// certificates lose the error's number on its way: there, whether a descriptor can be had now decides.
-    private func metShortage(_ code: CURLcode) -> Bool {
-        if code == CURLE_COULDNT_CONNECT {
-            var number = 0
-            Self.check(tl_curl_get_errno(easy, &number))
-            return Self.isShortage(Int32(truncatingIfNeeded: number))
-        }
-        let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor < 0 else {
-            close(descriptor)
-            return false
-        }
-        return Self.isShortage(errno)
-    }
-
-    /// EADDRNOTAVAIL: every port for outgoing connections to that peer is in use.
-    private static func isShortage(_ number: Int32) -> Bool {
-        [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains(number)
-    }
-
-    private static func causeBeforeSending(_ code: CURLcode) -> HTTPFailure.Cause {
-        switch code {
-        case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL:
-            .refused
-        case CURLE_COULDNT_RESOLVE_HOST:
-            .resolve
-        case CURLE_OPERATION_TIMEDOUT:
-            .timeout
-        case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
-            CURLE_SSL_CIPHER, CURLE_SSL_ENGINE_NOTFOUND, CURLE_SSL_ENGINE_SETFAILED, CURLE_SSL_ENGINE_INITFAILED,
-            CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_CLIENTCERT:
-            .tls
-        default:
-            .connect
-        }
     }
 }
 

@@ -8,15 +8,6 @@ internal import Synchronization
 ///
 /// One producer per process is enough: any number of tasks may share it. It has a connection and a thread of its own,
 /// reconnects by itself, keeps a bounded window of unconfirmed jobs and answers every job by its deadline.
-///
-/// ```swift
-/// let producer = try TrunklineProducer(amqpURL: url, shards: 64)
-/// let job = try SendJob(
-///     line: LineID("acme-il"), key: IdempotencyKey("order:acme.1042:ready"), to: PhoneNumber("+972501234567"),
-///     body: "Your order 1042 is ready.", purpose: .pickup)
-/// try await producer.send(job)
-/// await producer.shutdown()
-/// ```
 public final class TrunklineProducer: Sendable {
     /// Bounds and times.
     public struct Options: Sendable {

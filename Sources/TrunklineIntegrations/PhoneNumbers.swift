@@ -1,5 +1,5 @@
 internal import CPhoneNumber
-public import TrunklineCore
+package import TrunklineCore
 
 /// Phone numbers as people and shops write them, through libphonenumber.
 ///
@@ -7,7 +7,7 @@ public import TrunklineCore
 /// length. Which ranges a country has given out changes faster than a distribution's package, so it is never asked.
 ///
 /// Any thread. The first call loads libphonenumber's tables (some milliseconds).
-public enum PhoneNumbers {
+package enum PhoneNumbers {
     /// The number in E.164.
     ///
     /// - Parameters:
@@ -18,7 +18,7 @@ public enum PhoneNumbers {
     ///     not begin with `+`. `nil` or empty when it is not known: only international numbers are read then.
     /// - Throws: A refusal of kind `.invalid` (`.policy` when it names a group or channel), whose reason never holds the
     ///   number.
-    public static func e164(_ raw: String, country: String?) throws(Refusal) -> PhoneNumber {
+    package static func e164(_ raw: String, country: String?) throws(Refusal) -> PhoneNumber {
         // Checked first: what follows looks at every character.
         guard raw.utf8.count <= 256 else { throw refusal("the phone number is far too long") }
         var text = withoutExtension(raw).filter { !$0.isWhitespace }
@@ -63,7 +63,7 @@ public enum PhoneNumbers {
     }
 
     /// Whether a number in E.164 can exist: its country code is in use and its country has numbers of that length.
-    public static func isPossible(e164 number: String) -> Bool {
+    package static func isPossible(e164 number: String) -> Bool {
         guard (try? PhoneNumber(number)) != nil else { return false }
         return parse(number, nil).verdict == tl_phone_possible
     }

@@ -201,6 +201,25 @@ private func withServer<Value>(
         }
     }
 
+    @Test func onlyTheHeadersThatAreWantedAreKept() async {
+        let answer =
+            "HTTP/1.1 200 OK\r\nx-limit: 9\r\nX-Other: \(String(repeating: "y", count: 300))\r\nX-Secret: z\r\n"
+            + "Retry-After: 7\r\nContent-Length: 0\r\n\r\n"
+        await withServer(RawServer(answering: answer)) { server in
+            var request = post(server.url())
+            request.wantedHeaders = ["X-Limit", "X-Absent", "x-other"]
+            let wanted = request
+            await Harness.with(calls: 1) { harness in
+                let response = await harness.call(wanted).response
+                #expect(response?.headers.map(\.name) == ["X-Limit", "x-other"])
+                #expect(response?.headers.map(\.value) == ["9", String(repeating: "y", count: 256)])
+                #expect(response?.retryAfter == nil)
+                // Nothing of it may stick to the handle.
+                #expect(await harness.call(post(server.url())).response?.headers == [.init("Retry-After", "7")])
+            }
+        }
+    }
+
     // MARK: The hidden second send (engineering notes M1, M2)
 
     /// Answers the first request of each connection, and takes the second one without a word.

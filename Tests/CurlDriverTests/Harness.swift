@@ -38,6 +38,8 @@ final class Harness: @unchecked Sendable {
         calls: Int = 8,
         authorities: String? = nil,
         replayGuard: Bool = true,
+        connectTo: String? = nil,
+        alsoPublic: [String] = [],
         _ body: (Harness) async throws -> Value
     ) async rethrows -> Value {
         let harness = Harness()
@@ -47,7 +49,9 @@ final class Harness: @unchecked Sendable {
                 loop: $0.loop,
                 maximumCalls: calls,
                 certificateAuthorities: authorities,
-                replayGuard: replayGuard
+                replayGuard: replayGuard,
+                connectTo: connectTo,
+                alsoPublic: alsoPublic
             )
         }
         do {

@@ -92,16 +92,18 @@ import Testing
         await Harness.with { harness in
             await harness.onLoop { harness in
                 let own = curl_easy_init()!
+                let cache = ConnectionCache(driver: harness.driver, loop: harness.loop, keeping: 1)
                 #expect(Transfer.of(own) == nil)
                 var address = curl_sockaddr()
                 address.family = AF_INET
                 address.socktype = Int32(SOCK_STREAM.rawValue)
                 let descriptor = harness.driver.openSocket(for: address)
                 for what in [CURL_POLL_IN, CURL_POLL_OUT, CURL_POLL_REMOVE] {
-                    harness.driver.want(descriptor, what, easy: own)
+                    harness.driver.want(descriptor, what, easy: own, of: cache)
                 }
                 #expect(harness.driver.closeSocket(descriptor) == 0)
                 curl_easy_cleanup(own)
+                cache.close()
             }
         }
     }

@@ -361,6 +361,20 @@ import TrunklineChaos
         if isTooEarly { expect(story, trips: .staleOwner) } else { expect(story) }
     }
 
+    /// A request lies in a frozen wire until its client has given it up and another one is under way; then it comes.
+    @Test(arguments: [(20.0, false), (10, true)])
+    func whatTheWireHeldBackBeyondItsTimeoutIsOverWhenItComes(seconds: Double, isTooEarly: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.partition(7, worker: 1, .toServer, began: 0, seconds: seconds)
+        story.pass(-0.02)
+        story.send("job:1", lasting: 0.1, port: 8)
+        story.pass(-0.08)
+        story.hangUp("job:1", after: 0.001, makesMessage: false, port: 7)
+        if isTooEarly { expect(story, trips: .staleOwner) } else { expect(story) }
+    }
+
     // MARK: Hang-ups
 
     @Test func whoHangsUpAndCallsAgainIsFound() {
@@ -427,6 +441,29 @@ import TrunklineChaos
             story.send("job:1", port: 8)
             if worker == 1 { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
         }
+    }
+
+    /// A worker gives a request to a frozen wire, on a connection that nobody has seen yet, and dies. Its port was another
+    /// worker's before.
+    @Test(arguments: [true, false])
+    func theLabelOfAnEarlierConnectionSaysNothing(isAnother: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.pass(10)
+        let earlier = story.now
+        story.pass(10)
+        story.give("job:1")
+        story.fault(.proxyFreeze, seconds: 6) { $0.part = .api }
+        story.pass(-3.5)
+        story.fault(.workerKill, seconds: 0) {
+            $0.ports = [9]; $0.worker = 2
+        }
+        story.pass(3.5)
+        story.hangUp("job:1", after: 0.003, port: 7)
+        if isAnother { story.evidence.calls[0].earlierUse = earlier }
+        story.pass(60)
+        story.send("job:1", port: 8)
+        if isAnother { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
     }
 
     @Test func aDeathLongAfterTheHangUpIsNoCause() {
@@ -917,6 +954,23 @@ import TrunklineChaos
             story.send("job:1", lasting: 12, port: 7)
             story.past(.proxyFreeze, seconds: 12) {
                 $0.part = .database; $0.worker = worker
+            }
+            story.pass(-4)
+            story.send("job:2", lasting: 0.1, port: 8)
+            if worker == 1 { expect(story) } else { expect(story, trips: .paceExceeded) }
+        }
+    }
+
+    @Test func aWorkerThatCannotReachTheAPILeavesItsCallsToo() {
+        for worker in [1, 2] {
+            var story = Story()
+            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+            story.label(7, worker: 1)
+            story.give("job:1", to: "a")
+            story.give("job:2", to: "b")
+            story.send("job:1", lasting: 12, port: 7)
+            story.past(.partition, seconds: 12) {
+                $0.part = .api; $0.worker = worker; $0.direction = .toClient
             }
             story.pass(-4)
             story.send("job:2", lasting: 0.1, port: 8)

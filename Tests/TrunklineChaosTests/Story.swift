@@ -4,7 +4,7 @@ import TrunklineChaos
 /// Evidence by hand: a clock that only the story moves, a producer's log and a journal.
 struct Story {
     var evidence = Evidence()
-    private var now: Int64 = 1_000_000_000_000
+    private(set) var now: Int64 = 1_000_000_000_000
     private var sequence: Int64 = 0
     private var tries = 0
     /// Wall clock, microseconds, at which ``now`` is 0.

@@ -69,6 +69,7 @@ import Testing
     private static let rooms = [
         "Sources/trunkline", "Sources/TrunklineEngine/Accept", "Sources/TrunklineEngine/Import",
         "Sources/TrunklineEngine/Operate", "Sources/TrunklineEngine/Secrets",
+        "Sources/TrunklineIntegrations",
     ]
 
     /// Functions and initializers with how many lines each has. The formatter sees to it that one ends with a brace under

@@ -1,4 +1,3 @@
-import CurlDriver
 import Testing
 import TrunklineCore
 import TrunklineIntegrations
@@ -121,11 +120,16 @@ import TrunklineIntegrations
     }
 
     @Test func failuresKeepTheLastAnswer() {
-        for cause in [HTTPFailure.Cause.resolve, .connect, .tls, .broken, .replay] {
-            let failure = HTTPFailure(sent: .maybe, cause: cause, reason: "x")
-            #expect(EZWhatsApp.health(failure: failure) == .keepLast(reason: .unreachable))
+        func verdict(_ cause: OutsideFailure.Cause, mayHaveLeft: Bool = true) -> HealthVerdict {
+            HealthVerdict(noAnswer: OutsideFailure(cause: cause, mayHaveLeft: mayHaveLeft, reason: "x"))
         }
-        let slow = HTTPFailure(sent: .maybe, cause: .timeout, reason: "x")
-        #expect(EZWhatsApp.health(failure: slow) == .keepLast(reason: .timedOut))
+        for mayHaveLeft in [true, false] {
+            for cause in [OutsideFailure.Cause.unreachable, .broken, .withdrawn] {
+                #expect(verdict(cause, mayHaveLeft: mayHaveLeft) == .keepLast(reason: .unreachable))
+            }
+            #expect(verdict(.timedOut, mayHaveLeft: mayHaveLeft) == .keepLast(reason: .timedOut))
+        }
+        #expect(verdict(.shortage, mayHaveLeft: false) == .keepLast(reason: .localShortage))
+        #expect(verdict(.refused, mayHaveLeft: false) == .held(.human, reason: .endpointMissing, detail: nil))
     }
 }

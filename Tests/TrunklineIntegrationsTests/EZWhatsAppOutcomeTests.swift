@@ -1,4 +1,3 @@
-import CurlDriver
 import Testing
 import TrunklineCore
 
@@ -142,28 +141,29 @@ import TrunklineCore
     }
 
     @Test func failures() {
-        func failure(_ sent: HTTPFailure.Sent, _ cause: HTTPFailure.Cause, status: Int? = nil) -> Outcome {
-            EZWhatsApp.outcome(failure: HTTPFailure(sent: sent, cause: cause, status: status, reason: "x"))
+        func outcome(_ mayHaveLeft: Bool, _ cause: OutsideFailure.Cause, status: Int? = nil) -> Outcome {
+            Outcome(
+                noAnswer: OutsideFailure(cause: cause, mayHaveLeft: mayHaveLeft, status: status, reason: "x")
+            )
         }
-        for cause in [HTTPFailure.Cause.resolve, .connect, .tls, .timeout, .broken] {
-            #expect(failure(.surelyNot, cause) == .retry(after: nil, reason: .unreachable, cause: .notSent))
+        for cause in [OutsideFailure.Cause.unreachable, .timedOut, .broken] {
+            #expect(outcome(false, cause) == .retry(after: nil, reason: .unreachable, cause: .notSent))
         }
         #expect(
-            failure(.surelyNot, .shortage) == .retry(after: .seconds(1), reason: .localShortage, cause: .notSent)
+            outcome(false, .shortage) == .retry(after: .seconds(1), reason: .localShortage, cause: .notSent)
         )
-        #expect(failure(.surelyNot, .held) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
-        #expect(failure(.surelyNot, .cancelled) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
-        #expect(failure(.maybe, .timeout) == .unknown(reason: .timedOut))
-        for cause in [HTTPFailure.Cause.broken, .replay, .cancelled, .tls] {
-            #expect(failure(.maybe, cause) == .unknown(reason: .connectionLost))
+        #expect(outcome(false, .withdrawn) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
+        #expect(outcome(true, .timedOut) == .unknown(reason: .timedOut))
+        for cause in [OutsideFailure.Cause.broken, .withdrawn, .unreachable] {
+            #expect(outcome(true, cause) == .unknown(reason: .connectionLost))
         }
-        #expect(failure(.maybe, .broken, status: 500) == .unknown(reason: .connectionLost))
-        guard case .sent(nil, .some) = failure(.maybe, .broken, status: 202) else {
+        #expect(outcome(true, .broken, status: 500) == .unknown(reason: .connectionLost))
+        guard case .sent(nil, .some) = outcome(true, .broken, status: 202) else {
             Issue.record("a 202 whose body broke off is accepted")
             return
         }
         #expect(
-            failure(.surelyNot, .refused) == .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
+            outcome(false, .refused) == .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
         )
     }
 

@@ -1,4 +1,3 @@
-import CurlDriver
 import Testing
 import TrunklineCore
 import TrunklineIntegrations
@@ -31,7 +30,7 @@ import TrunklineIntegrations
         let base = try EZWhatsApp.BaseURL("https://app.ezw.solutions/api/v1/")
         let token = try EZWhatsApp.Token("ezw_line_0123456789abcd")
         let send = try EZWhatsApp.textRequest(base: base, token: token, key: IdempotencyKey("k:1"), body: [1, 2])
-        #expect(send.method == "POST")
+        #expect(send.method == .post)
         #expect(send.url == "https://app.ezw.solutions/api/v1/messages/text")
         #expect(
             send.headers.map { "\($0.name): \($0.value)" } == [
@@ -42,11 +41,11 @@ import TrunklineIntegrations
         )
         #expect(send.body == [1, 2])
         let health = EZWhatsApp.healthRequest(base: base, token: token)
-        #expect(health.method == "GET" && health.body == nil)
+        #expect(health.method == .get && health.body == nil)
         #expect(health.url == "https://app.ezw.solutions/api/v1/health?wakeup=false&channel_type=web")
-        let call = HTTPRequest(send)
-        #expect(call.method == .post && call.url == send.url && call.body == [1, 2] && call.headers.count == 4)
-        #expect(HTTPRequest(health).method == .get)
+        for call in [send, health] {
+            #expect(!call.onlyPublicHosts && call.wantedHeaders == ["Retry-After"])
+        }
     }
 
     @Test func theTokenIsShownNowhere() throws {

@@ -15,7 +15,8 @@ extension Checker {
         var ambiguity: Excuses.Excuse?
         for before in earlier {
             if call.at < before.end ?? .max {
-                guard !excuses.mayBeOver(before, at: call.at) else {
+                // One of the two may have been over when the other began, and the API could not hear of it.
+                guard !excuses.mayBeOver(before, at: call.at), !excuses.wasGivenUp(call, before: before.at) else {
                     ambiguity = .lostOnWire
                     continue
                 }
@@ -65,9 +66,7 @@ extension Checker {
     }
 
     private func workers(_ first: Evidence.Call, _ second: Evidence.Call) -> String {
-        let one = excuses.worker(ofPort: first.port, at: first.at)
-        let two = excuses.worker(ofPort: second.port, at: second.at)
-        guard let one, let two else { return "" }
+        guard let one = excuses.worker(of: first), let two = excuses.worker(of: second) else { return "" }
         return " (workers \(one) and \(two))"
     }
 }

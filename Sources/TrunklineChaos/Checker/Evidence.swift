@@ -16,6 +16,8 @@ package struct Evidence: Sendable {
         package var to: String?
         /// The port of its connection, as the simulator saw it.
         package var port: UInt16?
+        /// When an earlier connection of the same port was last seen; nil: never.
+        package var earlierUse: Int64?
         /// Number of the record of its message; nil when nobody would have received one.
         package var effect: Int64?
         /// When its answer left, or its connection was found closed; nil: neither while the simulator lived.
@@ -35,6 +37,7 @@ package struct Evidence: Sendable {
             key: String,
             to: String? = nil,
             port: UInt16? = nil,
+            earlierUse: Int64? = nil,
             effect: Int64? = nil,
             end: Int64? = nil,
             status: Int? = nil,
@@ -48,6 +51,7 @@ package struct Evidence: Sendable {
             self.key = key
             self.to = to
             self.port = port
+            self.earlierUse = earlierUse
             self.effect = effect
             self.end = end
             self.status = status
@@ -158,6 +162,7 @@ package struct Evidence: Sendable {
         let t: Int64
         let mono: Int64
         let kind: String
+        let conn: Int64?
         let peer: UInt16?
         let req: Int64?
         let on: String?
@@ -179,6 +184,7 @@ package struct Evidence: Sendable {
         }
         let decoder = JSONDecoder()
         var index: [Int64: Int] = [:]
+        var ports = PortUse()
         var number = 0
         for text in data.split(separator: UInt8(ascii: "\n")) {
             number += 1
@@ -191,6 +197,7 @@ package struct Evidence: Sendable {
             if line.kind == "request" || line.kind == "health", let fault = line.fault {
                 apiFaults[line.kind == "health" ? "health.\(fault)" : fault, default: 0] += 1
             }
+            if let port = line.peer, let connection = line.conn { ports.note(port, of: connection, at: line.mono) }
             switch line.kind {
             case "request":
                 guard line.on == "text", let key = line.key, let id = line.line else { continue }
@@ -204,6 +211,7 @@ package struct Evidence: Sendable {
                         key: key,
                         to: line.to,
                         port: line.peer,
+                        earlierUse: line.peer.flatMap { ports.earlierUse(of: $0) },
                         verdict: line.verdict
                     )
                 )
@@ -220,4 +228,23 @@ package struct Evidence: Sendable {
             }
         }
     }
+}
+
+/// Which connections had a port, one after the other: its number comes back.
+private struct PortUse {
+    private struct Use {
+        var connection: Int64
+        var last: Int64
+        var earlier: Int64?
+    }
+    private var uses: [UInt16: Use] = [:]
+
+    mutating func note(_ port: UInt16, of connection: Int64, at moment: Int64) {
+        var use = uses[port] ?? Use(connection: connection, last: moment)
+        if use.connection != connection { use = Use(connection: connection, last: moment, earlier: use.last) }
+        use.last = moment
+        uses[port] = use
+    }
+
+    func earlierUse(of port: UInt16) -> Int64? { uses[port]?.earlier }
 }

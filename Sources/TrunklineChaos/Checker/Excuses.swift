@@ -38,6 +38,8 @@ struct Excuses {
     /// When a worker could not write: it stood still, the database was away, or its way to it was cut, frozen or swallowed
     /// something.
     private var disturbances: [FaultRecord] = []
+    /// When a worker could not reach the API.
+    private var partitions: [FaultRecord] = []
 
     init(_ faults: [FaultRecord]) {
         wire = Wire(faults)
@@ -55,20 +57,22 @@ struct Excuses {
             case .databaseCrash, .databaseRestart: disturbances.append(fault)
             // What is slow comes all the same.
             case .proxySlow: break
-            default: if fault.part == .database { disturbances.append(fault) }
+            default:
+                if fault.part == .database { disturbances.append(fault) }
+                if fault.kind == .partition, fault.part == .api { partitions.append(fault) }
             }
         }
         disturbances.sort { $0.begin < $1.begin }
     }
 
-    /// The worker whose connection had this port at that moment; nil when it was too short to be seen.
-    func worker(ofPort port: UInt16?, at moment: Int64) -> Int? {
-        guard let port, let known = owners[port] else { return nil }
-        // A connection is labelled soon after it was made; a number comes back much later.
-        return (known.last { $0.at <= moment } ?? known.first { $0.at <= moment + Moment.seconds(2) })?.worker
+    /// The worker whose connection a call came on; nil when that was too short to be seen.
+    func worker(of call: Evidence.Call) -> Int? {
+        guard let port = call.port else { return nil }
+        // A connection is labelled soon after it was made. A number comes back much later, and an earlier one's label says
+        // nothing of it.
+        let known = (owners[port] ?? []).filter { label in call.earlierUse.map { label.at > $0 } ?? true }
+        return (known.last { $0.at <= call.at } ?? known.first { $0.at <= call.at + Moment.seconds(2) })?.worker
     }
-
-    private func worker(of call: Evidence.Call) -> Int? { worker(ofPort: call.port, at: call.at) }
 
     /// The earliest moment at which the product may have sent it.
     func earliest(_ call: Evidence.Call) -> Int64 { call.at - wire.lateness(call.port, worker(of: call), at: call.at) }
@@ -168,13 +172,20 @@ struct Excuses {
         return wire.isSilent(call.port, span) || isLost(call, from: span.lowerBound, to: moment)
     }
 
-    /// Whether a call was left to its lease: its worker was lost, or cut off from the database, so long that another has its
-    /// lane, and what that one begins is not counted with it.
+    /// Whether whoever made a call that came late had waited for its whole time-out before `moment`.
+    func wasGivenUp(_ call: Evidence.Call, before moment: Int64) -> Bool {
+        moment - earliest(call) >= Self.timeout - Self.margin
+    }
+
+    /// Whether a call was left to its lease: its worker was lost, or cut off from the database or from the API, so long that
+    /// another has its lane, and what that one begins is not counted with it.
     func isLeftToItsLease(_ call: Evidence.Call, at moment: Int64) -> Bool {
         let (from, to) = (call.at - Self.margin, moment - Self.takeOver)
         if isLost(call, from: from, to: to) { return true }
         guard let owner = worker(of: call) else { return false }
-        return disturbances.contains { $0.part == .database && $0.worker == owner && $0.begin <= to && $0.end >= from }
+        return (disturbances + partitions).contains {
+            $0.part != nil && $0.worker == owner && $0.begin <= to && $0.end >= from
+        }
     }
 
     private func isLost(_ call: Evidence.Call, from: Int64, to: Int64) -> Bool {

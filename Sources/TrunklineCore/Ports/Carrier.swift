@@ -46,6 +46,17 @@ package struct CarrierKind: Sendable, Hashable, CustomStringConvertible {
     package var description: String { value }
 }
 
+extension CarrierKind: ExpressibleByStringLiteral {
+    /// For the kinds that are written in the program.
+    package init(stringLiteral text: String) {
+        do {
+            try self.init(text)
+        } catch {
+            preconditionFailure("no kind of a carrier: \(error)")
+        }
+    }
+}
+
 /// Where a lane's calls go.
 package struct CarrierAddress: Sendable, Hashable {
     /// As it is stored.
@@ -64,6 +75,13 @@ package struct CarrierAddress: Sendable, Hashable {
         self.shown = shown
         self.mayBePrivate = mayBePrivate
     }
+}
+
+extension CarrierAddress: CustomStringConvertible, CustomReflectable {
+    /// What may be seen of it.
+    package var description: String { shown }
+    /// Without children, so that `dump` shows no secret either.
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
 /// A lane's address and secret, ready for calls. Holds the secret: its description must not show it.
@@ -96,6 +114,13 @@ package struct CarriedAttempt: Sendable {
         self.number = number
         self.isStamped = isStamped
     }
+}
+
+extension CarriedAttempt: CustomStringConvertible, CustomReflectable {
+    /// Without what a customer gets to read: safe to log.
+    package var description: String { "attempt \(number) of \(key)" }
+    /// Without children, for the same reason.
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
 /// What a stored request says, for the comparison with the ledger.

@@ -14,7 +14,8 @@ package enum ExchangeLimits {
 }
 
 package enum ExchangeEvent: Sendable {
-    case begin
+    /// The attempt begins: `at` is the wall time, for what signs it.
+    case begin(at: Timestamp)
     /// What came of a call.
     case called(CallResult, at: Timestamp)
     /// What came of ``ExchangeStep/askHealth``.

@@ -1,6 +1,6 @@
 import Crypto
 
-/// SHA-256, the only hash that names keys and contents in the ledger.
+/// SHA-256: the only hash that names keys and contents in the ledger, and what outside systems sign with.
 package enum Digest {
     /// The 32 bytes of SHA-256 over `bytes`.
     package static func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] {
@@ -8,6 +8,11 @@ package enum Digest {
         var hash = SHA256()
         contiguous.withUnsafeBytes { hash.update(bufferPointer: $0) }
         return Array(hash.finalize())
+    }
+
+    /// The 32 bytes of HMAC-SHA-256 (RFC 2104) over `bytes` under `key`.
+    package static func hmacSHA256(_ bytes: some Sequence<UInt8>, key: [UInt8]) -> [UInt8] {
+        Array(HMAC<SHA256>.authenticationCode(for: ContiguousArray(bytes), using: SymmetricKey(data: key)))
     }
 
     /// Lower-case hexadecimal.

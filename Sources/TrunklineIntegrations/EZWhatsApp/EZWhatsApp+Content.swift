@@ -1,13 +1,6 @@
-internal import TrunklineCore
+package import TrunklineCore
 
 extension EZWhatsApp {
-    /// What a stored request says, for the comparison with the ledger.
-    package struct StoredContent: Sendable, Hashable {
-        package let recipient: String
-        /// As `SendJob.contentDigest`.
-        package let digest: [UInt8]
-    }
-
     /// Reads back what `textRequestBody` wrote; nil for bytes that it cannot have written.
     package static func content(ofTextRequest body: [UInt8]) -> StoredContent? {
         guard let json = try? JSONValue(parsing: body), let to = json["to"]?.text, let text = json["body"]?.text else {

@@ -1,4 +1,4 @@
-public import TrunklineCore
+package import TrunklineCore
 
 extension EZWhatsApp {
     /// What the answer to a preflight means for the line's gate. Fails closed: only the two words that say sendable open it.
@@ -6,7 +6,7 @@ extension EZWhatsApp {
     /// - Parameters:
     ///   - status: the HTTP status.
     ///   - body: the body, at most 64 KiB.
-    public static func health(status: Int, body: [UInt8]) -> HealthVerdict {
+    package static func health(status: Int, body: [UInt8]) -> HealthVerdict {
         switch status {
         case 200: return verdict(on: body)
         case 401: return .held(.human, reason: .credentialRefused, detail: nil)
@@ -18,11 +18,6 @@ extension EZWhatsApp {
         case 500...599: return .keepLast(reason: .serverError)
         default: return .held(.transient, reason: .unexpectedStatus, detail: "status \(status)")
         }
-    }
-
-    /// A preflight without an answer says nothing about the line.
-    public static func health(failureTimedOut timedOut: Bool) -> HealthVerdict {
-        .keepLast(reason: timedOut ? .timedOut : .unreachable)
     }
 
     /// The words that only a person can clear, looked for inside every state text.

@@ -1,4 +1,4 @@
-public import TrunklineCore
+package import TrunklineCore
 
 extension EZWhatsApp {
     /// What the answer to a send means. Decided on the status alone; the body only yields an id.
@@ -9,7 +9,7 @@ extension EZWhatsApp {
     ///   - now: the time of the answer, for a `Retry-After` that is a date.
     ///   - stamped: whether an earlier attempt of this job may have sent.
     ///   - attempt: the number of this one.
-    public static func outcome(
+    package static func outcome(
         status: Int,
         body: [UInt8],
         retryAfter: String? = nil,
@@ -57,11 +57,11 @@ extension EZWhatsApp {
     }
 
     /// The attempt of a job that may have been sent from which on a 409 parks it: some two minutes after the first.
-    public static let conflictAttempts: Int32 = 7
+    package static let conflictAttempts: Int32 = 7
 
     /// What a 409 means once the line's health is known: of a line that is not sendable, the line's state; else a conflict
     /// of the key, for a person. Where health gives no answer, the line is held and the job stays as it is.
-    public static func outcome(ofConflict health: HealthVerdict) -> Outcome {
+    package static func outcome(ofConflict health: HealthVerdict) -> Outcome {
         switch health {
         case .open: .park(reason: .conflict)
         case .held(let kind, _, _): .laneUnhealthy(reason: .conflict, trouble: .hold(kind))
@@ -69,50 +69,10 @@ extension EZWhatsApp {
         }
     }
 
-    /// What a call without an answer means.
-    ///
-    /// - Parameters:
-    ///   - mayHaveLeft: whether a byte of the request was allowed to leave.
-    ///   - timedOut: whether the total time-out ended it; only chooses the word.
-    ///   - withdrawn: whether our own last check (lease, gate, `sendBefore`) called it off.
-    public static func outcome(failure mayHaveLeft: Bool, timedOut: Bool = false, withdrawn: Bool = false) -> Outcome {
-        if mayHaveLeft { return .unknown(reason: timedOut ? .timedOut : .connectionLost) }
-        return .retry(after: nil, reason: withdrawn ? .withdrawn : .unreachable, cause: .notSent)
-    }
-
     /// What is kept of an answer: the status and 2 KiB of the body, in which the token cannot be, even when the answer
     /// repeats the request's headers.
-    public static func evidence(status: Int?, body: [UInt8], failure: String? = nil, token: Token) -> Evidence {
-        let secret = Array(token.value.utf8)
-        // A secret that begins before the cut must be seen whole.
-        let window = Array(body.prefix(Evidence.maximumBodyBytes + secret.count))
-        var kept = replacing(secret, in: window, with: Array("[token]".utf8))
-        // The cut may leave the first half of a secret at the very end of what an earlier cut gave us.
-        for length in stride(from: min(secret.count - 1, kept.count), through: 4, by: -1)
-        where kept.suffix(length).elementsEqual(secret.prefix(length)) {
-            kept.removeLast(length)
-            break
-        }
-        let text = failure.map {
-            String(decoding: replacing(secret, in: Array($0.utf8), with: Array("[token]".utf8)), as: UTF8.self)
-        }
-        return Evidence(status: status, body: kept, failure: text)
-    }
-
-    private static func replacing(_ needle: [UInt8], in hay: [UInt8], with other: [UInt8]) -> [UInt8] {
-        var out: [UInt8] = []
-        out.reserveCapacity(hay.count)
-        var i = 0
-        while i < hay.count {
-            if hay[i] == needle[0], hay[i...].starts(with: needle) {
-                out += other
-                i += needle.count
-            } else {
-                out.append(hay[i])
-                i += 1
-            }
-        }
-        return out
+    package static func evidence(status: Int?, body: [UInt8], failure: String? = nil, token: Token) -> Evidence {
+        Evidence(status: status, body: body, failure: failure, hiding: [.init(token.value.utf8, as: "[token]")])
     }
 
     // MARK: The id in the answer
@@ -124,7 +84,7 @@ extension EZWhatsApp {
 
     /// The first id found: the known names at the top, then inside `message`, `data` and `attempt`; a number becomes text.
     /// Nil for anything that holds none. A body that breaks off still gives the ids before the break.
-    public static func remoteID(in body: [UInt8]) -> String? {
+    package static func remoteID(in body: [UInt8]) -> String? {
         var best: (rank: Int, id: String)?
         var reader = JSONReader(body.count > maximumAnswerBytes ? Array(body.prefix(maximumAnswerBytes)) : body)
         // The status has already decided; an unreadable body is only a missing id.

@@ -1,9 +1,9 @@
-public import TrunklineCore
+package import TrunklineCore
 
 extension EZWhatsApp {
     /// The exact bytes of `POST /messages/text` for a job. Rendered once, when the job is accepted, stored, and resent unchanged on
     /// every try: the form must never change.
-    public static func textRequestBody(_ job: SendJob) -> [UInt8] {
+    package static func textRequestBody(_ job: SendJob) -> [UInt8] {
         var json = JSONWriter(capacity: job.body.utf8.count + 256)
         json.beginObject()
         json.member("to", job.to.value)
@@ -24,30 +24,37 @@ extension EZWhatsApp {
     /// - Parameters:
     ///   - key: the job's key, the same on every try.
     ///   - body: the stored bytes of `textRequestBody`.
-    public static func textRequest(base: BaseURL, token: Token, key: IdempotencyKey, body: [UInt8]) -> Request {
-        Request(
-            method: "POST",
-            url: base.value + "/messages/text",
+    package static func textRequest(
+        base: BaseURL,
+        token: Token,
+        key: IdempotencyKey,
+        body: [UInt8],
+        onlyPublicHosts: Bool = false
+    ) -> OutsideCall {
+        OutsideCall(
+            .post,
+            base.value + "/messages/text",
             headers: [
-                .init(name: "Authorization", value: "Bearer " + token.value),
-                .init(name: "Idempotency-Key", value: key.value),
-                .init(name: "Content-Type", value: "application/json"),
-                .init(name: "Accept", value: "application/json"),
+                .init("Authorization", "Bearer " + token.value),
+                .init("Idempotency-Key", key.value),
+                .init("Content-Type", "application/json"),
+                .init("Accept", "application/json"),
             ],
-            body: body
+            body: body,
+            onlyPublicHosts: onlyPublicHosts
         )
     }
 
     /// The preflight. `wakeup=false` is said aloud because the default is true and would act on the line.
-    public static func healthRequest(base: BaseURL, token: Token) -> Request {
-        Request(
-            method: "GET",
-            url: base.value + "/health?wakeup=false&channel_type=web",
+    package static func healthRequest(base: BaseURL, token: Token, onlyPublicHosts: Bool = false) -> OutsideCall {
+        OutsideCall(
+            .get,
+            base.value + "/health?wakeup=false&channel_type=web",
             headers: [
-                .init(name: "Authorization", value: "Bearer " + token.value),
-                .init(name: "Accept", value: "application/json"),
+                .init("Authorization", "Bearer " + token.value),
+                .init("Accept", "application/json"),
             ],
-            body: nil
+            onlyPublicHosts: onlyPublicHosts
         )
     }
 }

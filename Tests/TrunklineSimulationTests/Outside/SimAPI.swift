@@ -200,7 +200,8 @@ final class SimAPI {
         body: String = "{\"id\":\"m1\"}"
     ) {
         let delay = world.chance(rates.slow) ? world.any(500_000...4_500_000) : world.any(500...60_000)
-        world.after(delay) { answer(HTTPResponse(status: status, body: Array(body.utf8), retryAfter: retryAfter)) }
+        let headers = retryAfter.map { [HTTPResponse.Header("Retry-After", $0)] } ?? []
+        world.after(delay) { answer(HTTPResponse(status: status, body: Array(body.utf8), headers: headers)) }
     }
 
     private func accept(_ call: SimCall) {

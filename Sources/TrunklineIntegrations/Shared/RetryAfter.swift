@@ -1,16 +1,16 @@
-public import TrunklineCore
+package import TrunklineCore
 
 /// The `Retry-After` header (RFC 9110, section 10.2.3): seconds, or an HTTP date in one of its three forms.
-public enum RetryAfter {
+package enum RetryAfter {
     /// Used when the header is absent or unreadable.
-    public static let usual: Duration = .seconds(30)
+    package static let usual: Duration = .seconds(30)
     /// Never longer, whatever the header says.
-    public static let longest: Duration = .seconds(3_600)
+    package static let longest: Duration = .seconds(3_600)
     /// Never shorter: a `0` must not become a tight loop.
-    public static let shortest: Duration = .seconds(1)
+    package static let shortest: Duration = .seconds(1)
 
     /// How long to pause. A date that has passed counts as unreadable: then one of the two clocks is wrong.
-    public static func pause(_ header: String?, now: Timestamp) -> Duration {
+    package static func pause(_ header: String?, now: Timestamp) -> Duration {
         guard let text = header?.drop(while: { $0 == " " || $0 == "\t" }), !text.isEmpty else { return usual }
         let value = String(text).trimmingEnd()
         if value.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
