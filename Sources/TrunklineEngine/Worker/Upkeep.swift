@@ -9,15 +9,6 @@ protocol FleetUpkeep: AnyObject {
     func stop()
 }
 
-extension Worker {
-    /// At the start and once an hour.
-    func upkeepIfDue(_ now: Instant) {
-        guard shardCount > 0, !isDraining, lastUpkeep.map({ now - $0 >= .seconds(3_600) }) ?? true else { return }
-        lastUpkeep = now
-        upkeep?.begin()
-    }
-}
-
 /// Makes the partitions of the coming days; and what is older than its age is dropped, once a day, by one of the fleet.
 final class Upkeep: FleetUpkeep, Sendable {
     private let databaseURL: String

@@ -1,0 +1,220 @@
+internal import CurlDriver
+internal import Logging
+internal import TrunklineCore
+
+/// Attempts in the air: makes the call of a committed claim, looks a last time before its bytes leave, and says what its answer
+/// does to lane and job.
+final class Calls {
+    private let here: Surroundings
+    private let agenda: Agenda
+    private let membership: Membership
+    private let directory: LaneDirectory
+    private let origins: Origins
+    private let board: LaneBoard
+    private let attempts: Attempts
+    private let caller: Caller
+    private let health: Health
+    private let settling: Settling
+    /// When the machine last had nothing for a call, and this was said.
+    private var lastShortage: Instant?
+
+    init(
+        _ here: Surroundings,
+        _ agenda: Agenda,
+        _ membership: Membership,
+        _ directory: LaneDirectory,
+        _ origins: Origins,
+        _ board: LaneBoard,
+        _ attempts: Attempts,
+        _ caller: Caller,
+        _ health: Health,
+        _ settling: Settling
+    ) {
+        self.here = here
+        self.agenda = agenda
+        self.membership = membership
+        self.directory = directory
+        self.origins = origins
+        self.board = board
+        self.attempts = attempts
+        self.caller = caller
+        self.health = health
+        self.settling = settling
+    }
+
+    // MARK: The call
+
+    /// Makes the call of an attempt that has begun.
+    func carry(_ job: Int64) {
+        guard !here.isStopped, let call = attempts[job] else { return }
+        guard let settings = directory[call.line], let account = settings.account else {
+            return ended(job, CarriedCalls.unusable, evidence: nil)
+        }
+        // Questions took the slot meanwhile.
+        guard caller.canCall else { return caller.wait(job) }
+        here.telemetry.called += 1
+        caller.call(account.send(call, here.timing), of: settings) { [weak self] in
+            self?.mayLeave(job) ?? false
+        } done: { [weak self] result in
+            guard let self else { return }
+            here.reached(.answered)
+            here.poison(.job, attempts[job]?.request ?? [])
+            answered(job, result, account)
+        }
+    }
+
+    /// Once a turn: calls that found no slot.
+    func carryWaiting() { while let job = caller.nextWaiting() { carry(job) } }
+
+    /// The last local gate, after connecting and right before the bytes leave: the lease has more left than the call may
+    /// take, the own renewal is young, the gate is open, nobody holds the line, and it is not too late for the notice.
+    private func mayLeave(_ job: Int64) -> Bool {
+        guard let call = attempts[job] else { return false }
+        let now = here.now
+        if here.isOff(.lastLook) { return true }
+        guard call.claimSent + here.timing.lease - now > here.timing.callTimeout + here.timing.leaseMargin else {
+            return false
+        }
+        guard membership.mayAct(at: now) else { return false }
+        guard let settings = directory[call.line], !settings.isOnHold(at: now), !origins.isBroken(settings) else {
+            return false
+        }
+        let lane = board.lane(call.lane)
+        // A lane that was given up since the claim has no gate here: what was known then counts as long as it did.
+        guard lane?.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else { return false }
+        if let sendBefore = call.sendBefore, sendBefore <= here.loop.wallTime.microseconds { return false }
+        lane?.left(person: call.person, at: now)
+        here.reached(.carried)
+        return true
+    }
+
+    // MARK: The answer
+
+    private func answered(_ job: Int64, _ result: Result<HTTPResponse, HTTPFailure>, _ account: LaneAccount) {
+        guard let call = attempts[job] else { return }
+        if case .failure(let failure) = result, failure.cause == .shortage { sayShortage() }
+        let (outcome, evidence) = account.outcome(
+            of: result,
+            isStamped: call.isStamped,
+            attempt: call.attempt,
+            wallTime: here.loop.wallTime
+        )
+        if case .recheckHealth = outcome { recheck(call, evidence) } else { ended(job, outcome, evidence: evidence) }
+    }
+
+    /// At most once a minute: every call of a moment meets it.
+    private func sayShortage() {
+        let now = here.now
+        guard lastShortage.map({ now - $0 >= .seconds(60) }) ?? true else { return }
+        lastShortage = now
+        here.log.warning(
+            "no descriptor or port for a call; it is tried again in a second",
+            metadata: [
+                "calls": "\(attempts.count)", "advice": "raise the limit of open files, or lower --maximum-calls",
+            ]
+        )
+    }
+
+    /// A 409 means a conflict or the line's state: its health decides.
+    private func recheck(_ call: Call, _ evidence: Evidence) {
+        let job = call.job
+        guard !here.isStopped, let settings = directory[call.line], caller.canCall else {
+            return ended(job, CarriedCalls.outcome(ofConflict: .keepLast(reason: .unreachable)), evidence: evidence)
+        }
+        health.askAfterCall(call.lane, settings) { [weak self] verdict in
+            self?.ended(job, CarriedCalls.outcome(ofConflict: verdict), evidence: evidence)
+        }
+    }
+
+    /// What an outcome does to lane and job. The design's D6 and the contract's section 7 are the source of every rule.
+    private func ended(_ job: Int64, _ outcome: Outcome, evidence: Evidence?) {
+        guard let call = attempts.gotOutcome(job) else { return }
+        let now = here.now
+        let lane = board.lane(call.lane)
+        if let lane, let settings = directory[call.line], outcome.reason?.isOurOwn != true {
+            let wasRepeated = !call.isSuspect && (call.isStamped || call.tries > 1)
+            board.noteCall(
+                of: lane,
+                settings,
+                isFailure: outcome.isProviderFailure,
+                wasRepeated: wasRepeated,
+                at: now
+            )
+        }
+        if let lane {
+            board.obey(lane.ended(outcome, begun: call.claimSent, at: now, jitter: here.jitter()), of: lane)
+        } else if outcome.dropsHealth {
+            attempts.closeGate(of: call.line, at: now)
+        }
+        if let trouble = outcome.laneTrouble { meet(trouble, outcome.reason, call, lane, now) }
+        if outcome.reason == .credentialRefused { directory.readAgain(call.line) }
+        settling.add(Settlement(of: call, outcome, evidence, using: &here.chance))
+        agenda.look(at: call.lane)
+    }
+
+    private func meet(_ trouble: LaneTrouble, _ reason: Reason?, _ call: Call, _ lane: Lane?, _ now: Instant) {
+        switch trouble {
+        case .hold(let kind):
+            here.log.warning(
+                "line held",
+                metadata: ["line": "\(call.line)", "kind": "\(kind.rawValue)", "reason": "\(reason?.code ?? "")"]
+            )
+        case .pause(let span):
+            lane?.paused(until: now + span)
+            settling.keepPause(of: call.lane, until: now + span)
+        }
+    }
+}
+
+extension Settlement {
+    /// How an attempt's outcome is recorded: as what, and when the job is due again.
+    init(of call: Call, _ outcome: Outcome, _ evidence: Evidence?, using random: inout some RandomNumberGenerator) {
+        var word: SettleOutcome
+        var reason = outcome.reason?.code
+        var dueIn = Duration.zero
+        var remoteID: String?
+        /// A definite refusal counts as a try; used-up tries end parked with the last answer as evidence.
+        func counted(after: Duration?, using random: inout some RandomNumberGenerator) -> (
+            SettleOutcome, String?, Duration
+        ) {
+            if call.tries >= Retry.maximumTries { return (.park, Reason.triesSpent.code, .zero) }
+            return (.retry, reason, after ?? Retry.delay(afterTries: call.tries, using: &random))
+        }
+        switch outcome {
+        case .sent(let remote, let note):
+            word = .sent
+            remoteID = remote
+            reason = note
+        case .retry(let after, _, .definiteRefusal):
+            (word, reason, dueIn) = counted(after: after, using: &random)
+        case .retry(let after, let why, .notSent):
+            word = .givenBack
+            // Called off by ourselves: nothing is wrong with the other side.
+            dueIn =
+                why == .withdrawn
+                ? .milliseconds(100)
+                : after ?? Retry.delay(afterTries: min(call.attempt - call.tries + 1, 8), using: &random)
+        case .park:
+            word = .park
+        case .laneUnhealthy(_, let trouble):
+            word = .givenBack
+            if case .pause = trouble, call.attempt - call.tries >= Retry.maximumGivenBack {
+                (word, reason, dueIn) = counted(after: nil, using: &random)
+            }
+        case .unknown, .recheckHealth:
+            word = .unknown
+            dueIn = Retry.unknownDelay(afterAttempt: call.attempt, using: &random)
+        }
+        self.init(
+            job: call.job,
+            attempt: call.attempt,
+            outcome: word,
+            reason: reason,
+            dueIn: dueIn,
+            mayHaveLeft: outcome.mayHaveSent,
+            remoteID: remoteID,
+            status: evidence?.status.map { Int32(clamping: $0) },
+            evidence: evidence.map(\.stored)
+        )
+    }
+}

@@ -1,0 +1,239 @@
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+
+/// Begins attempts of waiting jobs: gives out the free call slots by turns, and commits each claim before anything leaves.
+final class Claiming {
+    private static let batchLimit = 256
+
+    /// A job whose attempt is to be claimed.
+    private struct Chosen {
+        let job: QueuedJob
+        let lane: Lane
+        let line: String
+        let carrier: String
+        let gateOpenUntil: Instant
+    }
+
+    private let here: Surroundings
+    private let agenda: Agenda
+    private let directory: LaneDirectory
+    private let shards: Shards
+    private let origins: Origins
+    private let board: LaneBoard
+    private let retries: RetryAlarms
+    private let attempts: Attempts
+    private let caller: Caller
+    private let health: Health
+    private let calls: Calls
+    private let ledger: any JobLedger
+    private(set) var isUnderWay = false
+
+    init(
+        _ here: Surroundings,
+        _ agenda: Agenda,
+        _ directory: LaneDirectory,
+        _ shards: Shards,
+        _ origins: Origins,
+        _ board: LaneBoard,
+        _ retries: RetryAlarms,
+        _ attempts: Attempts,
+        _ caller: Caller,
+        _ health: Health,
+        _ calls: Calls,
+        _ ledger: any JobLedger
+    ) {
+        self.here = here
+        self.agenda = agenda
+        self.directory = directory
+        self.shards = shards
+        self.origins = origins
+        self.board = board
+        self.retries = retries
+        self.attempts = attempts
+        self.caller = caller
+        self.health = health
+        self.calls = calls
+        self.ledger = ledger
+    }
+
+    // MARK: Choosing
+
+    /// Claims what may begin, unless a claim is under way.
+    func claim(at now: Instant) {
+        guard !isUnderWay, board.isAnyWaiting else { return }
+        var chosen: [Chosen] = []
+        var roomForSuspects: Int?
+        var withoutSlot: [Lane] = []
+        while chosen.count < Self.batchLimit, caller.hasFreeSlot, let number = board.next() {
+            guard let lane = board.lane(number), board.wantsSlot(lane, at: now), let settings = directory[number]
+            else { continue }
+            // Its kind of carrier has used its part; others may have something left.
+            guard caller.hasFreeSlot(for: settings) else {
+                withoutSlot.append(lane)
+                continue
+            }
+            health.askIfWanted(lane, settings, at: now)
+            // A closed gate: the answer makes the lane due again.
+            guard let gateOpenUntil = lane.admission(at: now) else { continue }
+            // The question may have had the last one.
+            guard caller.hasFreeSlot(for: settings) else {
+                withoutSlot.append(lane)
+                continue
+            }
+            if lane.isSuspect {
+                let room = roomForSuspects ?? board.roomForSuspects()
+                roomForSuspects = room - 1
+                guard room > 0 else {
+                    board.waitForRoom(lane)
+                    continue
+                }
+            }
+            if let job = begin(lane, settings, chosen, now) {
+                board.obey(lane.began(at: now), of: lane)
+                chosen.append(
+                    Chosen(
+                        job: job,
+                        lane: lane,
+                        line: settings.id,
+                        carrier: settings.carrier,
+                        gateOpenUntil: gateOpenUntil
+                    )
+                )
+            }
+            if lane.mayBegin(at: now) { board.join(lane) } else { board.armTimer(of: lane, at: now) }
+        }
+        for lane in withoutSlot { board.join(lane) }
+        if !chosen.isEmpty { claim(chosen) }
+    }
+
+    /// Begins the lane's next job that nothing holds up, and promises it a slot.
+    private func begin(_ lane: Lane, _ settings: LaneSettings, _ chosen: [Chosen], _ now: Instant) -> QueuedJob? {
+        while let job = lane.begin(at: now) {
+            if let wait = wait(for: job, settings, chosen, now) {
+                lane.putBack(job, until: now + wait)
+                continue
+            }
+            retries.ended(job.id.value)
+            caller.promise(to: settings.carrier)
+            return job
+        }
+        return nil
+    }
+
+    /// What holds a job up that its lane would let go: another job that may be deadly, only one of which is in the air of a
+    /// process, or the budget for repeated calls.
+    private func wait(for job: QueuedJob, _ settings: LaneSettings, _ chosen: [Chosen], _ now: Instant) -> Duration? {
+        if job.isSuspect, attempts.hasSuspect || chosen.contains(where: \.job.isSuspect) { return .milliseconds(100) }
+        return origins.wait(for: job, settings, now)
+    }
+
+    // MARK: The statement
+
+    private func claim(_ chosen: [Chosen]) {
+        isUnderWay = true
+        let sent = here.now
+        let request = ClaimRequest(
+            jobs: chosen.map(\.job.id.value),
+            owner: shards.owner,
+            lease: here.timing.lease,
+            pace: board.paceWrites(of: chosen.map(\.lane.number))
+        )
+        ledger.claim(request) { [weak self] result in
+            guard let self else { return }
+            isUnderWay = false
+            for entry in chosen { caller.promiseEnded(to: entry.carrier) }
+            switch result {
+            case .success(let answers):
+                claimed(chosen, answers, sent: sent)
+            case .failure(let error):
+                // The connection's loss throws the lanes' memory away; what is left here is an error of the statement.
+                for entry in chosen where board.isCurrent(entry.lane) {
+                    entry.lane.putBack(entry.job, until: here.now + .milliseconds(200))
+                    agenda.look(at: entry.lane.number)
+                }
+                if !error.isConnectionLost { here.log.warning("claim failed", metadata: ["error": "\(error)"]) }
+            }
+        }
+    }
+
+    private func claimed(_ chosen: [Chosen], _ answers: [ClaimAnswer], sent: Instant) {
+        var waiting: [Int64: Chosen] = [:]
+        for entry in chosen { waiting[entry.job.id.value] = entry }
+        var claims: [Int64] = []
+        for answer in answers {
+            guard let entry = waiting[answer.job] else { continue }
+            if case .claimed(let claimed) = answer.verdict {
+                begun(entry, claimed, sent: sent)
+                claims.append(answer.job)
+            } else {
+                notBegun(entry, answer.verdict)
+            }
+        }
+        here.telemetry.claimed += claims.count
+        here.reached(.claimed, times: claims.count)
+        for job in claims { calls.carry(job) }
+    }
+
+    private func begun(_ entry: Chosen, _ claimed: ClaimedJob, sent: Instant) {
+        let (job, lane) = (entry.job, entry.lane)
+        attempts.began(
+            Call(
+                job: job.id.value,
+                attempt: claimed.attempt,
+                tries: claimed.tries,
+                lane: lane.number,
+                line: entry.line,
+                person: job.person,
+                place: job.place,
+                jobClass: job.jobClass,
+                isStamped: job.isStamped,
+                isSuspect: job.isSuspect,
+                key: claimed.key,
+                request: claimed.request,
+                sendBefore: claimed.sendBefore,
+                gateOpenUntil: entry.gateOpenUntil,
+                claimSent: sent
+            )
+        )
+        // Its memory was built anew meanwhile.
+        if !board.isCurrent(lane) { board.lane(lane.number)?.resume(person: job.person) }
+    }
+
+    private func notBegun(_ entry: Chosen, _ verdict: ClaimVerdict) {
+        let (job, lane, now) = (entry.job, entry.lane, here.now)
+        // A lane that was given up has forgotten it.
+        guard board.isCurrent(lane) else { return }
+        lane.takenBack(person: job.person)
+        agenda.look(at: lane.number)
+        func again(in wait: Duration) {
+            var again = job
+            again.due = now + wait
+            lane.add(again)
+        }
+        switch verdict {
+        case .held:
+            // The operator's hold reached the database before it reached us.
+            again(in: .milliseconds(500))
+        case .early:
+            again(in: .milliseconds(100))
+        case .capped(let wait):
+            lane.capped(until: now + max(.seconds(1), wait))
+            lane.add(job)
+        case .overtaken:
+            // A row of that person that no owner has seen goes first.
+            agenda.adopt()
+            again(in: .milliseconds(20))
+        case .lost:
+            agenda.lost(shard: lane.shard)
+        case .busy:
+            // Somebody began it, perhaps we, in a claim whose reply was lost.
+            agenda.lookAgain(at: [job.id.value])
+        case .gone, .expired, .superseded, .horizon, .claimed:
+            break  // it ended or was parked
+        case .unheard(let word):
+            here.unheard(word, of: "claim")
+            again(in: .seconds(10))
+        }
+    }
+}

@@ -1,0 +1,188 @@
+internal import Crypto
+internal import Logging
+internal import PostgresDriver
+internal import RabbitDriver
+internal import TrunklineCore
+
+/// What comes next of what the broker delivers: one batch after another, each taken until it is written or refused.
+///
+/// Messages may be deadly to read: those that came back twice are read one at a time, and their bytes are recorded before
+/// anybody looks inside. After three workers that did not come to the end of one, it is put aside. The other half of the
+/// rule, jobs that are deadly to send, is in `trunkline.abandon` and `Claiming`.
+final class Intake {
+    /// Deliveries in one take; beyond it a statement gets longer, not cheaper.
+    private static let batchLimit = 256
+    private static let deadlyReaders: Int32 = 3
+
+    private let here: Surroundings
+    private let taking: Taking
+    private let refusals: Refusals
+    private let ledger: any JobLedger
+    private var arrivals = Arrivals()
+    private var isTaking = false
+    private var retryAt: Instant?
+    /// How often the batch was halved, down to the one message at fault.
+    private var halvings = 0
+    /// Digests of messages that came back often and that this worker has noted as such.
+    private var notedSuspects: Set<[UInt8]> = []
+
+    init(_ here: Surroundings, _ taking: Taking, _ refusals: Refusals, _ ledger: any JobLedger) {
+        self.here = here
+        self.taking = taking
+        self.refusals = refusals
+        self.ledger = ledger
+    }
+
+    // MARK: Arrivals
+
+    /// Whether everything that was delivered is taken.
+    var isDone: Bool { !isTaking && arrivals.isEmpty }
+
+    func arrived(_ queue: ConsumedQueue, _ delivery: RabbitDelivery) {
+        arrivals.append(
+            .init(
+                queue: queue,
+                epoch: queue.epoch,
+                tag: delivery.tag,
+                redelivered: delivery.redelivered,
+                isSuspect: delivery.deliveryCount >= 2,
+                body: delivery.body,
+                bodySize: delivery.bodySize
+            )
+        )
+        if here.isOff(.ackAfterCommit) {
+            queue.commit(delivery.tag, epoch: queue.epoch)
+            _ = queue.acknowledge()
+        }
+    }
+
+    /// Channels are gone: what they delivered comes again.
+    func dropStale() { arrivals.dropStale() }
+
+    /// Forgets what of a queue has not begun to be taken. Returns the tag of the first such delivery.
+    func forget(_ queue: ConsumedQueue) -> UInt64? { arrivals.forget(queue) }
+
+    // MARK: Taking
+
+    /// Takes the next batch unless one is under way: what arrives meanwhile is the batch after it.
+    func take(at now: Instant) {
+        guard !isTaking, !arrivals.isEmpty else { return }
+        if let retryAt, retryAt > now { return }
+        guard let (way, batch) = arrivals.next(limit: max(1, Self.batchLimit >> halvings)) else { return }
+        isTaking = true
+        if noteIfSuspect(batch, way) { return }
+        taking.take(batch, way, at: now) { [weak self] result in
+            guard let self else { return }
+            isTaking = false
+            switch result {
+            case .failure(let error): failed(batch, way, error)
+            case .success(let unknown):
+                if halvings > 0 { halvings -= 1 }
+                clearSuspect(batch)
+                leaveAside(unknown, way)
+            }
+        }
+    }
+
+    /// Messages of which it is not known what became of them are neither acknowledged nor refused. They are taken again:
+    /// by this worker after a while, or by another one when this one has ended.
+    private func leaveAside(_ unknown: [Arrivals.Arrival], _ way: Arrivals.Way) {
+        guard !unknown.isEmpty else { return }
+        here.loop.after(.seconds(5)) { [weak self] in self?.arrivals.putBack(unknown, way: way) }
+    }
+
+    private func failed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {
+        if error.isConnectionLost || error.outcomeUnknown {
+            // Taken again: what was committed is found by its key.
+            arrivals.putBack(batch, way: way)
+        } else if batch.count > 1 {
+            halvings = min(halvings + 1, 8)
+            again(batch, way, in: .milliseconds(5))
+        } else if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
+            // It failed on a lock: it stays unacknowledged, with what is behind it, and is tried again here.
+            again(batch, way, in: .milliseconds(100))
+        } else {
+            // The data itself: put aside with its bytes, so that its neighbours go on.
+            here.log.error("message cannot be stored", metadata: ["error": "\(error)"])
+            refuse(
+                batch[0],
+                Refusal(
+                    kind: .invalid,
+                    reason: "the database cannot store the message (SQLSTATE \(error.sqlState ?? "none"))"
+                )
+            ) { [weak self] error in
+                if error != nil { self?.again(batch, way, in: .seconds(1)) }
+            }
+        }
+    }
+
+    private func again(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, in wait: Duration) {
+        arrivals.putBack(batch, way: way)
+        retryAt = here.now + wait
+        here.wakeTurn(in: wait + min(.milliseconds(10), wait / 5))
+    }
+
+    private func refuse(
+        _ arrival: Arrivals.Arrival,
+        _ refusal: Refusal,
+        done: @escaping (PostgresError?) -> Void
+    ) {
+        isTaking = true
+        refusals.record([Refused(refusal: refusal, arrival: arrival)]) { [weak self] error in
+            self?.isTaking = false
+            done(error)
+        }
+    }
+
+    // MARK: Messages that may be deadly
+
+    /// Records a message that came back often, unless this worker has. Returns whether the take must wait for that.
+    private func noteIfSuspect(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way) -> Bool {
+        guard let arrival = batch.first, arrival.isSuspect else { return false }
+        let digest = Array(SHA256.hash(data: arrival.body))
+        guard !notedSuspects.contains(digest) else { return false }
+        let message = SuspectMessage(
+            digest: digest,
+            via: arrival.queue.kind.via,
+            raw: Array(arrival.body.prefix(RefusalRow.rawLimit)),
+            rawLength: Int64(clamping: arrival.bodySize)
+        )
+        ledger.suspect(message, by: here.boot) { [weak self] result in
+            guard let self else { return }
+            isTaking = false
+            switch result {
+            case .failure(let error):
+                failed([arrival], way, error)
+            case .success(let readers) where readers > Self.deadlyReaders:
+                putAside(arrival, way)
+            case .success:
+                notedSuspects.insert(digest)
+                arrivals.putBack([arrival], way: way)
+                here.wakeTurn(in: .zero)
+            }
+        }
+        return true
+    }
+
+    /// A suspect message was taken: it was read to its end.
+    private func clearSuspect(_ batch: [Arrivals.Arrival]) {
+        guard let arrival = batch.first, arrival.isSuspect else { return }
+        let digest = Array(SHA256.hash(data: arrival.body))
+        notedSuspects.remove(digest)
+        ledger.unsuspect(digest: digest) { _ in }
+    }
+
+    private func putAside(_ arrival: Arrivals.Arrival, _ way: Arrivals.Way) {
+        here.log.error(
+            "message put aside: workers died while they read it",
+            metadata: ["queue": "\(arrival.queue.name)"]
+        )
+        let refusal = Refusal(
+            kind: .poison,
+            reason: "\(Self.deadlyReaders) workers did not come to the end of reading it"
+        )
+        refuse(arrival, refusal) { [weak self] error in
+            if let error { self?.failed([arrival], way, error) } else { self?.clearSuspect([arrival]) }
+        }
+    }
+}

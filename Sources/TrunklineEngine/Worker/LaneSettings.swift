@@ -1,0 +1,159 @@
+internal import Logging
+internal import PostgresDriver
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// A lane as its operator configured it.
+struct LaneSettings {
+    let id: String
+    let lane: Int32
+    let shard: Int32
+    let revision: Int64
+    /// Scheme, host and port of what it calls; nil when its address cannot be read.
+    let origin: String?
+    /// What it is called with; nil when it cannot be.
+    let account: LaneAccount?
+    /// Why it cannot be used as configured; nil when it can.
+    let fault: String?
+    let pace: Pace
+    let dailyCap: Int32?
+    let isRemoved: Bool
+    let isHeld: Bool
+    /// When the operator's hold ends by itself; nil: it does not.
+    let holdEnds: Instant?
+
+    /// Whether calls of `other` are calls of this: same address, same secret.
+    func isCalled(like other: LaneSettings) -> Bool {
+        switch (account, other.account) {
+        case (nil, nil): true
+        case (let mine?, let theirs?): mine.isSame(as: theirs)
+        default: false
+        }
+    }
+
+    func isOnHold(at now: Instant) -> Bool { isHeld && (holdEnds.map { $0 > now } ?? true) }
+}
+
+extension LaneSettings {
+    /// A row that cannot be used has a fault.
+    init(_ row: LineRow, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
+        var fault: String?
+        var origin: String?
+        var account: LaneAccount?
+        do {
+            let address = try EZWhatsApp.BaseURL(row.baseURL)
+            origin = address.origin
+            let token = try StoredToken(
+                sealed: row.sealedToken,
+                reference: row.tokenReference,
+                keyVersion: row.keyVersion
+            ).open(
+                line: LineID(row.id),
+                base: address,
+                masterKey: configuration.masterKey,
+                ownFiles: configuration.ownFiles
+            )
+            account = LaneAccount(base: address, token: token)
+        } catch {
+            fault = "\(error)"
+        }
+        self.init(
+            id: row.id,
+            lane: row.lane,
+            shard: Int32(row.shardHash % Int64(shardCount)),
+            revision: row.revision,
+            origin: origin,
+            account: account,
+            fault: fault,
+            pace: Pace(
+                interval: row.interval,
+                concurrency: Int(row.concurrency),
+                recipientGap: row.recipientGap
+            ),
+            dailyCap: row.dailyCap,
+            isRemoved: row.isRemoved,
+            isHeld: row.isHeld,
+            holdEnds: row.holdLeft.map { now + $0 }
+        )
+    }
+}
+
+/// All lanes of the install as configured, in every worker: a change works within a second everywhere.
+final class LaneDirectory {
+    /// What a look has brought of one lane.
+    struct Change {
+        let settings: LaneSettings
+        let isNew: Bool
+        /// Somebody changed something of it; if not, it was only read once more.
+        let isChanged: Bool
+        /// It is called at another address or with another secret, or for the first time.
+        let isCalledAnew: Bool
+    }
+
+    private let here: Surroundings
+    private let ledger: any FleetLedger
+    private var settings: [String: LaneSettings] = [:]
+    private var idOfLane: [Int32: String] = [:]
+    private var shardOfLane: [Int32: Int32] = [:]
+    private var lanesOfShard: [Int32: [Int32]] = [:]
+    private var revision: Int64 = 0
+    private var toReadAgain: Set<String> = []
+    /// Whether a look has brought all of them.
+    private(set) var isLoaded = false
+
+    init(_ here: Surroundings, _ ledger: any FleetLedger) {
+        self.here = here
+        self.ledger = ledger
+    }
+
+    // MARK: Questions
+
+    subscript(id: String) -> LaneSettings? { settings[id] }
+    subscript(lane: Int32) -> LaneSettings? { idOfLane[lane].flatMap { settings[$0] } }
+    var all: some Collection<LaneSettings> { settings.values }
+    func id(of lane: Int32) -> String? { idOfLane[lane] }
+    func shard(of lane: Int32) -> Int32? { shardOfLane[lane] }
+    func lanes(of shard: Int32) -> [Int32] { lanesOfShard[shard] ?? [] }
+
+    /// Whether `used` is still how the lane is called.
+    func isCurrent(_ used: LaneSettings) -> Bool { settings[used.id].map { used.isCalled(like: $0) } ?? false }
+
+    // MARK: The look
+
+    /// A secret that is kept in a file or a variable may have been changed there: the next look reads it once more.
+    func readAgain(_ id: String) { toReadAgain.insert(id) }
+
+    /// Rows whose revision rose since the last look, and those to be read once more; nobody else notices.
+    func look(shardCount: Int32, _ changed: @escaping ([Change]) -> Void) {
+        let again = toReadAgain.sorted()
+        ledger.lines(after: revision, and: again) { [weak self] result in
+            guard let self, case .success(let rows) = result else { return }
+            toReadAgain.subtract(again)
+            let now = here.now
+            let changes = rows.map { self.read($0, shardCount: shardCount, now) }
+            isLoaded = true
+            changed(changes)
+        }
+    }
+
+    private func read(_ row: LineRow, shardCount: Int32, _ now: Instant) -> Change {
+        let lane = LaneSettings(row, shardCount: shardCount, here.configuration, at: now)
+        let before = settings.updateValue(lane, forKey: lane.id)
+        // It is read again and again, as it may be mended without a change of the row; said once.
+        if let fault = lane.fault, !lane.isRemoved, before?.fault != fault {
+            here.log.error("line cannot be used", metadata: ["line": "\(lane.id)", "error": "\(fault)"])
+        }
+        idOfLane[lane.lane] = lane.id
+        revision = max(revision, lane.revision)
+        if before == nil {
+            shardOfLane[lane.lane] = lane.shard
+            lanesOfShard[lane.shard, default: []].append(lane.lane)
+        }
+        return Change(
+            settings: lane,
+            isNew: before == nil,
+            isChanged: before?.revision != lane.revision,
+            isCalledAnew: before.map { !lane.isCalled(like: $0) } ?? true
+        )
+    }
+}
