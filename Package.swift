@@ -197,6 +197,7 @@ let package = Package(
             name: "TrunklineSimulatorTests",
             dependencies: [
                 "TrunklineSimulator", "TestKit",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),

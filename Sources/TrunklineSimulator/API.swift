@@ -6,6 +6,8 @@ enum APIEndpoint: String, Sendable {
     case media
     case health
     case webhooks
+    /// Not of the Channel API: a receiver of signed webhooks.
+    case hook
     case other
 
     static let prefix = "/api/v1"

@@ -10,7 +10,7 @@ extension Simulator {
         "GET /lines", "POST /lines", "PUT /lines/{id}", "DELETE /lines/{id}", "PUT /lines/{id}/state",
         "GET /settings", "PUT /settings", "GET /faults", "POST /faults", "DELETE /faults", "DELETE /faults/{id}",
         "POST /answers/hold", "POST /answers/release", "GET /inflight", "GET /report", "GET /messages",
-        "GET /deliveries", "POST /keys/forget", "POST /reset",
+        "GET /deliveries", "GET /hooks", "PUT /hooks/{name}", "GET /received", "POST /keys/forget", "POST /reset",
     ]
 
     /// - Parameters:
@@ -42,6 +42,11 @@ extension Simulator {
             try Self.refuseOthers(query, known: [])
             return Answer(status: 200, body: report().bytes)
         case ("GET", 1, "messages", _): return try listMessages(query)
+        case ("GET", 1, "hooks", _):
+            try Self.refuseOthers(query, known: [])
+            return listHooks()
+        case ("PUT", 2, "hooks", let name?): return try putHook(name, try Self.json(body))
+        case ("GET", 1, "received", _): return try listReceived(query)
         case ("POST", 2, "keys", "forget"): return try forgetKeys(try Self.json(body))
         case ("POST", 1, "reset", _): return try reset(try Self.json(body))
         default:
@@ -83,7 +88,7 @@ extension Simulator {
         return value
     }
 
-    private func ok(_ body: (World, inout JSONWriter) -> Void) -> Answer {
+    func ok(_ body: (World, inout JSONWriter) -> Void) -> Answer {
         state.withLock { world in
             Answer(status: 200, body: JSONWriter.object { body(world, &$0) })
         }
@@ -380,6 +385,7 @@ extension Simulator {
                         writer.optional("peer", call.peer)
                         writer.optional("req", call.request)
                         writer.optional("line", call.line)
+                        writer.optional("hook", call.hook)
                         writer.optional("workspace", call.workspace)
                         writer.optional("key", call.key)
                         writer.optional("attemptId", call.attemptID)

@@ -33,14 +33,18 @@ struct Fault: Sendable {
         case messages
         case health
         case webhooks
+        /// Receivers of signed webhooks.
+        case hooks
+        /// All of the Channel API.
         case any
 
         func covers(_ endpoint: APIEndpoint) -> Bool {
             switch self {
-            case .any: true
+            case .any: endpoint != .hook
             case .messages: endpoint == .text || endpoint == .media
             case .health: endpoint == .health
             case .webhooks: endpoint == .webhooks
+            case .hooks: endpoint == .hook
             }
         }
     }
@@ -62,6 +66,8 @@ struct Fault: Sendable {
     var kind: Kind
     /// nil is every line.
     var line: String?
+    /// nil is every hook.
+    var hook: String?
     var endpoint: Endpoint
     var probability: Double
     /// How many more requests it hits; nil is no limit.
@@ -82,16 +88,22 @@ struct Fault: Sendable {
         guard let kind = Kind(rawValue: word) else {
             throw .unknown("fault", word, known: Kind.allCases.map(\.rawValue))
         }
-        var endpoint = Endpoint.messages
+        let hook = try fields.string("hook")
+        var endpoint = hook == nil ? Endpoint.messages : .hooks
         if let word = try fields.string("on") {
             guard let known = Endpoint(rawValue: word) else {
                 throw .unknown("fault endpoint", word, known: Endpoint.allCases.map(\.rawValue))
             }
             endpoint = known
         }
+        let line = try fields.string("line")
+        guard (hook == nil || endpoint == .hooks) && (line == nil || endpoint != .hooks) else {
+            throw .invalid("fault: 'hook' goes with 'on' hooks, and 'line' with the others")
+        }
         var fault = Fault(
             kind: kind,
-            line: try fields.string("line"),
+            line: line,
+            hook: hook,
             endpoint: endpoint,
             probability: try fields.number("probability", in: 0...1) ?? 1,
             remaining: try fields.integer("count", in: 1...1_000_000_000)
@@ -141,6 +153,7 @@ struct Fault: Sendable {
         writer.member("id", id)
         writer.member("kind", kind.rawValue)
         writer.optional("line", line)
+        writer.optional("hook", hook)
         writer.member("on", endpoint.rawValue)
         writer.member("probability", JSON.double(probability))
         writer.optional("count", remaining)
@@ -202,13 +215,14 @@ struct FaultList: Sendable {
         return before - faults.count
     }
 
-    mutating func pick(line: String?, endpoint: APIEndpoint, monotonic: Int64) -> PickedFaults {
+    mutating func pick(line: String?, hook: String? = nil, endpoint: APIEndpoint, monotonic: Int64) -> PickedFaults {
         var picked = PickedFaults()
         guard !faults.isEmpty else { return picked }
         faults.removeAll { $0.until.map { $0 <= monotonic } ?? false }
         for index in faults.indices {
             let fault = faults[index]
             guard fault.endpoint.covers(endpoint), fault.line == nil || fault.line == line,
+                fault.hook == nil || fault.hook == hook,
                 fault.kind == .latency || picked.fault == nil
             else { continue }
             if fault.probability < 1, Double.random(in: 0..<1, using: &chance) >= fault.probability { continue }

@@ -27,6 +27,8 @@ struct JournalRecord: Sendable, Hashable {
         case start
         /// One try to deliver a webhook.
         case webhook
+        /// A request to a hook was decided.
+        case delivery
     }
 
     /// What became of a request.
@@ -45,10 +47,12 @@ struct JournalRecord: Sendable, Hashable {
     var connection: Int?
     /// The client's port.
     var peer: Int?
-    /// For effect, answer and noAnswer: the `seq` of the request.
+    /// For effect, answer and noAnswer: the `seq` of the request or delivery.
     var request: Int64?
     var endpoint: String?
     var line: String?
+    /// The name of the hook that the request was for.
+    var hook: String?
     var workspace: String?
     var key: String?
     var to: String?
@@ -64,7 +68,7 @@ struct JournalRecord: Sendable, Hashable {
     var wakeup: String?
     /// For an effect: the line was not sendable (profile A).
     var unsendable = false
-    /// What the kinds line, settings, fault, hold, forget, reset, start and webhook are about.
+    /// What the kinds line, settings, fault, hold, forget, reset, start, webhook and delivery are about.
     var data: JSON?
 
     init(_ kind: Kind) {
@@ -82,6 +86,7 @@ struct JournalRecord: Sendable, Hashable {
             writer.optional("req", request)
             writer.optional("on", endpoint)
             writer.optional("line", line)
+            writer.optional("hook", hook)
             writer.optional("workspace", workspace)
             writer.optional("key", key)
             writer.optional("to", to)
@@ -110,6 +115,7 @@ struct JournalRecord: Sendable, Hashable {
         request = json["req"]?.integer
         endpoint = json["on"]?.string
         line = json["line"]?.string
+        hook = json["hook"]?.string
         workspace = json["workspace"]?.string
         key = json["key"]?.string
         to = json["to"]?.string

@@ -24,6 +24,10 @@ struct SimulatorResponder: HTTPResponder {
 
     private static let longestBody = 1_048_576
     private static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    private static let webhookID = HTTPField.Name("webhook-id")!
+    private static let webhookTimestamp = HTTPField.Name("webhook-timestamp")!
+    private static let webhookSignature = HTTPField.Name("webhook-signature")!
+    private static let deliveryID = HTTPField.Name("X-EZW-Delivery-Id")!
     private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")!
 
     func respond(to request: Request, context: SimulatorContext) async throws -> Response {
@@ -34,14 +38,21 @@ struct SimulatorResponder: HTTPResponder {
         guard let connection = simulator.connections.find(context.channel) else {
             return response(.error(503, "not_ready", "the connection is closing"))
         }
-        let endpoint =
-            path.hasPrefix(APIEndpoint.prefix)
-            ? APIEndpoint(path: path.dropFirst(APIEndpoint.prefix.count)) : .other
+        let hook = Self.hook(path)
+        let endpoint: APIEndpoint =
+            if hook != nil {
+                .hook
+            } else if path.hasPrefix(APIEndpoint.prefix) {
+                APIEndpoint(path: path.dropFirst(APIEndpoint.prefix.count))
+            } else {
+                .other
+            }
         let arrival = simulator.begin(
             connection,
             endpoint,
+            hook: hook,
             authorization: request.headers[.authorization],
-            key: request.headers[Self.idempotencyKey]
+            key: request.headers[hook == nil ? Self.idempotencyKey : Self.webhookID]
         )
         guard !arrival.isDropped else { throw await close(context.channel) }
         let plan = try await decide(arrival.call, endpoint, request)
@@ -54,6 +65,23 @@ struct SimulatorResponder: HTTPResponder {
         }
         if !plan.events.isEmpty { await webhooks.enqueue(plan.events) }
         return try await carryOut(plan, context.channel)
+    }
+
+    /// The name of the hook that a path leads to.
+    private static func hook(_ path: String) -> String? {
+        guard path.hasPrefix(Hook.prefix) else { return nil }
+        let name = path.dropFirst(Hook.prefix.count)
+        return World.isLineID(name) ? String(name) : nil
+    }
+
+    private static func hookRequest(_ request: Request) -> HookRequest {
+        HookRequest(
+            id: request.headers[webhookID],
+            timestamp: request.headers[webhookTimestamp],
+            signature: request.headers[webhookSignature],
+            deliveryID: request.headers[deliveryID],
+            contentType: request.headers[.contentType]
+        )
     }
 
     private func decide(_ call: Int, _ endpoint: APIEndpoint, _ request: Request) async throws -> Simulator.Plan {
@@ -75,6 +103,7 @@ struct SimulatorResponder: HTTPResponder {
             simulator.bodyLost(call)
             throw error
         }
+        if endpoint == .hook { return simulator.delivery(call, Self.hookRequest(request), body: body) }
         if endpoint == .webhooks { return simulator.registerWebhook(call, body: body) }
         return simulator.message(call, contentType: request.headers[.contentType], body: body)
     }

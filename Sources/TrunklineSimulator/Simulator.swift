@@ -119,10 +119,26 @@ final class Simulator: Sendable {
         fileprivate(set) var waiter: Waiter?
         /// The webhooks that follow.
         var events: [WebhookEvents] = []
+
+        init(call: Int, answer: Answer, ending: Ending = .answer) {
+            self.call = call
+            self.answer = answer
+            self.ending = ending
+        }
     }
 
     /// Takes note of a request whose head was read and rolls the dice for it.
-    func begin(_ connection: Connection, _ endpoint: APIEndpoint, authorization: String?, key: String?) -> Arrival {
+    ///
+    /// - Parameters:
+    ///   - hook: the name of the hook that it is for, when it is for one.
+    ///   - key: its `Idempotency-Key`; for a hook, its `webhook-id`.
+    func begin(
+        _ connection: Connection,
+        _ endpoint: APIEndpoint,
+        hook: String? = nil,
+        authorization: String?,
+        key: String?
+    ) -> Arrival {
         let monotonic = clock.monotonic()
         let arrival = state.withLock { world in
             var call = World.Call(
@@ -132,15 +148,18 @@ final class Simulator: Sendable {
                 endpoint: endpoint,
                 since: monotonic
             )
-            if endpoint == .text || endpoint == .media { call.key = key }
-            if let line = authorized(authorization, in: &world) {
+            if [.text, .media, .hook].contains(endpoint) { call.key = key }
+            if let hook {
+                call.hook = hook
+                call.faults = world.faults.pick(line: nil, hook: hook, endpoint: endpoint, monotonic: monotonic)
+            } else if let line = authorized(authorization, in: &world) {
                 call.line = line.id
                 call.workspace = line.workspace
                 call.faults = world.faults.pick(line: line.id, endpoint: endpoint, monotonic: monotonic)
             }
             world.air[call.id] = call
             guard call.faults.fault?.kind == .dropBefore else { return Arrival(call: call.id) }
-            var record = self.record(of: call, endpoint == .health ? .health : .request, .fault)
+            var record = self.record(of: call, Self.kind(of: endpoint), .fault)
             self.record(&record, in: &world)
             world.air[call.id]?.request = record.seq
             world.air[call.id]?.verdict = .fault
@@ -154,6 +173,14 @@ final class Simulator: Sendable {
             state.withLock { $0.air[arrival.call]?.isClosed = true }
         }
         return arrival
+    }
+
+    private static func kind(of endpoint: APIEndpoint) -> JournalRecord.Kind {
+        switch endpoint {
+        case .health: .health
+        case .hook: .delivery
+        case .text, .media, .webhooks, .other: .request
+        }
     }
 
     /// The line whose token this is.
@@ -416,7 +443,7 @@ final class Simulator: Sendable {
     func refuse(_ id: Int, _ verdict: JournalRecord.Verdict, _ answer: Answer) -> Plan {
         state.withLock { world in
             guard let call = world.air[id] else { return gone(id) }
-            var record = record(of: call, call.endpoint == .health ? .health : .request, verdict)
+            var record = record(of: call, Self.kind(of: call.endpoint), verdict)
             self.record(&record, in: &world)
             world.air[id]?.request = record.seq
             world.air[id]?.verdict = verdict
@@ -428,7 +455,7 @@ final class Simulator: Sendable {
     func bodyLost(_ id: Int) {
         state.withLock { world in
             guard let call = world.air[id], call.request == nil else { return }
-            var record = record(of: call, .request, .incomplete)
+            var record = record(of: call, Self.kind(of: call.endpoint), .incomplete)
             self.record(&record, in: &world)
             world.air[id]?.request = record.seq
             world.air[id]?.verdict = .incomplete
@@ -437,7 +464,7 @@ final class Simulator: Sendable {
         journal.commitSoon()
     }
 
-    private func record(
+    func record(
         of call: World.Call,
         _ kind: JournalRecord.Kind,
         _ verdict: JournalRecord.Verdict
@@ -447,6 +474,7 @@ final class Simulator: Sendable {
         record.peer = call.peer
         record.endpoint = call.endpoint.rawValue
         record.line = call.line
+        record.hook = call.hook
         record.workspace = call.workspace
         record.key = call.key
         record.verdict = verdict
@@ -454,12 +482,12 @@ final class Simulator: Sendable {
         return record
     }
 
-    private func gone(_ id: Int) -> Plan {
+    func gone(_ id: Int) -> Plan {
         Plan(call: id, answer: Answer(status: 500, body: []), ending: .drop)
     }
 
     /// Turns the faults that come after the decision into the ending of the plan.
-    private func finish(_ plan: Plan, _ faults: PickedFaults, wall: Int64, in world: inout World) -> Plan {
+    func finish(_ plan: Plan, _ faults: PickedFaults, wall: Int64, in world: inout World) -> Plan {
         var plan = plan
         guard world.air[plan.call]?.isClosed != true else {
             end(plan.call, status: nil, reason: "closed", in: &world)
@@ -467,7 +495,8 @@ final class Simulator: Sendable {
             return plan
         }
         plan.milliseconds = faults.milliseconds
-        if world.air[plan.call]?.line != nil, let fault = faults.fault {
+        let call = world.air[plan.call]
+        if call?.line != nil || call?.hook != nil, let fault = faults.fault {
             switch fault.kind {
             case .acceptThenDrop:
                 plan.ending = .drop
@@ -558,6 +587,7 @@ final class Simulator: Sendable {
         record.request = call.request
         record.endpoint = call.endpoint.rawValue
         record.line = call.line
+        record.hook = call.hook
         record.workspace = call.workspace
         record.key = call.key
         record.verdict = call.verdict

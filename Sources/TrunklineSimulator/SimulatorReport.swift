@@ -28,6 +28,26 @@ public struct SimulatorReport: Sendable, Hashable {
         public var healthWakeupAbsent = 0
     }
 
+    /// The figures of one receiver of signed webhooks.
+    public struct HookCounts: Sendable, Hashable {
+        /// Requests, whatever was wrong about them.
+        public var requests = 0
+        /// Different ids that came with a good signature.
+        public var deliveries = 0
+        /// The same id and bytes again.
+        public var repeats = 0
+        /// Of those, the ones that came although an answer of the 200s had left. Must be 0.
+        public var repeatsAfterAnswer = 0
+        /// The same id with other bytes. Must be 0.
+        public var conflicts = 0
+        /// Requests that were refused for any other reason, faults included.
+        public var refused = 0
+        /// Answers that left.
+        public var answers = 0
+        /// Requests that got no answer.
+        public var noAnswers = 0
+    }
+
     /// All lines together.
     public var total = Counts()
     /// Each line that was asked for anything.
@@ -58,6 +78,8 @@ public struct SimulatorReport: Sendable, Hashable {
     public var faults: [String: Int] = [:]
     /// Tries to deliver webhooks, by outcome.
     public var webhooks: [String: Int] = [:]
+    /// What came to each hook.
+    public var hooks: [String: HookCounts] = [:]
     /// Wall clock of the first and the last message, microseconds since 1970.
     public var firstMessage: Int64?
     public var lastMessage: Int64?
@@ -117,6 +139,7 @@ public struct SimulatorReport: Sendable, Hashable {
         statuses = tally.statuses
         faults = tally.faults
         webhooks = tally.webhooks
+        hooks = tally.hooks.mapValues(\.counts)
         firstMessage = tally.firstMessage
         lastMessage = tally.lastMessage
         sequence = tally.lastSequence
@@ -146,6 +169,11 @@ public struct SimulatorReport: Sendable, Hashable {
             }
             writer.object("webhooks") { writer in
                 for (name, count) in webhooks.sorted(by: { $0.key < $1.key }) { writer.member(name, count) }
+            }
+            writer.object("hooks") { writer in
+                for (name, counts) in hooks.sorted(by: { $0.key < $1.key }) {
+                    writer.object(name) { counts.write(to: &$0) }
+                }
             }
             writer.optional("firstMessage", firstMessage)
             writer.optional("lastMessage", lastMessage)

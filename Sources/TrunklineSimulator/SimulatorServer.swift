@@ -167,6 +167,14 @@ public final class SimulatorServer: Sendable {
         if let failure = simulator.journal.failure { throw failure }
     }
 
+    /// The URL of a receiver of signed webhooks, and the secret that it accepts unless it was given others. It comes into being
+    /// with its first request.
+    ///
+    /// - Parameter name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    public func hook(_ name: String) -> (url: String, secret: String) {
+        (baseURL + Hook.prefix + name, Hook.usualSecret(of: name))
+    }
+
     /// What happened so far, as `GET /__sim/report` tells it.
     public func report() -> SimulatorReport {
         simulator.report()

@@ -31,6 +31,7 @@ struct Tally: Sendable {
     private(set) var keys: [KeyID: PerKey] = [:]
     private(set) var lines: [String: PerLine] = [:]
     private(set) var total = PerLine()
+    private(set) var hooks: [String: HookTally] = [:]
     private(set) var sentTwiceAfterAnswer = 0
     private(set) var sentTwiceOverlapping = 0
     private(set) var sentTwiceAfterLostAnswer = 0
@@ -45,6 +46,7 @@ struct Tally: Sendable {
 
     mutating func apply(_ record: JournalRecord) {
         lastSequence = record.seq
+        if let hook = record.hook { return applyToHook(record, hook) }
         switch record.kind {
         case .request: requestReceived(record)
         case .effect: messageAccepted(record)
@@ -66,7 +68,16 @@ struct Tally: Sendable {
         case .start:
             // The calls in the air died with the process that served them.
             for id in keys.keys where keys[id]?.open != 0 { keys[id]?.open = 0 }
-        case .line, .settings, .fault, .hold, .forget: break
+        case .line, .settings, .fault, .hold, .forget, .delivery: break
+        }
+    }
+
+    private mutating func applyToHook(_ record: JournalRecord, _ hook: String) {
+        hooks[hook, default: HookTally()].apply(record)
+        switch record.kind {
+        case .delivery: if let fault = record.fault { faults[fault, default: 0] += 1 }
+        case .answer: if let status = record.status { statuses[status, default: 0] += 1 }
+        default: break
         }
     }
 

@@ -41,6 +41,8 @@ struct World: Sendable {
         var endpoint: APIEndpoint
         var since: Int64
         var line: String?
+        /// The hook that it is for; its key is the delivery's id then.
+        var hook: String?
         var workspace: String?
         var key: String?
         var attemptID: String?
@@ -76,12 +78,15 @@ struct World: Sendable {
 
     var settings: SimulatorSettings
     var lines: [String: Line] = [:]
+    /// Those that were given secrets of their own; in memory only.
+    var hooks: [String: Hook] = [:]
     var faults: FaultList
     var hold: Hold?
     var air: [Int: Call] = [:]
     var isStopping = false
     private(set) var tally = Tally()
     private(set) var messages: [Message] = []
+    private(set) var received = Received()
     private var memory: [Tally.KeyID: [Remembered]] = [:]
     private var lineOfTokenHash: [String: String] = [:]
     /// What was found by hash once.
@@ -111,11 +116,14 @@ struct World: Sendable {
         case .reset:
             memory = [:]
             messages = []
+            received = Received()
             if record.data?["lines"] == .bool(true) {
                 lines = [:]
                 lineOfTokenHash = [:]
                 lineOfToken = [:]
             }
+        case .delivery:
+            received.apply(record)
         case .request, .health, .answer, .noAnswer, .fault, .hold, .start, .webhook:
             break
         }

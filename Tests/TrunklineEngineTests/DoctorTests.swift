@@ -166,7 +166,7 @@ import TrunklineIntegrations
     private func examine(_ database: String, _ broker: String?) async -> [String: Doctor.Finding] {
         let findings = Mutex<[Doctor.Finding]>([])
         await Doctor.examine(
-            .init(databaseURL: database, amqpURL: broker, masterKey: Self.key),
+            .init(databaseURL: database, amqpURL: broker, masterKey: Self.key, carriers: .standard),
             now: { Timestamp(microseconds: Moment.wall) },
             { finding in findings.withLock { $0.append(finding) } }
         )

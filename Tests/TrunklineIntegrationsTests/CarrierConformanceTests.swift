@@ -131,6 +131,7 @@ private struct FlawedAccount: CarrierAccount {
 
     var healthQuestion: OutsideCall? { nil }
     func health(_ result: CallResult) -> HealthVerdict { .keepLast(reason: .unclearHealth) }
+    func advice(on result: CallResult) -> String? { nil }
 
     func exchange(_ attempt: CarriedAttempt) -> any Exchange { FlawedExchange(account: self) }
 

@@ -124,7 +124,7 @@ import TrunklineIntegrations
             HealthVerdict(noAnswer: OutsideFailure(cause: cause, mayHaveLeft: mayHaveLeft, reason: "x"))
         }
         for mayHaveLeft in [true, false] {
-            for cause in [OutsideFailure.Cause.unreachable, .broken, .withdrawn] {
+            for cause in [OutsideFailure.Cause.unresolved, .unreachable, .untrusted, .broken, .withdrawn] {
                 #expect(verdict(cause, mayHaveLeft: mayHaveLeft) == .keepLast(reason: .unreachable))
             }
             #expect(verdict(.timedOut, mayHaveLeft: mayHaveLeft) == .keepLast(reason: .timedOut))

@@ -146,7 +146,7 @@ import TrunklineCore
                 noAnswer: OutsideFailure(cause: cause, mayHaveLeft: mayHaveLeft, status: status, reason: "x")
             )
         }
-        for cause in [OutsideFailure.Cause.unreachable, .timedOut, .broken] {
+        for cause in [OutsideFailure.Cause.unresolved, .unreachable, .untrusted, .timedOut, .broken] {
             #expect(outcome(false, cause) == .retry(after: nil, reason: .unreachable, cause: .notSent))
         }
         #expect(
@@ -154,7 +154,7 @@ import TrunklineCore
         )
         #expect(outcome(false, .withdrawn) == .retry(after: nil, reason: .withdrawn, cause: .notSent))
         #expect(outcome(true, .timedOut) == .unknown(reason: .timedOut))
-        for cause in [OutsideFailure.Cause.broken, .withdrawn, .unreachable] {
+        for cause in [OutsideFailure.Cause.broken, .withdrawn, .unreachable, .untrusted] {
             #expect(outcome(true, cause) == .unknown(reason: .connectionLost))
         }
         #expect(outcome(true, .broken, status: 500) == .unknown(reason: .connectionLost))

@@ -12,7 +12,8 @@ package struct SlotShares<Kind: Hashable & Sendable>: Sendable {
     private struct Share: Sendable {
         let reserved: Int
         var used = 0
-        var isWaitedFor: Int { max(0, reserved - used) }
+        var isSeen: Bool
+        var isWaitedFor: Int { isSeen ? max(0, reserved - used) : 0 }
     }
 
     private var shares: [Kind: Share] = [:]
@@ -22,13 +23,22 @@ package struct SlotShares<Kind: Hashable & Sendable>: Sendable {
     /// - Parameters:
     ///   - slots: how many there are.
     ///   - percents: of them what each kind has for itself; 0…100, together at most 100. Rounded down.
-    package init(slots: Int, reserved percents: [Kind: Int]) {
+    ///   - onceSeen: whether a kind has its part only from when it was first ``seen(_:)`` or called; what nobody uses is
+    ///     kept free for nobody.
+    package init(slots: Int, reserved percents: [Kind: Int], onceSeen: Bool = false) {
         precondition(
             percents.values.allSatisfy { $0 >= 0 } && percents.values.reduce(0, +) <= 100,
             "parts of one whole"
         )
-        shares = percents.mapValues { Share(reserved: slots * $0 / 100) }
-        keptFree = shares.values.reduce(0) { $0 + $1.reserved }
+        shares = percents.mapValues { Share(reserved: slots * $0 / 100, isSeen: !onceSeen) }
+        keptFree = shares.values.reduce(0) { $0 + $1.isWaitedFor }
+    }
+
+    /// There is somebody of that kind.
+    package mutating func seen(_ kind: Kind) {
+        guard shares[kind]?.isSeen == false else { return }
+        shares[kind]?.isSeen = true
+        keptFree += shares[kind]!.isWaitedFor
     }
 
     /// How many of `free` slots a call of that kind may have. A kind without a part may have what nobody reserved.
@@ -41,6 +51,7 @@ package struct SlotShares<Kind: Hashable & Sendable>: Sendable {
     package mutating func gaveBack(_ kind: Kind, _ count: Int = 1) { change(kind, by: -count) }
 
     private mutating func change(_ kind: Kind, by count: Int) {
+        seen(kind)
         guard var share = shares[kind] else { return }
         keptFree -= share.isWaitedFor
         share.used += count

@@ -92,6 +92,9 @@ package protocol CarrierAccount: Sendable {
     var healthQuestion: OutsideCall? { get }
     /// What came of ``healthQuestion``.
     func health(_ result: CallResult) -> HealthVerdict
+    /// What a person who has just set the lane up would do about what came of a call, in words that name options of the command
+    /// line; nil when there is nothing to do.
+    func advice(on result: CallResult) -> String?
     /// Begins an attempt.
     func exchange(_ attempt: CarriedAttempt) -> any Exchange
     /// Whether calls made with `other` are calls made with this: same address, same secret.

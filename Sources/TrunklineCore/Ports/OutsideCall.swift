@@ -84,8 +84,12 @@ package struct OutsideFailure: Error, Sendable, Hashable {
         case withdrawn
         /// This machine had no descriptor or port for it: not a word about the other side.
         case shortage
+        /// Its host has no address.
+        case unresolved
         /// No connection came about.
         case unreachable
+        /// The other side could not prove that it is who it was taken for.
+        case untrusted
         case timedOut
         /// The connection ended, or the answer was not HTTP.
         case broken

@@ -57,7 +57,9 @@ extension OutsideFailure.Cause {
         case .refused: self = .refused
         case .held, .cancelled: self = .withdrawn
         case .shortage: self = .shortage
-        case .resolve, .connect, .tls: self = .unreachable
+        case .resolve: self = .unresolved
+        case .connect: self = .unreachable
+        case .tls: self = .untrusted
         case .timeout: self = .timedOut
         case .replay, .broken: self = .broken
         }

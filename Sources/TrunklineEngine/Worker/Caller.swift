@@ -19,7 +19,12 @@ final class Caller {
         self.agenda = agenda
         self.http = http
         self.origins = origins
-        shares = SlotShares(slots: http.freeSlots, reserved: CarriedCalls.reservedSlots)
+        let reserved = here.configuration.carriers.all.map { ($0.kind.value, $0.policy.reservedSlots) }
+        shares = SlotShares(
+            slots: http.freeSlots,
+            reserved: Dictionary(uniqueKeysWithValues: reserved),
+            onceSeen: true
+        )
     }
 
     // MARK: Slots
@@ -31,7 +36,10 @@ final class Caller {
     var hasFreeSlot: Bool { freeSlots > 0 }
 
     /// The same for a lane's kind of carrier: the others have a part that it cannot take.
-    func freeSlots(for settings: LaneSettings) -> Int { shares.free(for: settings.carrier, of: freeSlots) }
+    func freeSlots(for settings: LaneSettings) -> Int {
+        shares.seen(settings.carrier)
+        return shares.free(for: settings.carrier, of: freeSlots)
+    }
 
     func hasFreeSlot(for settings: LaneSettings) -> Bool { freeSlots(for: settings) > 0 }
 

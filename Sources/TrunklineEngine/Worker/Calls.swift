@@ -2,8 +2,8 @@ internal import CurlDriver
 internal import Logging
 internal import TrunklineCore
 
-/// Attempts in the air: makes the call of a committed claim, looks a last time before its bytes leave, and says what its answer
-/// does to lane and job.
+/// Attempts in the air: makes the calls of a committed claim's exchange, looks a last time before bytes leave, and says what the
+/// outcome does to lane and job.
 final class Calls {
     private let here: Surroundings
     private let agenda: Agenda
@@ -15,6 +15,8 @@ final class Calls {
     private let caller: Caller
     private let health: Health
     private let settling: Settling
+    /// Exchanges whose next call found no slot, by job.
+    private var stopped: [Int64: (running: Running, request: HTTPRequest, mayTakeEffect: Bool)] = [:]
     /// When the machine last had nothing for a call, and this was said.
     private var lastShortage: Instant?
 
@@ -42,33 +44,97 @@ final class Calls {
         self.settling = settling
     }
 
-    // MARK: The call
+    // MARK: The exchange
 
-    /// Makes the call of an attempt that has begun.
+    /// An attempt's exchange with the outside, while it goes on.
+    private final class Running {
+        let job: Int64
+        let settings: LaneSettings
+        var exchange: any Exchange
+        var steps = 0
+
+        init(_ job: Int64, _ settings: LaneSettings, _ exchange: any Exchange) {
+            self.job = job
+            self.settings = settings
+            self.exchange = exchange
+        }
+    }
+
+    /// Begins the exchange of an attempt that has begun, or goes on with one that found no slot.
     func carry(_ job: Int64) {
+        let next = stopped.removeValue(forKey: job)
         guard !here.isStopped, let call = attempts[job] else { return }
+        if let next { return make(next.request, mayTakeEffect: next.mayTakeEffect, of: next.running) }
         guard let settings = directory[call.line], let account = settings.account else {
-            return ended(job, CarriedCalls.unusable, evidence: nil)
+            // It cannot be called as configured.
+            return ended(job, .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human)), evidence: nil)
         }
         // Questions took the slot meanwhile.
         guard caller.canCall else { return caller.wait(job) }
-        here.telemetry.called += 1
-        caller.call(account.send(call, here.timing), of: settings) { [weak self] in
-            self?.mayLeave(job) ?? false
-        } done: { [weak self] result in
-            guard let self else { return }
-            here.reached(.answered)
-            here.poison(.job, attempts[job]?.request ?? [])
-            answered(job, result, account)
-        }
+        let attempt = CarriedAttempt(
+            key: call.key,
+            request: call.request,
+            number: call.attempt,
+            isStamped: call.isStamped
+        )
+        go(on: Running(job, settings, account.exchange(attempt)), after: .begin(at: here.loop.wallTime))
     }
 
     /// Once a turn: calls that found no slot.
     func carryWaiting() { while let job = caller.nextWaiting() { carry(job) } }
 
+    /// Tells the exchange what has happened, and does what it says next.
+    private func go(on running: Running, after event: ExchangeEvent) {
+        guard attempts.has(running.job) else { return }
+        running.steps += 1
+        guard running.steps <= ExchangeLimits.longest else {
+            here.log.error("an exchange has no end", metadata: ["job": "\(running.job)"])
+            return ended(running.job, .park(reason: .unexpectedStatus), evidence: nil)
+        }
+        switch running.exchange.next(event) {
+        case .call(let call, let mayTakeEffect):
+            var request = HTTPRequest(call)
+            request.connectTimeout = here.timing.connectTimeout
+            request.totalTimeout = here.timing.callTimeout
+            make(request, mayTakeEffect: mayTakeEffect, of: running)
+        case .askHealth:
+            askHealth(running)
+        case .needsCredentials:
+            // No lane has any that expire.
+            go(on: running, after: .credentials(nil))
+        case .done(let outcome, let evidence):
+            ended(running.job, outcome, evidence: evidence)
+        }
+    }
+
+    private func make(_ request: HTTPRequest, mayTakeEffect: Bool, of running: Running) {
+        let job = running.job
+        guard caller.canCall else {
+            stopped[job] = (running, request, mayTakeEffect)
+            return caller.wait(job)
+        }
+        here.telemetry.called += 1
+        caller.call(request, of: running.settings) { [weak self] in
+            self?.mayLeave(job, mayTakeEffect: mayTakeEffect) ?? false
+        } done: { [weak self] result in
+            guard let self else { return }
+            here.reached(.answered)
+            here.poison(.job, attempts[job]?.request ?? [])
+            if case .failure(let failure) = result, failure.cause == .shortage { sayShortage() }
+            go(on: running, after: .called(CallResult(result), at: here.loop.wallTime))
+        }
+    }
+
+    /// The answer does not decide: the lane's health does, and its gate is told, too.
+    private func askHealth(_ running: Running) {
+        guard !here.isStopped, let call = attempts[running.job], let settings = directory[call.line], caller.canCall
+        else { return go(on: running, after: .health(.keepLast(reason: .unreachable))) }
+        health.askAfterCall(call.lane, settings) { [weak self] in self?.go(on: running, after: .health($0)) }
+    }
+
     /// The last local gate, after connecting and right before the bytes leave: the lease has more left than the call may
-    /// take, the own renewal is young, the gate is open, nobody holds the line, and it is not too late for the notice.
-    private func mayLeave(_ job: Int64) -> Bool {
+    /// take, the own renewal is young, the gate is open, nobody holds the lane, and it is not too late for the job.
+    private func mayLeave(_ job: Int64, mayTakeEffect: Bool) -> Bool {
         guard let call = attempts[job] else { return false }
         let now = here.now
         if here.isOff(.lastLook) { return true }
@@ -83,24 +149,14 @@ final class Calls {
         // A lane that was given up since the claim has no gate here: what was known then counts as long as it did.
         guard lane?.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else { return false }
         if let sendBefore = call.sendBefore, sendBefore <= here.loop.wallTime.microseconds { return false }
+        // A look-up is no message to anybody.
+        guard mayTakeEffect else { return true }
         lane?.left(person: call.person, at: now)
         here.reached(.carried)
         return true
     }
 
     // MARK: The answer
-
-    private func answered(_ job: Int64, _ result: Result<HTTPResponse, HTTPFailure>, _ account: LaneAccount) {
-        guard let call = attempts[job] else { return }
-        if case .failure(let failure) = result, failure.cause == .shortage { sayShortage() }
-        let (outcome, evidence) = account.outcome(
-            of: result,
-            isStamped: call.isStamped,
-            attempt: call.attempt,
-            wallTime: here.loop.wallTime
-        )
-        if case .recheckHealth = outcome { recheck(call, evidence) } else { ended(job, outcome, evidence: evidence) }
-    }
 
     /// At most once a minute: every call of a moment meets it.
     private func sayShortage() {
@@ -113,17 +169,6 @@ final class Calls {
                 "calls": "\(attempts.count)", "advice": "raise the limit of open files, or lower --maximum-calls",
             ]
         )
-    }
-
-    /// A 409 means a conflict or the line's state: its health decides.
-    private func recheck(_ call: Call, _ evidence: Evidence) {
-        let job = call.job
-        guard !here.isStopped, let settings = directory[call.line], caller.canCall else {
-            return ended(job, CarriedCalls.outcome(ofConflict: .keepLast(reason: .unreachable)), evidence: evidence)
-        }
-        health.askAfterCall(call.lane, settings) { [weak self] verdict in
-            self?.ended(job, CarriedCalls.outcome(ofConflict: verdict), evidence: evidence)
-        }
     }
 
     /// What an outcome does to lane and job. The design's D6 and the contract's section 7 are the source of every rule.
@@ -148,7 +193,8 @@ final class Calls {
         }
         if let trouble = outcome.laneTrouble { meet(trouble, outcome.reason, call, lane, now) }
         if outcome.reason == .credentialRefused { directory.readAgain(call.line) }
-        settling.add(Settlement(of: call, outcome, evidence, using: &here.chance))
+        let maximumTries = directory[call.line]?.policy.maximumTries ?? Retry.maximumTries
+        settling.add(Settlement(of: call, outcome, evidence, maximumTries: maximumTries, using: &here.chance))
         agenda.look(at: call.lane)
     }
 
@@ -168,7 +214,13 @@ final class Calls {
 
 extension Settlement {
     /// How an attempt's outcome is recorded: as what, and when the job is due again.
-    init(of call: Call, _ outcome: Outcome, _ evidence: Evidence?, using random: inout some RandomNumberGenerator) {
+    init(
+        of call: Call,
+        _ outcome: Outcome,
+        _ evidence: Evidence?,
+        maximumTries: Int32,
+        using random: inout some RandomNumberGenerator
+    ) {
         var word: SettleOutcome
         var reason = outcome.reason?.code
         var dueIn = Duration.zero
@@ -177,7 +229,7 @@ extension Settlement {
         func counted(after: Duration?, using random: inout some RandomNumberGenerator) -> (
             SettleOutcome, String?, Duration
         ) {
-            if call.tries >= Retry.maximumTries { return (.park, Reason.triesSpent.code, .zero) }
+            if call.tries >= maximumTries { return (.park, Reason.triesSpent.code, .zero) }
             return (.retry, reason, after ?? Retry.delay(afterTries: call.tries, using: &random))
         }
         switch outcome {
@@ -198,7 +250,10 @@ extension Settlement {
             word = .park
         case .laneUnhealthy(_, let trouble):
             word = .givenBack
-            if case .pause = trouble, call.attempt - call.tries >= Retry.maximumGivenBack {
+            // What may have been sent ends by its horizon, never by its tries.
+            if case .pause = trouble, !outcome.mayHaveSent,
+                call.attempt - call.tries >= Retry.maximumGivenBack
+            {
                 (word, reason, dueIn) = counted(after: nil, using: &random)
             }
         case .unknown, .recheckHealth:
@@ -216,5 +271,13 @@ extension Settlement {
             status: evidence?.status.map { Int32(clamping: $0) },
             evidence: evidence.map(\.stored)
         )
+    }
+}
+
+extension Evidence {
+    /// As one text column: PostgreSQL's text cannot hold a NUL.
+    fileprivate var stored: String {
+        let text = [failure, body.isEmpty ? nil : bodyText].compactMap { $0 }.joined(separator: "\n")
+        return text.contains("\0") ? text.replacing("\0", with: "\u{FFFD}") : text
     }
 }

@@ -1,3 +1,4 @@
+internal import CurlDriver
 internal import TrunklineCore
 
 /// Questions for the health of lanes: for their gates, for a call whose answer does not decide, for a breaker's probe, and to
@@ -82,18 +83,21 @@ final class Health {
 
     // MARK: The question
 
-    /// For it there must be a slot. `isQuestion`: it is asked to find out whether it is answered.
+    /// For it there must be a slot. Only lanes whose gate opens by health are asked. `isQuestion`: it is asked to find out whether it is answered.
     func ask(_ settings: LaneSettings, isQuestion: Bool = false, _ done: @escaping (HealthVerdict) -> Void) {
-        guard let account = settings.account else {
+        guard let account = settings.account, let question = account.healthQuestion else {
             return done(.held(.human, reason: .credentialRefused, detail: nil))
         }
         here.telemetry.questions += 1
+        var request = HTTPRequest(question)
+        request.connectTimeout = here.timing.connectTimeout
+        request.totalTimeout = here.timing.questionTimeout
         caller.call(
-            account.question(here.timing),
+            request,
             of: settings,
             isQuestion: isQuestion,
             mayLeave: { true },
-            done: { done(CarriedCalls.health($0)) }
+            done: { done(account.health(CallResult($0))) }
         )
     }
 }

@@ -9,10 +9,15 @@ struct LaneSettings {
     let lane: Int32
     let shard: Int32
     let revision: Int64
-    /// Scheme, host and port of what it calls; nil when its address cannot be read.
+    /// Its kind of carrier, as stored.
+    let carrier: String
+    /// What holds for every lane of its carrier.
+    let policy: LanePolicy
+    /// Scheme, host and port of what it calls: with whom it shares a breaker, a budget for repeats and what is known of the way
+    /// there. Nil when its address cannot be read, and for lanes whose gate answers open and close: they share nothing.
     let origin: String?
     /// What it is called with; nil when it cannot be.
-    let account: LaneAccount?
+    let account: (any CarrierAccount)?
     /// Why it cannot be used as configured; nil when it can.
     let fault: String?
     let pace: Pace
@@ -39,21 +44,22 @@ extension LaneSettings {
     init(_ row: LineRow, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
         var fault: String?
         var origin: String?
-        var account: LaneAccount?
+        var account: (any CarrierAccount)?
+        let carrier = configuration.carriers.line
         do {
-            let address = try EZWhatsApp.BaseURL(row.baseURL)
-            origin = address.origin
+            let address = try carrier.address(row.baseURL, mayBePrivate: true)
+            if carrier.policy.opening == .health { origin = address.origin }
             let token = try StoredToken(
                 sealed: row.sealedToken,
                 reference: row.tokenReference,
                 keyVersion: row.keyVersion
             ).open(
                 line: LineID(row.id),
-                base: address,
+                base: EZWhatsApp.BaseURL(row.baseURL),
                 masterKey: configuration.masterKey,
                 ownFiles: configuration.ownFiles
             )
-            account = LaneAccount(base: address, token: token)
+            account = try carrier.account(at: address, secret: Array(token.value.utf8))
         } catch {
             fault = "\(error)"
         }
@@ -62,6 +68,8 @@ extension LaneSettings {
             lane: row.lane,
             shard: Int32(row.shardHash % Int64(shardCount)),
             revision: row.revision,
+            carrier: carrier.kind.value,
+            policy: carrier.policy,
             origin: origin,
             account: account,
             fault: fault,

@@ -189,12 +189,21 @@ final class Taking {
             )
             return
         }
+        let request: [UInt8]
+        do throws(Refusal) {
+            request = try here.configuration.carriers.line.render(.send(job))
+        } catch {
+            reading.refused.append(
+                Refused(refusal: error, arrival: arrival, line: job.line.value, key: job.key.value)
+            )
+            return
+        }
         let settings = directory[job.line.value]
         let fast = way == .shard ? settings.flatMap { beginNew(job, $0, &reading.waiting, now) } : nil
         let item = Item(
             job: job,
             arrival: arrival,
-            request: CarriedCalls.render(job),
+            request: request,
             fast: fast
         )
         reading.jobs.append(job, requestBytes: item.request, fast: fast != nil)

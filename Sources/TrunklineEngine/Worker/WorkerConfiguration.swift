@@ -1,4 +1,5 @@
 public import Logging
+package import TrunklineCore
 
 /// What a worker process is told at its start.
 public struct WorkerConfiguration: Sendable {
@@ -23,10 +24,20 @@ public struct WorkerConfiguration: Sendable {
     public var certificateAuthorities: String?
     /// What is dropped once a day, by one worker of the fleet.
     public var retention = RetentionAges()
+    /// What lines and destinations are carried by.
+    package var carriers: CarrierRegistry
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.
     public var timing = Timing()
 
-    public init(databaseURL: String, amqpURL: String, masterKey: MasterKey?, host: String, version: String) {
+    package init(
+        databaseURL: String,
+        amqpURL: String,
+        masterKey: MasterKey?,
+        host: String,
+        version: String,
+        carriers: CarrierRegistry
+    ) {
+        self.carriers = carriers
         self.databaseURL = databaseURL
         self.amqpURL = amqpURL
         self.masterKey = masterKey

@@ -67,6 +67,8 @@ struct EZWhatsAppAccount: CarrierAccount {
         }
     }
 
+    func advice(on result: CallResult) -> String? { EZWhatsApp.advice(on: result, base: base) }
+
     func exchange(_ attempt: CarriedAttempt) -> any Exchange { EZWhatsAppExchange(account: self, attempt: attempt) }
 
     func isSame(as other: any CarrierAccount) -> Bool {

@@ -21,7 +21,7 @@ extension Outcome {
             self = .retry(after: .seconds(1), reason: .localShortage, cause: .notSent)
         case .withdrawn:
             self = .retry(after: nil, reason: .withdrawn, cause: .notSent)
-        case .unreachable, .timedOut, .broken:
+        case .unresolved, .unreachable, .untrusted, .timedOut, .broken:
             self = .retry(after: nil, reason: .unreachable, cause: .notSent)
         }
     }
@@ -34,7 +34,7 @@ extension HealthVerdict {
         case .refused: self = .held(.human, reason: .endpointMissing, detail: nil)
         case .shortage: self = .keepLast(reason: .localShortage)
         case .timedOut: self = .keepLast(reason: .timedOut)
-        case .withdrawn, .unreachable, .broken: self = .keepLast(reason: .unreachable)
+        case .withdrawn, .unresolved, .unreachable, .untrusted, .broken: self = .keepLast(reason: .unreachable)
         }
     }
 }

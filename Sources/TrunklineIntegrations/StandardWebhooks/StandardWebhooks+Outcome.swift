@@ -47,6 +47,21 @@ extension StandardWebhooks {
         }
     }
 
+    /// What a person who has just set up the destination would do about an answer; nil when it took the event.
+    package static func advice(status: Int) -> String? {
+        switch status {
+        case 200...299: nil
+        case 300...399: "redirects are never followed: give the address that it leads to with --url"
+        case 401: "the receiver does not take the signature: has it the same secret? Give another with --secret-file"
+        case 402, 403: "the receiver does not take events from here: look at its settings"
+        case 404: "nothing listens at that URL: is it spelled rightly, and is the workflow behind it switched on?"
+        case 405, 410: "the receiver wants no more events at this URL: give another with --url"
+        case 429: "workers send again by themselves"
+        case 500...599: "if it stays, look at the receiver's own state; workers send again by themselves"
+        default: "look at what the receiver says"
+        }
+    }
+
     /// Make refuses so while a scenario has too much to do.
     private static func saysQueueIsFull(_ body: [UInt8]) -> Bool {
         String(decoding: body.prefix(Evidence.maximumBodyBytes), as: UTF8.self).lowercased().contains("queue is full")

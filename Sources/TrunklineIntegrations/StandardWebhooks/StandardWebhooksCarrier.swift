@@ -85,6 +85,17 @@ struct StandardWebhooksAccount: CarrierAccount {
     /// Never asked; says nothing about the lane.
     func health(_ result: CallResult) -> HealthVerdict { .keepLast(reason: .unclearHealth) }
 
+    func advice(on result: CallResult) -> String? {
+        switch result {
+        case .success(let answer):
+            StandardWebhooks.advice(status: answer.status)
+        case .failure(let failure):
+            failure.cause == .refused && !address.mayBePrivate
+                ? "look at the URL: a host in a private network needs --allow-private-network"
+                : failure.advice(calling: address.origin, addressWords: "URL")
+        }
+    }
+
     func exchange(_ attempt: CarriedAttempt) -> any Exchange {
         StandardWebhooksExchange(account: self, attempt: attempt)
     }

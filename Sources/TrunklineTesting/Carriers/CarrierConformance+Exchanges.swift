@@ -49,7 +49,7 @@ extension CarrierConformance {
     ]
 
     private static let causes: [OutsideFailure.Cause] = [
-        .refused, .withdrawn, .shortage, .unreachable, .timedOut, .broken,
+        .refused, .withdrawn, .shortage, .unresolved, .unreachable, .untrusted, .timedOut, .broken,
     ]
 
     private static func failures(telling text: String) -> [OutsideFailure] {

@@ -169,6 +169,7 @@ package struct CarrierConformance: Sendable {
         let address: CarrierAddress
         var healthQuestion: OutsideCall? { nil }
         func health(_ result: CallResult) -> HealthVerdict { .open(note: nil) }
+        func advice(on result: CallResult) -> String? { nil }
         func exchange(_ attempt: CarriedAttempt) -> any Exchange { preconditionFailure("never begun") }
         func isSame(as other: any CarrierAccount) -> Bool { other is ForeignAccount }
     }

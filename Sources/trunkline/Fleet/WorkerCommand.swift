@@ -3,7 +3,9 @@ internal import EventLoop
 internal import Foundation
 internal import Logging
 internal import Synchronization
+internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
@@ -48,7 +50,8 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
                 amqpURL: try settings.amqpURL(),
                 masterKey: try settings.masterKey(),
                 host: ThisHost.name,
-                version: Version.current
+                version: Version.current,
+                carriers: .standard
             )
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             try configuration.fitCalls(into: DescriptorBudget(limit: DescriptorLimit.raise()), logger)

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 extension LineCommand {
     /// How fast a line sends.
@@ -67,6 +68,7 @@ extension LineCommand {
             guard !noCheck else { return nil }
             return try await install.askHealth(
                 ofChanged: id,
+                carriers: .standard,
                 masterKey: settings.masterKey(),
                 ownFiles: settings.ownFiles,
                 certificateAuthorities: caFile

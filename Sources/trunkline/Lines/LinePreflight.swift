@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 extension LineCommand {
     struct AskHealth: AsyncParsableCommand {
@@ -28,6 +29,7 @@ extension LineCommand {
                 let health = try await settings.operate(as: LineCommand.name) { install in
                     try await install.askHealth(
                         of: id,
+                        carriers: .standard,
                         masterKey: masterKey,
                         ownFiles: settings.ownFiles,
                         certificateAuthorities: caFile

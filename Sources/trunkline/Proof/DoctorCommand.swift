@@ -1,7 +1,9 @@
 internal import ArgumentParser
 internal import EventLoop
 internal import Synchronization
+internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -33,7 +35,8 @@ struct DoctorCommand: AsyncParsableCommand {
             var configuration = Doctor.Configuration(
                 databaseURL: try settings.databaseURL(),
                 amqpURL: try settings.amqpURLIfAny(),
-                masterKey: try settings.masterKey()
+                masterKey: try settings.masterKey(),
+                carriers: .standard
             )
             configuration.readReplicas = settings.readReplicas
             configuration.certificateAuthorities = caFile

@@ -14,7 +14,8 @@ struct SimulateCommand: AsyncParsableCommand {
             commandName: "ezwhatsapp",
             abstract:
                 "A simulated EZWhatsApp Channel API with states, faults and a journal; runs until SIGTERM or SIGINT.",
-            discussion: "Its control surface is under /__sim/; a line X has the token ezw_line_X."
+            discussion: "Its control surface is under /__sim/; a line X has the token ezw_line_X. Signed webhooks are "
+                + "received under /hooks/NAME."
         )
 
         @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))

@@ -45,7 +45,7 @@ import TrunklineEngine
     @Test func everyFailureKeepsItsMeaning() {
         let causes: [(HTTPFailure.Cause, OutsideFailure.Cause)] = [
             (.refused, .refused), (.held, .withdrawn), (.cancelled, .withdrawn), (.shortage, .shortage),
-            (.resolve, .unreachable), (.connect, .unreachable), (.tls, .unreachable), (.timeout, .timedOut),
+            (.resolve, .unresolved), (.connect, .unreachable), (.tls, .untrusted), (.timeout, .timedOut),
             (.replay, .broken), (.broken, .broken),
         ]
         for (cause, wanted) in causes {

@@ -153,7 +153,8 @@ final class Simulation {
             amqpURL: "",
             masterKey: SimDatabase.masterKey,
             host: "simulated",
-            version: "0"
+            version: "0",
+            carriers: .standard
         )
         configuration.timing = scenario.timing
         configuration.loadSlice = Int(world.any(of: [1, 2, 5_000]))

@@ -1,5 +1,4 @@
 internal import TrunklineCore
-internal import TrunklineIntegrations
 
 extension Doctor {
     static func examineLines(
@@ -12,17 +11,18 @@ extension Doctor {
             report(.warning("lines", "there are none", "'trunkline line add' makes one"))
             return
         }
-        var tokens: [Result<(EZWhatsApp.BaseURL, EZWhatsApp.Token), any Error>] = []
+        var accounts: [Result<any CarrierAccount, any Error>] = []
         for line in lines {
             do {
-                let access = try await install.access(
-                    to: line.id,
+                let account = try await install.account(
+                    of: line.id,
+                    carriers: configuration.carriers,
                     masterKey: configuration.masterKey,
                     ownFiles: configuration.ownFiles
                 )
-                tokens.append(.success(access))
+                accounts.append(.success(account))
             } catch {
-                tokens.append(.failure(error))
+                accounts.append(.failure(error))
             }
         }
         await withTaskGroup(of: (Int, Finding).self) { group in
@@ -30,9 +30,9 @@ extension Doctor {
             var done: [Int: Finding] = [:]
             var told = 0
             func begin() {
-                let (index, line, token) = (next, lines[next], tokens[next])
+                let (index, line, account) = (next, lines[next], accounts[next])
                 next += 1
-                group.addTask { (index, await look(line, token, configuration.certificateAuthorities)) }
+                group.addTask { (index, await look(line, account, configuration.certificateAuthorities)) }
             }
             while next < min(configuration.linesAtOnce, lines.count) { begin() }
             for await (index, finding) in group {
@@ -48,14 +48,13 @@ extension Doctor {
 
     private static func look(
         _ line: Line,
-        _ access: Result<(EZWhatsApp.BaseURL, EZWhatsApp.Token), any Error>,
+        _ access: Result<any CarrierAccount, any Error>,
         _ certificateAuthorities: String?
     ) async -> Finding {
         let name = "line \(line.id)"
-        let base: EZWhatsApp.BaseURL
-        let token: EZWhatsApp.Token
+        let account: any CarrierAccount
         switch access {
-        case .success(let found): (base, token) = found
+        case .success(let found): account = found
         case .failure(let error):
             return .failed(
                 name,
@@ -63,7 +62,7 @@ extension Doctor {
                 "'trunkline line set \(line.id) --token-file FILE', or make the reference readable on this host"
             )
         }
-        let answer = await Preflight.ask(base: base, token: token, certificateAuthorities: certificateAuthorities)
+        let answer = await Preflight.ask(account, certificateAuthorities: certificateAuthorities)
         let verdict = answer.verdict
         let unfinished = line.unfinished.values.reduce(0, +)
         let waiting = unfinished > 0 ? "; \(unfinished) unfinished" : ""

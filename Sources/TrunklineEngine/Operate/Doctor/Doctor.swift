@@ -11,6 +11,8 @@ package enum Doctor {
         /// Nil when no broker is configured.
         package var amqpURL: String?
         package var masterKey: MasterKey?
+        /// What lines are carried by.
+        package var carriers: CarrierRegistry
         /// Paths of files that hold secrets of the program itself: no line's token is read from them.
         package var ownFiles: Set<String> = []
         /// Names of standbys that are never promoted.
@@ -23,7 +25,8 @@ package enum Doctor {
         /// Lines that are asked at once; 1…64.
         package var linesAtOnce = 16
 
-        package init(databaseURL: String, amqpURL: String?, masterKey: MasterKey?) {
+        package init(databaseURL: String, amqpURL: String?, masterKey: MasterKey?, carriers: CarrierRegistry) {
+            self.carriers = carriers
             self.databaseURL = databaseURL
             self.amqpURL = amqpURL
             self.masterKey = masterKey

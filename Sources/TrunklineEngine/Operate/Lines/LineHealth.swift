@@ -1,4 +1,5 @@
 package import TrunklineCore
+internal import TrunklineIntegrations
 
 /// What a line's API said of it when it was asked, once, whether it can send.
 package struct LineHealth: Sendable, Hashable {
@@ -57,19 +58,31 @@ extension Operator {
     ///   - certificateAuthorities: a PEM file of authorities to trust instead of the system's.
     package func askHealth(
         of id: LineID,
+        carriers: CarrierRegistry,
         masterKey: MasterKey?,
         ownFiles: Set<String>,
         certificateAuthorities: String?
     ) async throws -> LineHealth {
+        let account = try await account(of: id, carriers: carriers, masterKey: masterKey, ownFiles: ownFiles)
+        return LineHealth(await Preflight.ask(account, certificateAuthorities: certificateAuthorities))
+    }
+
+    /// What a line's calls are made with. Throws when its token cannot be opened.
+    func account(
+        of id: LineID,
+        carriers: CarrierRegistry,
+        masterKey: MasterKey?,
+        ownFiles: Set<String>
+    ) async throws -> any CarrierAccount {
         let (base, token) = try await access(to: id, masterKey: masterKey, ownFiles: ownFiles)
-        return LineHealth(
-            await Preflight.ask(base: base, token: token, certificateAuthorities: certificateAuthorities)
-        )
+        let address = try carriers.line.address(base.value, mayBePrivate: true)
+        return try carriers.line.account(at: address, secret: Array(token.value.utf8))
     }
 
     /// The same after a change of the line, when its token may be one that only the workers can read: then nobody is asked.
     package func askHealth(
         ofChanged id: LineID,
+        carriers: CarrierRegistry,
         masterKey: MasterKey?,
         ownFiles: Set<String>,
         certificateAuthorities: String?
@@ -77,6 +90,7 @@ extension Operator {
         do {
             return try await askHealth(
                 of: id,
+                carriers: carriers,
                 masterKey: masterKey,
                 ownFiles: ownFiles,
                 certificateAuthorities: certificateAuthorities
