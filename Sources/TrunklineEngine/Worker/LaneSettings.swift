@@ -5,10 +5,13 @@ internal import TrunklineIntegrations
 
 /// A lane as its operator configured it.
 struct LaneSettings {
+    /// See ``LaneDirectory/id(of:)-(LaneName)``.
     let id: String
     let lane: Int32
     let shard: Int32
     let revision: Int64
+    /// The kind of what carries its jobs, also of one that this worker cannot call.
+    let kind: String
     /// Scheme, host and port of what it calls; nil when its address cannot be read.
     let origin: String?
     /// What it is called with; nil when it cannot be.
@@ -36,32 +39,34 @@ struct LaneSettings {
 
 extension LaneSettings {
     /// A row that cannot be used has a fault.
-    init(_ row: LineRow, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
+    init(_ row: ConfiguredLane, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
         var fault: String?
         var origin: String?
         var account: LaneAccount?
+        let name = LaneName(stored: row.name)
         do {
-            let address = try EZWhatsApp.BaseURL(row.baseURL)
+            guard let name, name.line != nil else {
+                // Its jobs wait in their lane until a worker comes that carries them.
+                throw WorkerError("a worker of this version carries nothing to \(row.carrier)")
+            }
+            let address = try EZWhatsApp.BaseURL(row.address)
             origin = address.origin
-            let token = try StoredToken(
-                sealed: row.sealedToken,
-                reference: row.tokenReference,
-                keyVersion: row.keyVersion
-            ).open(
-                line: LineID(row.id),
-                base: address,
+            let secret = try row.secret.open(
+                lane: name,
+                address: row.address,
                 masterKey: configuration.masterKey,
                 ownFiles: configuration.ownFiles
             )
-            account = LaneAccount(base: address, token: token)
+            account = LaneAccount(base: address, token: try EZWhatsApp.Token(String(decoding: secret, as: UTF8.self)))
         } catch {
             fault = "\(error)"
         }
         self.init(
-            id: row.id,
-            lane: row.lane,
+            id: name.map { LaneDirectory.id(of: $0) } ?? row.name,
+            lane: row.number,
             shard: Int32(row.shardHash % Int64(shardCount)),
             revision: row.revision,
+            kind: row.carrier,
             origin: origin,
             account: account,
             fault: fault,
@@ -108,10 +113,14 @@ final class LaneDirectory {
 
     // MARK: Questions
 
+    /// By what ``id(of:)-(LaneName)`` says, as calls and logs have it.
     subscript(id: String) -> LaneSettings? { settings[id] }
+    subscript(name: LaneName) -> LaneSettings? { settings[Self.id(of: name)] }
     subscript(lane: Int32) -> LaneSettings? { idOfLane[lane].flatMap { settings[$0] } }
     var all: some Collection<LaneSettings> { settings.values }
     func id(of lane: Int32) -> String? { idOfLane[lane] }
+    /// Of lines their ids, which hold no colon; of others their whole names.
+    static func id(of name: LaneName) -> String { name.line?.value ?? name.value }
     func shard(of lane: Int32) -> Int32? { shardOfLane[lane] }
     func lanes(of shard: Int32) -> [Int32] { lanesOfShard[shard] ?? [] }
 
@@ -126,7 +135,7 @@ final class LaneDirectory {
     /// Rows whose revision rose since the last look, and those to be read once more; nobody else notices.
     func look(shardCount: Int32, _ changed: @escaping ([Change]) -> Void) {
         let again = toReadAgain.sorted()
-        ledger.lines(after: revision, and: again) { [weak self] result in
+        ledger.configuredLanes(after: revision, and: again.compactMap { settings[$0]?.lane }) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             toReadAgain.subtract(again)
             let now = here.now
@@ -136,7 +145,7 @@ final class LaneDirectory {
         }
     }
 
-    private func read(_ row: LineRow, shardCount: Int32, _ now: Instant) -> Change {
+    private func read(_ row: ConfiguredLane, shardCount: Int32, _ now: Instant) -> Change {
         let lane = LaneSettings(row, shardCount: shardCount, here.configuration, at: now)
         let before = settings.updateValue(lane, forKey: lane.id)
         // It is read again and again, as it may be mended without a change of the row; said once.

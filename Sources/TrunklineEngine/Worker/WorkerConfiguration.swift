@@ -1,4 +1,5 @@
 public import Logging
+package import TrunklineCore
 
 /// What a worker process is told at its start.
 public struct WorkerConfiguration: Sendable {
@@ -23,6 +24,8 @@ public struct WorkerConfiguration: Sendable {
     public var certificateAuthorities: String?
     /// What is dropped once a day, by one worker of the fleet.
     public var retention = RetentionAges()
+    /// What renders deliveries.
+    package var destinations: [any Carrier] = []
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.
     public var timing = Timing()
 

@@ -55,6 +55,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
             configuration.certificateAuthorities = caFile
             configuration.ownFiles = settings.ownFiles
             configuration.retention = settings.retention
+            configuration.destinations = Carriers.destinations
             let process = WorkerProcess(configuration: configuration, logger: logger)
             let isWaiting = Atomic(true)
             StopSignals.handle { _, isFirst in
