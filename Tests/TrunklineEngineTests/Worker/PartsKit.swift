@@ -142,25 +142,27 @@ final class PartsKit {
     init(lines: [String] = ["a"], concurrency: Int32 = 1, slots: Int = 8) throws {
         model = LedgerModel(shardCount: Self.shardCount) { [loop] in loop.wallTime.microseconds }
         for (index, id) in lines.enumerated() {
-            let lane = Int32(index + 1)
-            var line = LedgerModel.Line(
-                id: id,
-                lane: lane,
-                hash: Int64(lane),
+            let number = Int32(index + 1)
+            let name = try LaneName.line(LineID(id))
+            var lane = LedgerModel.Lane(
+                name: name,
+                number: number,
+                hash: Int64(number),
+                carrier: "ezwhatsapp",
+                horizon: .seconds(12 * 3_600),
                 interval: 0,
                 concurrency: concurrency,
                 gap: 0,
-                revision: Int64(lane)
+                revision: Int64(number)
             )
-            line.baseURL = Self.base + id
-            line.sealedToken = try StoredToken(
-                LineToken.sealed(try EZWhatsApp.Token("ezw_line_tested"), Self.masterKey),
-                line: LineID(id),
-                base: EZWhatsApp.BaseURL(line.baseURL)
-            ).sealed
-            line.keyVersion = MasterKey.version
-            model.lines.append(line)
-            model.laneStates[lane] = .init()
+            lane.address = Self.base + id
+            lane.secret = try StoredSecret(
+                LaneSecret.sealed(try EZWhatsApp.Token("ezw_line_tested"), Self.masterKey),
+                lane: name,
+                address: lane.address
+            )
+            model.lanes.append(lane)
+            model.laneStates[number] = .init()
         }
         model.lastRevision = Int64(lines.count)
         (control, intake, settler) = (HeldLedger(model), HeldLedger(model), HeldLedger(model))
