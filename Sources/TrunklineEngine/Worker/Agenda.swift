@@ -9,7 +9,7 @@ struct LanePerson: Hashable {
 /// What parts want done that is another part's to do: the effects of a turn.
 ///
 /// Parts add to it, whatever calls them, also a reply that comes between two turns; only the turn (`Worker.turn`) takes from
-/// it. Its sets and arrays keep their room, so that an effect costs a job no allocation.
+/// it. The sets that every job touches keep their room from turn to turn, so that an effect costs a job no allocation.
 final class Agenda {
     /// Rows that are to be read again. Its persons are released when they are known.
     struct Look {
