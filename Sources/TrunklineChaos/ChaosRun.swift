@@ -217,7 +217,7 @@ package enum ChaosRun {
             ), ("workers", "select * from trunkline.workers"), ("lane_state", "select * from trunkline.lane_state"),
             (
                 "refusals",
-                "select first_at, last_at, via, kind, field, reason, line, key, times from trunkline.refusals"
+                "select first_at, last_at, via, kind, field, reason, lane, key, times from trunkline.refusals"
             ),
         ]
         for (name, sql) in parts {
