@@ -72,6 +72,13 @@ final class SimulatorProcess: Sendable {
         return String(answer[end.upperBound...])
     }
 
+    /// What a hook wants to be signed with.
+    func secret(ofHook name: String) async throws -> String {
+        struct Hook: Decodable { let secret: String }
+        let answer = try await control("PUT", "/hooks/\(name)", "{}")
+        return try JSONDecoder().decode(Hook.self, from: Data(answer.utf8)).secret
+    }
+
     /// One request on a connection of its own, blocking.
     private static func exchange(_ port: UInt16, _ method: String, _ path: String, _ body: String) -> String? {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
