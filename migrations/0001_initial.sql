@@ -22,54 +22,75 @@ create table trunkline.scopes (
     number int generated always as identity primary key,
     name   text collate "C" not null constraint scopes_name_key unique
 );
-comment on table trunkline.scopes is 'Within what a key is unique: "workspace:ID" for sends.';
+comment on table trunkline.scopes is 'Within what a key is unique: "workspace:ID" for sends, "destination:ID" for deliveries.';
 
+-- Lane changes are made by people and are rare. They are serialised (functions/lane_changed.sql), so that a later revision
+-- is never visible before an earlier one and workers may poll "revision > last".
+create sequence trunkline.lane_revision;
+
+-- The way to one party, be it a line or a destination: all that take, claim, settle and the workers read of it.
 create table trunkline.lanes (
-    number     int generated always as identity primary key,
-    name       text collate "C" not null constraint lanes_name_key unique,
-    shard_hash bigint not null constraint lanes_shard_hash_range check (shard_hash between 0 and 4294967295)
+    number             int generated always as identity primary key,
+    name               text collate "C" not null constraint lanes_name_key unique,
+    shard_hash         bigint not null constraint lanes_shard_hash_range check (shard_hash between 0 and 4294967295),
+    carrier            text collate "C" not null,
+    scope              int not null references trunkline.scopes,
+    workspace          text collate "C" not null,
+    address            text not null,
+    private_network    boolean not null default false,
+    secret_sealed      bytea not null,
+    secret_reference   text,
+    secret_key_version int not null,
+    secret_hint        text not null,
+    pace_interval_ms   int not null default 3000,
+    concurrency        int not null default 1,
+    recipient_gap_ms   int not null default 10000,
+    daily_cap          int,
+    time_zone          text not null default 'UTC',
+    unknown_horizon_ms int not null,
+    hold_reason        text,
+    hold_until         timestamptz,
+    held_at            timestamptz,
+    created_at         timestamptz not null default now(),
+    removed_at         timestamptz,
+    revision           bigint not null default 0,
+    constraint lanes_pace_range check (pace_interval_ms between 0 and 86400000),
+    constraint lanes_concurrency_range check (concurrency between 1 and 256),
+    constraint lanes_gap_range check (recipient_gap_ms between 0 and 86400000),
+    constraint lanes_cap_range check (daily_cap between 1 and 1000000),
+    constraint lanes_horizon_range check (unknown_horizon_ms between 60000 and 604800000),
+    constraint lanes_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null))
 );
+comment on column trunkline.lanes.name is '"line:ID" or "destination:ID"; decides the shard.';
 comment on column trunkline.lanes.shard_hash is
     'zlib CRC-32 of the name; the lane''s shard is shard_hash modulo the number of shards, so rows never store a shard.';
-
--- Line changes are made by people and are rare. They are serialised (functions/line_changed.sql), so that a later revision
--- is never visible before an earlier one and workers may poll "revision > last".
-create sequence trunkline.line_revision;
+comment on column trunkline.lanes.carrier is 'The kind of system behind it, by which workers know how to call it: "ezwhatsapp", "webhook".';
+comment on column trunkline.lanes.scope is 'Within what keys of its jobs are unique.';
+comment on column trunkline.lanes.address is 'A URL, which may hold a secret in its path.';
+comment on column trunkline.lanes.private_network is 'Whether its host may be in a private network.';
+comment on column trunkline.lanes.secret_sealed is
+    'AES-GCM nonce, ciphertext and tag of the secret or of its reference, bound to name and origin of address; the key is never in the database.';
+comment on column trunkline.lanes.secret_reference is
+    'env:NAME or file:/path, read by the worker; null: the secret itself is sealed. Must be what secret_sealed holds.';
+comment on column trunkline.lanes.pace_interval_ms is 'Milliseconds between two calls; 0 is unlimited.';
+comment on column trunkline.lanes.daily_cap is 'Jobs a day at most, a day of time_zone; null is no cap.';
+comment on column trunkline.lanes.time_zone is 'A name of pg_timezone_names: whose midnight ends the day of the cap.';
+comment on column trunkline.lanes.unknown_horizon_ms is
+    'How long after the first attempt that may have taken effect a job is asked about again; then it is parked for a person.';
+-- So that the shortest horizon of all is known without reading the lanes.
+create index lanes_unknown_horizon on trunkline.lanes (unknown_horizon_ms);
 
 create table trunkline.lines (
-    id                text collate "C" primary key,
-    lane              int not null constraint lines_lane_key unique references trunkline.lanes,
-    scope             int not null references trunkline.scopes,
-    workspace         text collate "C" not null,
-    base_url          text not null,
-    token_sealed      bytea not null,
-    token_reference   text,
-    token_key_version int not null,
-    token_hint        text not null,
-    pace_interval_ms  int not null default 3000,
-    concurrency       int not null default 1,
-    recipient_gap_ms  int not null default 10000,
-    daily_cap         int,
-    time_zone         text not null default 'UTC',
-    hold_reason       text,
-    hold_until        timestamptz,
-    held_at           timestamptz,
-    created_at        timestamptz not null default now(),
-    removed_at        timestamptz,
-    revision          bigint not null default 0,
-    constraint lines_pace_range check (pace_interval_ms between 0 and 86400000),
-    constraint lines_concurrency_range check (concurrency between 1 and 256),
-    constraint lines_gap_range check (recipient_gap_ms between 0 and 86400000),
-    constraint lines_cap_range check (daily_cap between 1 and 1000000),
-    constraint lines_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null))
+    id   text collate "C" primary key,
+    lane int not null constraint lines_lane_key unique references trunkline.lanes
 );
-comment on column trunkline.lines.token_sealed is
-    'AES-GCM nonce, ciphertext and tag of the token or of its reference, bound to id and origin of base_url; the key is never in the database.';
-comment on column trunkline.lines.token_reference is
-    'env:NAME or file:/path, read by the worker; null: the token itself is sealed. Must be what token_sealed holds.';
-comment on column trunkline.lines.pace_interval_ms is 'Milliseconds between two sends; 0 is unlimited.';
-comment on column trunkline.lines.daily_cap is 'Sends a day at most, a day of time_zone; null is no cap.';
-comment on column trunkline.lines.time_zone is 'A name of pg_timezone_names: whose midnight ends the day of the cap.';
+comment on table trunkline.lines is 'WhatsApp numbers. What is the same for every lane stands in lanes.';
+
+create table trunkline.destinations (
+    id   text collate "C" primary key,
+    lane int not null constraint destinations_lane_key unique references trunkline.lanes
+);
+comment on table trunkline.destinations is 'Clients'' systems that are delivered to. What is the same for every lane stands in lanes.';
 
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
@@ -184,9 +205,9 @@ create table trunkline.jobs (
     key              text collate "C" not null,
     key_digest       bytea not null,
     person           bigint not null,
-    recipient        text not null,
+    recipient        text,
     request          bytea not null,
-    purpose          text not null,
+    purpose          text,
     tags             jsonb,
     not_before       timestamptz,
     send_before      timestamptz,
@@ -232,7 +253,8 @@ comment on column trunkline.jobs.suspect is
 comment on column trunkline.jobs.crashes is 'Attempts as the only suspect that ended so; three park it as poison.';
 comment on column trunkline.jobs.place is
     '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
-comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the ordering key (default: the recipient).';
+comment on column trunkline.jobs.recipient is 'Of a notice; a delivery names nobody. The same with purpose.';
+comment on column trunkline.jobs.person is 'First 8 bytes of SHA-256 of the ordering key (default: the recipient; of a delivery its key).';
 comment on column trunkline.jobs.request is 'The rendered request body: written once, sent unchanged on every attempt.';
 comment on column trunkline.jobs.class is '0: single notice. 1: bulk, never delays a single notice.';
 comment on column trunkline.jobs.arrival is
@@ -261,9 +283,9 @@ create table trunkline.finished (
     key              text collate "C" not null,
     key_digest       bytea not null,
     person           bigint not null,
-    recipient        text not null,
+    recipient        text,
     request          bytea not null,
-    purpose          text not null,
+    purpose          text,
     tags             jsonb,
     send_before      timestamptz,
     supersede_key    text collate "C",
@@ -361,7 +383,7 @@ create table trunkline.refusals (
     kind       text not null,
     field      text,
     reason     text not null,
-    line       text collate "C",
+    lane       text collate "C",
     key        text collate "C",
     digest     bytea not null,
     raw        bytea not null,
@@ -370,6 +392,7 @@ create table trunkline.refusals (
     replayed_job bigint,
     constraint refusals_digest unique (digest)
 );
+comment on column trunkline.refusals.lane is 'The name of the lane that it was for, as far as it said one; there may be no such lane.';
 comment on column trunkline.refusals.replayed_at is 'When a person gave it again and it was accepted; null again when the same bytes are refused again.';
 create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
@@ -410,7 +433,7 @@ comment on column trunkline.suspects.readers is 'Workers that began to read it a
 
 -- A job on its way through take: what was given, and what stands in the tables beside it.
 create type trunkline.take_item as (
-    item int, number bigint, line text, key text, key_digest bytea, content_digest bytea, person bigint, recipient text,
+    item int, number bigint, lane_name text, key text, key_digest bytea, content_digest bytea, person bigint, recipient text,
     request bytea, purpose text, tags text, not_before timestamptz, send_before timestamptz, supersede_key text,
     fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean,
     capped boolean

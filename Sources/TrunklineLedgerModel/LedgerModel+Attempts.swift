@@ -24,13 +24,15 @@ extension LedgerModel {
     }
 
     private func look(_ row: JobRow, _ held: Set<Int32>) -> Look {
-        guard let line = line(ofLane: row.lane), held.contains(shard(of: line)) else { return .lost }
+        guard let lane = lane(row.lane), held.contains(shard(of: lane)) else { return .lost }
         if ![.waiting, .unknown].contains(row.state) || row.place <= 0 { return .busy }
         if row.dueAt > now + 50_000 { return .early }
         if let before = row.sendBefore, before <= now { return .expired }
         if isReplaced(row) { return .superseded }
-        if isHeld(line), weakness != .hold { return .held }
-        if let stamp = row.stamp, stamp < now - Self.horizon, mutation != .horizonForgotten { return .horizon }
+        if isHeld(lane), weakness != .hold { return .held }
+        if let stamp = row.stamp, stamp < now - horizon(ofLane: row.lane), mutation != .horizonForgotten {
+            return .horizon
+        }
         if weakness == .order { return .claimed }
         let others = jobs.filter { $0.lane == row.lane && $0.person == row.person && $0.id != row.id && !$0.isParked }
         if row.state != .unknown,
@@ -47,30 +49,30 @@ extension LedgerModel {
         guard mutation != .capIgnored else { return }
         var begun: [Int32: Int32] = [:]
         for (index, entry) in looked.enumerated() {
-            guard let line = line(ofLane: entry.row.lane), let limit = line.dailyCap else { continue }
-            let here = localTime(now, line)
-            let state = laneStates[line.lane] ?? LaneState()
+            guard let lane = lane(entry.row.lane), let limit = lane.dailyCap else { continue }
+            let here = localTime(now, lane)
+            let state = laneStates[lane.number] ?? LaneState()
             let isToday =
                 state.sentOn == Self.floorDay(here) || mutation == .capOfYesterdayCounts && state.sentOn != nil
             let room = limit - (isToday ? state.sentToday : 0)
             guard case .claimed = entry.look, entry.row.stamp == nil || mutation == .capCountsStamped else {
-                begun[line.lane, default: 0] += 0
+                begun[lane.number, default: 0] += 0
                 continue
             }
-            if begun[line.lane, default: 0] >= room {
+            if begun[lane.number, default: 0] >= room {
                 looked[index].look = .capped((Self.floorDay(here) + 1) * Self.dayLength - here)
-                begun[line.lane, default: 0] += 0
+                begun[lane.number, default: 0] += 0
             } else {
-                begun[line.lane, default: 0] += 1
+                begun[lane.number, default: 0] += 1
             }
         }
-        for (lane, count) in begun {
-            guard let line = line(ofLane: lane) else { continue }
-            let day = Self.floorDay(localTime(now, line))
-            guard var state = laneStates[lane] else { continue }
+        for (number, count) in begun {
+            guard let lane = lane(number) else { continue }
+            let day = Self.floorDay(localTime(now, lane))
+            guard var state = laneStates[number] else { continue }
             state.sentToday = (state.sentOn == day ? state.sentToday : 0) + count
             state.sentOn = day
-            laneStates[lane] = state
+            laneStates[number] = state
         }
     }
 
@@ -166,8 +168,9 @@ extension LedgerModel {
         let mine = jobs.filter { held.contains(shard(ofLane: $0.lane)) && !$0.isParked }
         let late = mine.filter { isLate($0) && [.accepted, .waiting, .unknown].contains($0.state) }
             .sorted { ($0.sendBefore ?? 0) < ($1.sendBefore ?? 0) }.prefix(Int(limit))
-        let old = mine.filter {
-            $0.state == .unknown && $0.stamp.map { $0 < now - Self.horizon } ?? false && mutation != .horizonForgotten
+        let old = mine.filter { row in
+            row.state == .unknown && row.stamp.map { $0 < now - horizon(ofLane: row.lane) } ?? false
+                && mutation != .horizonForgotten
         }.sorted { ($0.stamp ?? 0) < ($1.stamp ?? 0) }.prefix(Int(limit))
         let all = late + old.filter { row in !late.contains { $0 === row } }
         for row in all {

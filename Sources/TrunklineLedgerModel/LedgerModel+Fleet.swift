@@ -2,7 +2,7 @@ package import PostgresDriver
 internal import TrunklineCore
 package import TrunklineEngine
 
-/// Heartbeats, fences, lines and breakers.
+/// Heartbeats, fences, lanes as configured, and breakers.
 extension LedgerModel {
     package func beat(_ heartbeat: Heartbeat) {
         let beat = workers[heartbeat.boot].map { $0.beat + 1 } ?? 0
@@ -58,25 +58,27 @@ extension LedgerModel {
         for boot in boots where !shards.contains(where: { $0.owner == boot }) { workers[boot] = nil }
     }
 
-    package func lineRows(after revision: Int64, and ids: [String]) -> [LineRow] {
-        lines.filter { $0.revision > revision || ids.contains($0.id) }.sorted { $0.revision < $1.revision }.map {
-            line in
-            LineRow(
-                id: line.id,
-                lane: line.lane,
-                shardHash: line.hash,
-                baseURL: line.baseURL,
-                sealedToken: line.sealedToken,
-                tokenReference: nil,
-                keyVersion: line.keyVersion,
-                interval: .milliseconds(line.interval),
-                concurrency: line.concurrency,
-                recipientGap: .milliseconds(line.gap),
-                dailyCap: line.dailyCap,
-                isHeld: line.isHeld && weakness != .hold,
-                holdLeft: line.holdUntil.map { Self.milliseconds($0 - now) },
-                isRemoved: line.isRemoved,
-                revision: line.revision
+    package func configuredLanes(after revision: Int64, and numbers: [Int32]) -> [ConfiguredLane] {
+        lanes.filter { $0.revision > revision || numbers.contains($0.number) }.sorted { $0.revision < $1.revision }.map
+        {
+            lane in
+            ConfiguredLane(
+                number: lane.number,
+                name: lane.name.value,
+                shardHash: lane.hash,
+                carrier: lane.carrier,
+                address: lane.address,
+                mayBePrivate: true,
+                secret: lane.secret,
+                unknownHorizon: Self.milliseconds(lane.horizon),
+                interval: .milliseconds(lane.interval),
+                concurrency: lane.concurrency,
+                recipientGap: .milliseconds(lane.gap),
+                dailyCap: lane.dailyCap,
+                isHeld: lane.isHeld && weakness != .hold,
+                holdLeft: lane.holdUntil.map { Self.milliseconds($0 - now) },
+                isRemoved: lane.isRemoved,
+                revision: lane.revision
             )
         }
     }

@@ -44,7 +44,7 @@ extension LedgerModel {
         if outcome.outcome == .park { return .parked }
         if row.cancelWanted, row.stamp == nil, !outcome.mayHaveLeft, mutation != .cancelForgotten { return .cancelled }
         if row.stamp != nil || outcome.mayHaveLeft && weakness != .stamp {
-            return row.stamp ?? row.claimedAt ?? now < now - Self.horizon ? .parkedUnknown : .unknown
+            return row.stamp ?? row.claimedAt ?? now < now - horizon(ofLane: row.lane) ? .parkedUnknown : .unknown
         }
         return .waiting
     }
@@ -109,15 +109,15 @@ extension LedgerModel {
         if isParked { note(.parked) }
     }
 
-    /// What surely sent nothing does not count against the line's daily cap.
+    /// What surely sent nothing does not count against the lane's daily cap.
     private func giveBackCap(_ row: JobRow, _ entry: Looked) {
-        guard mutation != .capNotGivenBack, let line = line(ofLane: row.lane), line.dailyCap != nil,
+        guard mutation != .capNotGivenBack, let lane = lane(row.lane), lane.dailyCap != nil,
             entry.stamp == nil, !entry.outcome.mayHaveLeft, [.waiting, .parked, .cancelled].contains(entry.look),
             let claimed = row.claimedAt,
-            Self.floorDay(localTime(claimed, line)) == Self.floorDay(localTime(now, line))
+            Self.floorDay(localTime(claimed, lane)) == Self.floorDay(localTime(now, lane))
         else { return }
-        let count = laneStates[line.lane]?.sentToday ?? 0
-        laneStates[line.lane]?.sentToday = max(0, count - 1)
+        let count = laneStates[lane.number]?.sentToday ?? 0
+        laneStates[lane.number]?.sentToday = max(0, count - 1)
     }
 
     private func countSent(_ lane: Int32) {

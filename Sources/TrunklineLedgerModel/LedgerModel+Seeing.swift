@@ -95,8 +95,8 @@ extension LedgerModel {
         guard weakness != .gap else { return [] }
         var last: [JobOfPerson: Int64] = [:]
         func note(_ lane: Int32, _ person: Int64, _ at: Int64) {
-            guard let line = line(ofLane: lane), asked.contains(shard(of: line)),
-                line.gap > 0, at > now - Int64(line.gap) * 1_000
+            guard let known = self.lane(lane), asked.contains(shard(of: known)),
+                known.gap > 0, at > now - Int64(known.gap) * 1_000
             else { return }
             let name = JobOfPerson(job: 0, lane: lane, person: person)
             last[name] = max(last[name] ?? at, at)

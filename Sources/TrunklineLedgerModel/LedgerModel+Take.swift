@@ -7,7 +7,7 @@ extension LedgerModel {
     private struct Item {
         let index: Int
         let id: Int64
-        let line: Line?
+        let lane: Lane?
         let key: String
         let digest: [UInt8]
         let supersedeKey: String?
@@ -15,7 +15,7 @@ extension LedgerModel {
         let isMine: Bool
         let isLost: Bool
 
-        var isEnterable: Bool { line != nil && !isLost }
+        var isEnterable: Bool { lane != nil && !isLost }
     }
 
     /// `trunkline.take`.
@@ -25,18 +25,18 @@ extension LedgerModel {
         let before = jobs
         var entered: Set<Int64> = []
         for item in items {
-            guard let line = item.line, item.isEnterable, !line.isRemoved || mutation == .removedLineTakes else {
+            guard let lane = item.lane, item.isEnterable, !lane.isRemoved || mutation == .removedLaneTakes else {
                 continue
             }
-            guard entry(of: item, line) == nil || weakness == .ledger else { continue }
-            ledger[Scoped(line.scope, item.key)] = Entry(digest: item.digest, job: item.id, lane: line.lane)
+            guard entry(of: item, lane) == nil || weakness == .ledger else { continue }
+            ledger[Scoped(scope(of: lane), item.key)] = Entry(digest: item.digest, job: item.id, lane: lane.number)
             entered.insert(item.id)
         }
         var answers: [TakeAnswer] = []
         for item in items where entered.contains(item.id) {
-            guard let line = item.line else { continue }
-            raise(item, line, first: items[0].id)
-            let row = make(item, line, request, before)
+            guard let lane = item.lane else { continue }
+            raise(item, lane, first: items[0].id)
+            let row = make(item, lane, request, before)
             answers.append(
                 TakeAnswer(
                     item: item.index,
@@ -66,13 +66,13 @@ extension LedgerModel {
         let held = held(request.owner)
         let asked = Set(request.owner?.shards ?? [])
         return (0..<batch.count).map { index in
-            let line = lines.first { $0.id == batch.line[index] }
-            let shard = line.map { self.shard(of: $0) }
+            let lane = lanes.first { $0.name.value == batch.lane[index] }
+            let shard = lane.map { self.shard(of: $0) }
             let supersedeKey = batch.supersedeKey[index]
             return Item(
                 index: index,
                 id: nextNumber(),
-                line: line,
+                lane: lane,
                 key: batch.key[index] ?? "",
                 digest: batch.contentDigest[index] ?? [],
                 supersedeKey: supersedeKey,
@@ -84,38 +84,39 @@ extension LedgerModel {
         }
     }
 
-    private func entry(of item: Item, _ line: Line) -> Entry? {
+    private func entry(of item: Item, _ lane: Lane) -> Entry? {
         if mutation == .keysOfAllScopes { return ledger.first { $0.key.name == item.key }?.value }
-        return ledger[Scoped(line.scope, item.key)]
+        return ledger[Scoped(scope(of: lane), item.key)]
     }
 
     /// `first`: the first number of the take.
-    private func raise(_ item: Item, _ line: Line, first: Int64) {
+    private func raise(_ item: Item, _ lane: Lane, first: Int64) {
         guard let key = item.supersedeKey, let at = item.factAt else { return }
-        let name = Scoped(line.scope, key)
+        let name = Scoped(scope(of: lane), key)
         // Of the same moment the last one of a take counts, and that of an earlier take stays.
         let isNewer = facts[name].map { at > $0.at || at == $0.at && $0.job >= first } ?? true
         if mutation == .olderFactWins ? facts[name] == nil : isNewer { facts[name] = Fact(at: at, job: item.id) }
     }
 
-    private func make(_ item: Item, _ line: Line, _ request: TakeRequest, _ before: [JobRow]) -> JobRow {
+    private func make(_ item: Item, _ lane: Lane, _ request: TakeRequest, _ before: [JobRow]) -> JobRow {
         let (batch, index, parked) = (request.batch, item.index, request.parked != nil)
         let person = batch.person[index] ?? 0
         let (notBefore, sendBefore) = (batch.notBefore[index], batch.sendBefore[index])
         let isFree =
             weakness == .head
             || !before.contains {
-                $0.lane == line.lane && $0.person == person && !$0.isParked && !($0.place <= 0 && $0.dueAt > now)
+                $0.lane == lane.number && $0.person == person && !$0.isParked && !($0.place <= 0 && $0.dueAt > now)
             }
         // What may be superseded or capped is looked at by claim.
         let begins =
-            item.isMine && batch.fast[index] == true && !isHeld(line) && !parked && item.supersedeKey == nil
-            && (line.dailyCap == nil || mutation == .capIgnored) && notBefore ?? now <= now
+            item.isMine && batch.fast[index] == true && !isHeld(lane) && !parked && item.supersedeKey == nil
+            && (lane.dailyCap == nil || mutation == .capIgnored) && notBefore ?? now <= now
             && sendBefore ?? .max > now && isFree
         let isScheduled = notBefore.map { $0 > now } ?? false && mutation != .scheduledGetPlacesAtOnce
         let row = JobRow(
             id: item.id,
-            line: line,
+            lane: lane,
+            scope: scope(of: lane),
             key: item.key,
             person: person,
             request: batch.request[index] ?? [],
@@ -146,26 +147,28 @@ extension LedgerModel {
 
     /// `trunkline.take_known`.
     private func known(_ item: Item) -> TakeVerdict {
-        guard let line = item.line else { return .unknownLine }
-        if line.isRemoved { return .removedLine }
+        guard let lane = item.lane else { return .unknownLane }
+        if lane.isRemoved { return .removedLane }
         if item.isLost {
             note(.fenceLost, "take")
             return .lost
         }
-        guard let entry = entry(of: item, line) else { return .unheard("no entry") }
-        let other = self.line(ofLane: entry.lane)?.id
+        guard let entry = entry(of: item, lane) else { return .unheard("no entry") }
+        let other = self.lane(entry.lane)?.name
         if entry.digest == item.digest, mutation != .repeatIsConflict {
             note(.repeated, item.key)
-            return .repeat(job: entry.job, line: other, finalState: entry.finalState)
+            return .repeat(job: entry.job, lane: other, finalState: entry.finalState)
         }
         note(.conflict, item.key)
-        return .conflict(job: entry.job, line: other)
+        return .conflict(job: entry.job, lane: other)
     }
 
     /// `trunkline.supersede`.
     private func supersede(_ items: [Item]) {
         let things = Set(
-            items.compactMap { item in item.line.flatMap { line in item.supersedeKey.map { Scoped(line.scope, $0) } } }
+            items.compactMap { item in
+                item.lane.flatMap { lane in item.supersedeKey.map { Scoped(scope(of: lane), $0) } }
+            }
         )
         let old = jobs.filter { row in
             guard let key = row.supersedeKey, things.contains(Scoped(row.scope, key)), isReplaced(row) else {

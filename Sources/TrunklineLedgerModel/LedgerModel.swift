@@ -20,7 +20,7 @@ package final class LedgerModel {
         case pace
         /// Nobody tells a new owner whom the former one wrote to.
         case gap
-        /// A claim does not look at the operator's hold, and lines do not show it.
+        /// A claim does not look at the operator's hold, and lanes do not show it.
         case hold
         /// The first attempt that may have sent leaves no stamp.
         case stamp
@@ -31,11 +31,11 @@ package final class LedgerModel {
     /// Rules that only the comparison with PostgreSQL looks at closely enough.
     package enum Mutation: String, CaseIterable, Sendable {
         case capIgnored, capNotGivenBack, capOfYesterdayCounts, capCountsStamped
-        case keysOfAllScopes, factsOfAllScopes, olderFactWins
-        case poisonAtTheSecond, suspicionStays, horizonForgotten, lateClaimExpiresNothing
+        case keysOfAllScopes, factsOfAllScopes, olderFactWins, deliveriesInTheScopeOfSends
+        case poisonAtTheSecond, suspicionStays, horizonForgotten, horizonOfAnotherLane, lateClaimExpiresNothing
         case lateSentIsStale, triesNotGivenBack, staleChangesTheJob, cancelForgotten
         case scheduledGetPlacesAtOnce, adoptIgnoresAge, placesInOrderOfNumbers
-        case repeatIsConflict, removedLineTakes, eventsRepeat, readersCountTwice
+        case repeatIsConflict, removedLaneTakes, eventsRepeat, readersCountTwice
         case breakerReopensAtOnce, probeForEverybody, releaseKeepsFence, gateForgetsHold, loadShowsUnseen
     }
 
@@ -46,11 +46,15 @@ package final class LedgerModel {
         case handover, repeated, conflict, refused
     }
 
-    package struct Line: Sendable {
-        package let id: String
-        package let lane: Int32
+    /// A row of `trunkline.lanes`.
+    package struct Lane: Sendable {
+        package let name: LaneName
+        package let number: Int32
         package let scope: Int32
         package let hash: Int64
+        package let carrier: String
+        /// Microseconds: how long after its stamp a job is asked about again.
+        package let horizon: Int64
         /// Milliseconds.
         package var interval: Int32
         package var concurrency: Int32
@@ -63,24 +67,30 @@ package final class LedgerModel {
         package var holdUntil: Int64?
         package var isRemoved = false
         package var revision: Int64
-        package var baseURL = ""
-        package var sealedToken: [UInt8] = []
-        package var keyVersion: Int32 = 1
+        package var address = ""
+        package var secret = StoredSecret(sealed: [], reference: nil, keyVersion: 1)
+
+        /// Without the noun.
+        package var id: String { name.id }
 
         package init(
-            id: String,
-            lane: Int32,
+            name: LaneName,
+            number: Int32,
             scope: Int32 = 1,
             hash: Int64,
+            carrier: String,
+            horizon: Duration,
             interval: Int32,
             concurrency: Int32,
             gap: Int32,
             revision: Int64
         ) {
-            self.id = id
-            self.lane = lane
+            self.name = name
+            self.number = number
             self.scope = scope
             self.hash = hash
+            self.carrier = carrier
+            self.horizon = horizon.microseconds
             self.interval = interval
             self.concurrency = concurrency
             self.gap = gap
@@ -98,7 +108,7 @@ package final class LedgerModel {
         package var rampStarted: Int64?
         package var gateSince: Int64 = 0
         package var isHoldTold = false
-        /// Day of the line's zone.
+        /// Day of the lane's zone.
         package var sentOn: Int64?
         package var sentToday: Int32 = 0
         package init() {}
@@ -195,7 +205,7 @@ package final class LedgerModel {
     package var waits: ((PostgresBackend) -> Bool?)?
 
     package var shards: [Shard]
-    package var lines: [Line] = []
+    package var lanes: [Lane] = []
     package var laneStates: [Int32: LaneState] = [:]
     package var workers: [BootID: Worker] = [:]
     package var ledger: [Scoped: Entry] = [:]
@@ -226,13 +236,18 @@ package final class LedgerModel {
 
     package func row(_ id: Int64) -> JobRow? { jobs.first { $0.id == id } }
 
-    package func line(ofLane lane: Int32) -> Line? { lines.first { $0.lane == lane } }
+    package func lane(_ number: Int32) -> Lane? { lanes.first { $0.number == number } }
 
-    package func shard(of line: Line) -> Int32 { Int32(line.hash % Int64(shardCount)) }
+    package func shard(of lane: Lane) -> Int32 { Int32(lane.hash % Int64(shardCount)) }
 
-    package func shard(ofLane lane: Int32) -> Int32 { line(ofLane: lane).map { shard(of: $0) } ?? -1 }
+    package func shard(ofLane number: Int32) -> Int32 { lane(number).map { shard(of: $0) } ?? -1 }
 
-    func isHeld(_ line: Line) -> Bool { line.isHeld && line.holdUntil.map { $0 > now } ?? true }
+    /// Within what keys of the lane's jobs are unique.
+    func scope(of lane: Lane) -> Int32 {
+        mutation == .deliveriesInTheScopeOfSends && lane.name.destination != nil ? lanes[0].scope : lane.scope
+    }
+
+    func isHeld(_ lane: Lane) -> Bool { lane.isHeld && lane.holdUntil.map { $0 > now } ?? true }
 
     /// Whether a newer fact than the job's was accepted.
     func isReplaced(_ row: JobRow) -> Bool {
@@ -256,7 +271,11 @@ package final class LedgerModel {
 
     // MARK: Time
 
-    static let horizon: Int64 = 12 * 3_600 * 1_000_000
+    /// How long after its stamp a job of the lane is asked about again.
+    func horizon(ofLane number: Int32) -> Int64 {
+        (mutation == .horizonOfAnotherLane ? lanes.first : lane(number))?.horizon ?? 0
+    }
+
     static let dayLength: Int64 = 86_400 * 1_000_000
 
     static func floorDay(_ time: Int64) -> Int64 { time >= 0 ? time / dayLength : (time - dayLength + 1) / dayLength }
@@ -264,7 +283,7 @@ package final class LedgerModel {
     /// The day of UTC.
     package var today: Int64 { Self.floorDay(now) }
 
-    func localTime(_ time: Int64, _ line: Line) -> Int64 { time + line.zoneMinutes * 60_000_000 }
+    func localTime(_ time: Int64, _ lane: Lane) -> Int64 { time + lane.zoneMinutes * 60_000_000 }
 
     /// Rounded up to milliseconds, as the SQL does.
     func dueIn(_ row: JobRow) -> Duration {
@@ -283,10 +302,10 @@ package final class LedgerModel {
 
     func note(_ note: Note, _ what: @autoclosure () -> String = "") { onNote?(note, what()) }
 
-    package func changeLine(_ index: Int, _ change: (inout Line) -> Void) {
-        change(&lines[index])
+    package func changeLane(_ index: Int, _ change: (inout Lane) -> Void) {
+        change(&lanes[index])
         lastRevision += 1
-        lines[index].revision = lastRevision
+        lanes[index].revision = lastRevision
     }
 
     func park(_ row: JobRow, _ reason: Reason) {
@@ -363,7 +382,8 @@ package final class JobRow {
 
     init(
         id: Int64,
-        line: LedgerModel.Line,
+        lane: LedgerModel.Lane,
+        scope: Int32,
         key: String,
         person: Int64,
         request: [UInt8],
@@ -378,8 +398,8 @@ package final class JobRow {
         acceptedAt: Int64
     ) {
         self.id = id
-        lane = line.lane
-        scope = line.scope
+        self.lane = lane.number
+        self.scope = scope
         self.key = key
         self.person = person
         self.request = request

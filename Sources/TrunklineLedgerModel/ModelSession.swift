@@ -52,8 +52,12 @@ extension ModelSession {
     package func endProbe(_ end: ProbeEnd, by boot: BootID, _ done: @escaping LedgerReply<Void>) {
         ask("end_probe", done) { $0.endProbe(end, by: boot) }
     }
-    package func lines(after revision: Int64, and ids: [String], _ done: @escaping LedgerReply<[LineRow]>) {
-        ask("lines", done) { $0.lineRows(after: revision, and: ids) }
+    package func configuredLanes(
+        after revision: Int64,
+        and numbers: [Int32],
+        _ done: @escaping LedgerReply<[ConfiguredLane]>
+    ) {
+        ask("configured_lanes", done) { $0.configuredLanes(after: revision, and: numbers) }
     }
     package func shardCount(_ done: @escaping LedgerReply<Int32?>) { ask("shard_count", done) { $0.shardCount } }
 

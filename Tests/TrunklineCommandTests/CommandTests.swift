@@ -208,7 +208,7 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
                     [.text("line_needs_person: " + harmful)]
                 )
                 try await session.query(
-                    "update trunkline.lines set token_reference = $1",
+                    "update trunkline.lanes set secret_reference = $1",
                     [.text(harmful)]
                 )
             }

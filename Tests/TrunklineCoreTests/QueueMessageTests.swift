@@ -19,7 +19,8 @@ import Testing
         (#"{"schema":"trunkline.wake.v12","new":"field"}"#, "schema trunkline.wake.v12 is newer than this program"),
         (#"{"schema":"trunkline.send.v0"}"#, "schema trunkline.send.v0 is not read here"),
         (#"{"schema":"trunkline.send"}"#, "schema trunkline.send is not read here"),
-        (#"{"schema":"trunkline.deliver.v1"}"#, "schema trunkline.deliver.v1 is not read here"),
+        (#"{"schema":"trunkline.deliver.v2"}"#, "schema trunkline.deliver.v2 is newer than this program reads"),
+        (#"{"schema":"trunkline.notify.v1"}"#, "schema trunkline.notify.v1 is not read here"),
         (#"{"schema":"Trunkline.send.v1"}"#, "schema Trunkline.send.v1 is not read here"),
         (#"{"schema":"call +972501234567"}"#, "schema is none of ours"),
     ])
@@ -47,6 +48,8 @@ import Testing
         let wake = WakeUp(job: JobID(1), attempt: AttemptNumber(0)).encode()
         #expect(refusal { _ = try SendJob.decode(json: wake) }?.kind == .unknownSchema)
         #expect(refusal { _ = try WebhookJob.decode(json: Sample.json()) }?.kind == .unknownSchema)
+        #expect(refusal { _ = try DeliverJob.decode(json: Sample.json()) }?.kind == .unknownSchema)
+        #expect(refusal { _ = try CarriedWork.decode(json: wake) }?.kind == .unknownSchema)
     }
 
     // MARK: Wake-ups

@@ -31,6 +31,28 @@ import Testing
         #expect(Set(required) == ["schema", "line", "key", "to", "body", "purpose"])
     }
 
+    @Test func requiredFieldsOfDeliveriesAreTheSame() throws {
+        let schema = try schema("trunkline.deliver.v1")
+        let required = try #require(schema["required"] as? [String])
+        #expect(Set(required) == ["schema", "destination", "key", "type", "timestamp", "data"])
+        let properties = try #require(schema["properties"] as? [String: Any])
+        let full = try DeliverJob.decode(json: Array(DeliverJobTests.full.utf8)).encode()
+        let written = try #require(JSONSerialization.jsonObject(with: Data(full)) as? [String: Any])
+        #expect(Set(written.keys).isSubset(of: Set(properties.keys)))
+        for field in properties.keys where field != "schema" {
+            // A wrong type is refused under the field's own name: so the reader knows the field.
+            var members = written
+            members[field] = 7
+            let bytes = Array(try JSONSerialization.data(withJSONObject: members))
+            let refused = refusal(field) { _ = try DeliverJob.decode(json: bytes) }
+            #expect(refused?.kind == .invalid && refused?.field == field)
+            guard required.contains(field) else { continue }
+            members[field] = nil
+            let without = Array(try JSONSerialization.data(withJSONObject: members))
+            #expect(refusal(field) { _ = try DeliverJob.decode(json: without) }?.field == field)
+        }
+    }
+
     @Test func purposesAreTheSame() throws {
         let properties = try #require(schema("trunkline.send.v1")["properties"] as? [String: Any])
         let purpose = try #require(properties["purpose"] as? [String: Any])

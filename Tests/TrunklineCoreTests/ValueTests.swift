@@ -158,7 +158,8 @@ import Testing
         )
         #expect(
             Refusal.Kind.allCases.map(\.rawValue) == [
-                "malformed", "invalid", "policy", "conflict", "unknown_line", "too_large", "unknown_schema", "late",
+                "malformed", "invalid", "policy", "conflict", "unknown_line", "unknown_destination", "too_large",
+                "unknown_schema", "late",
                 "poison",
             ]
         )

@@ -3,13 +3,14 @@ import Synchronization
 import TestKit
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 
 @testable import TrunklineEngine
 
 @Suite("The desk at which jobs are accepted")
 struct AcceptDeskTests {
     private static func open(_ way: AcceptDesk.Way) async throws -> AcceptDesk {
-        try await AcceptDesk.open(way, name: "tests") { Issue.record("a warning: \($0)") }
+        try await AcceptDesk.open(way, name: "tests", carriers: .standard) { Issue.record("a warning: \($0)") }
     }
 
     @Test("row first: one job or a thousand, and a verdict for each in its place")
@@ -25,11 +26,15 @@ struct AcceptDeskTests {
             let verdicts = try await desk.accept(jobs)
             #expect(verdicts.count == 1_000)
             #expect(verdicts.map(\.word).filter { $0 == "new" }.count == 997)
-            #expect(verdicts[3] == .repeat(try #require(one[0].job), line: try LineID("acme-1"), finalState: nil))
-            #expect(verdicts[3].complaint(about: jobs[3]) == nil)
-            #expect(verdicts[700].word == "conflict" && verdicts[700].complaint(about: jobs[700])?.field == "key")
-            #expect(verdicts[999] == .unknownLine && verdicts[999].word == "refused")
-            #expect(verdicts[999].complaint(about: jobs[999])?.reason == "there is no line nobody")
+            #expect(
+                verdicts[3] == .repeat(try #require(one[0].job), lane: .line(try LineID("acme-1")), finalState: nil)
+            )
+            #expect(verdicts[3].complaint(about: .send(jobs[3])) == nil)
+            #expect(
+                verdicts[700].word == "conflict" && verdicts[700].complaint(about: .send(jobs[700]))?.field == "key"
+            )
+            #expect(verdicts[999] == .unknownLane && verdicts[999].word == "refused")
+            #expect(verdicts[999].complaint(about: .send(jobs[999]))?.reason == "there is no line nobody")
             // What is refused is recorded, by the way it came.
             let refused = try await database.install.refusals(limit: 10)
             #expect(refused.map(\.via) == ["cli", "cli"] && Set(refused.map(\.kind)) == ["conflict", "unknown_line"])
@@ -56,7 +61,7 @@ struct AcceptDeskTests {
                 let desk = try await Self.open(.brokerFirst(amqpURL: amqp, databaseURL: database.url))
                 var underWay: [Submission] = []
                 for batch in 0..<desk.depth {
-                    underWay.append(try await desk.submit((0..<50).map { try notice(batch * 50 + $0) }))
+                    underWay.append(try await desk.submit((0..<50).map { .send(try notice(batch * 50 + $0)) }))
                 }
                 for submission in underWay {
                     #expect(await submission.verdicts() == Array(repeating: .confirmed, count: 50))
@@ -83,7 +88,7 @@ struct AcceptDeskTests {
             connectionName: "tests",
             deadline: .milliseconds(200)
         )
-        let jobs = try (0..<3).map { try notice($0) }
+        let jobs = try (0..<3).map { CarriedWork.send(try notice($0)) }
         let verdicts = await acceptor.submit(jobs).verdicts()
         #expect(verdicts.map(\.word) == ["not_sent", "not_sent", "not_sent"])
         #expect(verdicts[0].complaint(about: jobs[0])?.reason.hasPrefix("it did not reach the broker") == true)

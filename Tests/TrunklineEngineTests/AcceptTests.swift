@@ -4,6 +4,7 @@ import Synchronization
 import TestKit
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 
 @testable import TrunklineEngine
 
@@ -45,7 +46,7 @@ struct AcceptTests {
                 return
             }
             #expect(id == same && id == other)
-            #expect(line?.value == "acme-1")
+            #expect(line?.line?.value == "acme-1")
             #expect(try await database.count("jobs") == 1)
         }
     }
@@ -88,7 +89,7 @@ struct AcceptTests {
             #expect(refusals.count == 200)
             #expect(
                 refusals.allSatisfy {
-                    $0.kind == "conflict" && $0.via == "cli" && $0.field == "key" && $0.line == "acme-1"
+                    $0.kind == "conflict" && $0.via == "cli" && $0.field == "key" && $0.lane?.line == "acme-1"
                 }
             )
             let bytes = try #require(try await database.install.refusalBytes(refusals[0].id))
@@ -102,10 +103,10 @@ struct AcceptTests {
         try await AdminDatabase.with { database in
             let id = try #require(try await database.accept([notice(1, line: "acme-1")])[0].job)
             let same = try await database.accept([notice(1, line: "acme-2")])[0]
-            #expect(same == .repeat(id, line: try LineID("acme-1"), finalState: nil))
+            #expect(same == .repeat(id, lane: .line(try LineID("acme-1")), finalState: nil))
             let conflict = try await database.accept([notice(1, line: "acme-2", body: "Other")])[0]
-            #expect(conflict == .conflict(id, line: try LineID("acme-1")))
-            #expect(try conflict.refusal(of: notice(1))?.reason.contains("job \(id) on line acme-1") == true)
+            #expect(conflict == .conflict(id, lane: .line(try LineID("acme-1"))))
+            #expect(try conflict.refusal(of: .send(notice(1)))?.reason.contains("job \(id) on line acme-1") == true)
             #expect(try await database.accept([notice(1, line: "other-1")])[0].isNew)
         }
     }
@@ -113,19 +114,19 @@ struct AcceptTests {
     @Test("a line that does not exist or was removed is refused and recorded; its neighbours go on")
     func lines() async throws {
         try await AdminDatabase.with { database in
-            try await database.session.query("update trunkline.lines set removed_at = now() where id = 'acme-2'")
+            try await database.session.query("update trunkline.lanes set removed_at = now() where name = 'line:acme-2'")
             let verdicts = try await database.accept([
                 notice(1, line: "nobody"), notice(2), notice(3, line: "acme-2"), notice(4),
             ])
-            #expect(verdicts[0] == .unknownLine)
+            #expect(verdicts[0] == .unknownLane)
             #expect(verdicts[1].isNew)
-            #expect(verdicts[2] == .removedLine)
+            #expect(verdicts[2] == .removedLane)
             #expect(verdicts[3].isNew)
             let refusals = try await database.install.refusals(kind: "unknown_line", limit: 10)
-            #expect(Set(refusals.map(\.line)) == ["nobody", "acme-2"])
+            #expect(Set(refusals.map(\.lane?.line)) == ["nobody", "acme-2"])
             // Once more: counted, not doubled.
             _ = try await database.accept([notice(1, line: "nobody")])
-            let again = try await database.install.refusals(line: "nobody", limit: 10)
+            let again = try await database.install.refusals(lane: .line(try LineID("nobody")), limit: 10)
             #expect(again.map(\.times) == [2])
             #expect(again[0].rawLength > 100)
         }
@@ -137,7 +138,8 @@ struct AcceptTests {
             let id = try #require(try await database.accept([notice(1)])[0].job)
             try await database.run([id])
             #expect(
-                try await database.accept([notice(1)])[0] == .repeat(id, line: try LineID("acme-1"), finalState: "sent")
+                try await database.accept([notice(1)])[0]
+                    == .repeat(id, lane: .line(try LineID("acme-1")), finalState: "sent")
             )
         }
     }
@@ -161,7 +163,9 @@ struct AcceptTests {
                 await session.close()
                 return cuts
             }()
-            let acceptor = Acceptor(configuration: .init(databaseURL: url, applicationName: "tests-cut"))
+            let acceptor = Acceptor(
+                configuration: .init(databaseURL: url, applicationName: "tests-cut", carriers: .standard)
+            )
             let verdicts = try await acceptor.accept(jobs)
             await acceptor.close()
             isDone.store(true, ordering: .relaxed)
@@ -177,7 +181,8 @@ struct AcceptTests {
     func away() async throws {
         var configuration = Acceptor.Configuration(
             databaseURL: "postgresql://nobody@127.0.0.1:\(refusingPort)/none",
-            applicationName: "tests"
+            applicationName: "tests",
+            carriers: .standard
         )
         configuration.patience = .milliseconds(200)
         let acceptor = Acceptor(configuration: configuration)
@@ -268,6 +273,6 @@ struct AcceptTests {
         #expect(job.person == Int64(bitPattern: 0x7b98_8347_dd2c_00d1))
         #expect(try job.person == notice(1, body: "Other").person)
         #expect(try job.person != notice(2).person)
-        #expect(job.tagsText == #"{"order":"1"}"#)
+        #expect(TakeBatch.tagsText(job.tags) == #"{"order":"1"}"#)
     }
 }

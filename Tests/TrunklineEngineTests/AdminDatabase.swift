@@ -1,6 +1,7 @@
 import PostgresDriver
 import TrunklineCore
 import TrunklineEngine
+import TrunklineIntegrations
 
 /// A migrated database of its own for tests of accept, check and status: two lines of one workspace, one of another.
 struct AdminDatabase {
@@ -27,20 +28,46 @@ struct AdminDatabase {
         let hash = Int64(shard(ofLane: "line:" + id, of: 1 << 32))
         try await session.query(
             """
-            with lane as (insert into trunkline.lanes (name, shard_hash) values ('line:' || $1, $3) returning number),
-            scope as (
+            with scope as (
                 insert into trunkline.scopes (name) values ('workspace:' || $2)
                 on conflict (name) do update set name = excluded.name returning number
+            ), lane as (
+                insert into trunkline.lanes (name, shard_hash, carrier, scope, workspace, address, secret_sealed, secret_key_version,
+                    secret_hint, unknown_horizon_ms)
+                select 'line:' || $1, $3, 'ezwhatsapp', scope.number, $2, 'http://127.0.0.1:1', '', 1, '', 43200000 from scope
+                returning number
             ), state as (insert into trunkline.lane_state (lane) select number from lane)
-            insert into trunkline.lines (id, lane, scope, workspace, base_url, token_sealed, token_key_version, token_hint)
-            select $1, lane.number, scope.number, $2, 'http://127.0.0.1:1', '', 1, '' from lane, scope
+            insert into trunkline.lines (id, lane) select $1, number from lane
+            """,
+            [.text(id), .text(workspace), .int8(hash)]
+        )
+    }
+
+    /// Straight into the tables: a destination of kind `webhook`.
+    func addDestination(_ id: String, workspace: String) async throws {
+        let hash = Int64(shard(ofLane: "destination:" + id, of: 1 << 32))
+        try await session.query(
+            """
+            with scope as (
+                insert into trunkline.scopes (name) values ('destination:' || $1)
+                on conflict (name) do update set name = excluded.name returning number
+            ), lane as (
+                insert into trunkline.lanes (name, shard_hash, carrier, scope, workspace, address, secret_sealed, secret_key_version,
+                    secret_hint, pace_interval_ms, concurrency, recipient_gap_ms, unknown_horizon_ms)
+                select 'destination:' || $1, $3, 'webhook', scope.number, $2, 'http://127.0.0.1:1/hook', '', 1, '', 0, 8, 0, 86400000
+                from scope returning number
+            ), state as (insert into trunkline.lane_state (lane) select number from lane)
+            insert into trunkline.destinations (id, lane) select $1, number from lane
             """,
             [.text(id), .text(workspace), .int8(hash)]
         )
     }
 
     func acceptor(wakes: WakeSender? = nil) -> Acceptor {
-        Acceptor(configuration: .init(databaseURL: url, applicationName: "tests"), wakes: wakes)
+        Acceptor(
+            configuration: .init(databaseURL: url, applicationName: "tests", carriers: .standard),
+            wakes: wakes
+        )
     }
 
     func accept(_ jobs: [SendJob]) async throws -> [AcceptVerdict] {
@@ -98,6 +125,13 @@ struct AdminDatabase {
     }
 }
 
+extension Check {
+    /// With every carrier that there is.
+    static func run(_ session: PostgresSession) async throws -> CheckReport {
+        try await run(session, carriers: .standard)
+    }
+}
+
 /// A notice for tests; the number makes it unlike others.
 func notice(
     _ number: Int,
@@ -125,7 +159,7 @@ extension AcceptVerdict {
     var job: JobID? {
         switch self {
         case .new(let id), .repeat(let id, _, _), .conflict(let id, _): id
-        case .unknownLine, .removedLine, .refused, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
+        case .unknownLane, .removedLane, .refused, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
         }
     }
     var isNew: Bool {

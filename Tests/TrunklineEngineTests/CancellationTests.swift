@@ -15,7 +15,7 @@ struct CancellationTests {
         var words: [String: String] = [:]
         let report = try await database.install.cancel(
             KeyPattern(pattern),
-            workspace: workspace.map { try WorkspaceID($0) },
+            in: workspace.map { .workspace(try WorkspaceID($0)) },
             isDryRun: isDryRun
         ) { items in
             for item in items {
@@ -76,7 +76,7 @@ struct CancellationTests {
 
             // By exact key first, then the rest.
             let one = try await Self.cancel(database, key(7))
-            #expect(one.words == [key(7): "cancelled"] && one.report.workspace == "acme")
+            #expect(one.words == [key(7): "cancelled"] && one.report.owner?.workspace?.value == "acme")
             let (words, report) = try await Self.cancel(database, "order:acme.*")
             #expect(words == expected.merging([key(7): "ended(\"cancelled\")"]) { $1 })
             #expect(report.cancelled == 4 && report.inTheAir == 1 && report.mayHaveBeenSent == 2 && report.tooLate == 3)
@@ -189,27 +189,30 @@ struct CancellationTests {
     func workspaces() async throws {
         try await AdminDatabase.with { database in
             _ = try await database.accept([notice(1), notice(1, line: "other-1"), notice(2, line: "other-1")])
+            let both = KeyScopeError.several([
+                .workspace(try WorkspaceID("acme")), .workspace(try WorkspaceID("other")),
+            ])
             for pattern in ["order:acme.1:*", "order:acme.1:ready", "*"] {
-                await #expect(throws: KeyScopeError.severalWorkspaces(["acme", "other"])) {
+                await #expect(throws: both) {
                     try await Self.cancel(database, pattern)
                 }
             }
             let nowhere = try WorkspaceID("nowhere")
-            await #expect(throws: KeyScopeError.unknownWorkspace(nowhere)) {
+            await #expect(throws: KeyScopeError.unknown(.workspace(nowhere))) {
                 try await Self.cancel(database, "*", workspace: "nowhere")
             }
             #expect(try await database.count("jobs") == 3)
             let theirs = try await Self.cancel(database, "*", workspace: "other")
-            #expect(theirs.report.cancelled == 2 && theirs.report.workspace == "other")
+            #expect(theirs.report.cancelled == 2 && theirs.report.owner?.workspace?.value == "other")
             #expect(try await database.count("jobs") == 1)
             // An underscore is itself.
             let none = try await Self.cancel(database, "order_acme.1:*")
             #expect(none.report.isEmpty)
             let key = try IdempotencyKey("order:acme.1:ready")
-            await #expect(throws: KeyScopeError.severalWorkspaces(["acme", "other"])) {
-                try await database.install.reschedule(key, workspace: nil, to: nil)
+            await #expect(throws: both) {
+                try await database.install.reschedule(key, of: nil, to: nil)
             }
-            _ = try await database.install.reschedule(key, workspace: WorkspaceID("acme"), to: nil)
+            _ = try await database.install.reschedule(key, of: .workspace(WorkspaceID("acme")), to: nil)
         }
     }
 
@@ -251,7 +254,7 @@ struct CancellationTests {
             #expect(try await row(ids[0]) == ("waiting", ids[0].value, nil))
             #expect(try await row(ids[1]) == ("waiting", -1, true))
 
-            let later = try await database.install.reschedule(key(0), workspace: nil, to: start + .seconds(7_200))
+            let later = try await database.install.reschedule(key(0), of: nil, to: start + .seconds(7_200))
             #expect(later.job == ids[0] && later.isScheduled && later.notBefore == start + .seconds(7_200))
             #expect(try await row(ids[0]) == ("accepted", 0, true))
             let story = try #require(try await database.install.stories(ids[0].description).first)
@@ -260,18 +263,18 @@ struct CancellationTests {
             #expect(try await row(ids[0]) == ("waiting", -1, true))
 
             // The past is now, by the database's clock.
-            let past = try await database.install.reschedule(key(1), workspace: nil, to: start - .seconds(86_400))
+            let past = try await database.install.reschedule(key(1), of: nil, to: start - .seconds(86_400))
             #expect(!past.isScheduled && past.notBefore >= start)
-            let soon = try await database.install.reschedule(key(0), workspace: nil, to: nil)
+            let soon = try await database.install.reschedule(key(0), of: nil, to: nil)
             #expect(!soon.isScheduled)
             try await database.run([ids[0], ids[1]])
             #expect(try await Self.state(database, ids[0]) == "sent")
             #expect(try await Self.state(database, ids[1]) == "sent")
 
             await #expect(throws: RescheduleError.afterSendBefore(start + .seconds(3_600))) {
-                try await database.install.reschedule(key(2), workspace: nil, to: start + .seconds(3_600))
+                try await database.install.reschedule(key(2), of: nil, to: start + .seconds(3_600))
             }
-            _ = try await database.install.reschedule(key(2), workspace: nil, to: start + .seconds(3_599))
+            _ = try await database.install.reschedule(key(2), of: nil, to: start + .seconds(3_599))
             let check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
         }
@@ -295,7 +298,7 @@ struct CancellationTests {
                 let error = await #expect(throws: RescheduleError.self) {
                     try await database.install.reschedule(
                         IdempotencyKey("order:acme.\(number):ready"),
-                        workspace: nil,
+                        of: nil,
                         to: nil
                     )
                 }
@@ -306,11 +309,11 @@ struct CancellationTests {
             try await session.query("delete from trunkline.finished")
             let dropped = try IdempotencyKey("order:acme.0:ready")
             await #expect(throws: RescheduleError.ended(ids[0], state: "sent")) {
-                try await database.install.reschedule(dropped, workspace: nil, to: nil)
+                try await database.install.reschedule(dropped, of: nil, to: nil)
             }
             let unknown = try IdempotencyKey("order:nobody")
             await #expect(throws: RescheduleError.unknownKey(unknown)) {
-                try await database.install.reschedule(unknown, workspace: nil, to: nil)
+                try await database.install.reschedule(unknown, of: nil, to: nil)
             }
         }
     }

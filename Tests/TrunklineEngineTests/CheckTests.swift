@@ -72,7 +72,7 @@ struct CheckTests {
             let report = try await Check.run(database.session)
             #expect(report.findings.isEmpty, "\(report.findings)")
             #expect(report.addsUp)
-            #expect(report.lanes.map(\.name) == ["acme-1", "acme-2"])
+            #expect(report.lanes.map(\.lane.line) == ["acme-1", "acme-2"])
             #expect(report.lanes.reduce(0) { $0 + $1.ledger } == Int64(ids.count))
             #expect(report.lanes.reduce(0) { $0 + $1.finishedCount } == 7)
             // A late answer of an attempt that another one overtook, while that one is in the air, and after it.
@@ -280,7 +280,7 @@ struct CheckTests {
             // The key is remembered and stays taken.
             #expect(
                 try await database.accept([notice(0)])[0]
-                    == .repeat(ids[0], line: try LineID("acme-1"), finalState: "sent")
+                    == .repeat(ids[0], lane: .line(try LineID("acme-1")), finalState: "sent")
             )
             try await session.script(
                 "update trunkline.tallies set jobs = jobs - 1 where state = 'expired' and lane = (select min(lane) from trunkline.tallies where state = 'expired')"

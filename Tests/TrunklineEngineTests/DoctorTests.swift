@@ -253,7 +253,7 @@ import TrunklineIntegrations
                 if id == "acme-3" { try await database.addLine(id, workspace: "acme") }
                 let line = try LineID(id)
                 let base = try EZWhatsApp.BaseURL("http://127.0.0.1:1")
-                let reference = LineToken.reference(try SecretReference("env:" + variable), current: nil, Self.key)
+                let reference = LaneSecret.reference(try SecretReference("env:" + variable), current: nil, Self.key)
                 _ = try await database.install.changeLine(line, LineChanges(baseURL: base, token: reference))
             }
             _ = try await database.install.holdLine(LineID("other-1"), reason: "repair", until: nil)

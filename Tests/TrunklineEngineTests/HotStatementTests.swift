@@ -320,7 +320,7 @@ import TrunklineCore
                 SeenJob.all(rows).allSatisfy { $0.claimedAgo.map { $0 >= .seconds(2) && $0 < .seconds(600) } ?? false }
             )
             // One that was parked after its attempt is among them, as long as the gap reaches: longer than this test takes.
-            try await session.query("update trunkline.lines set recipient_gap_ms = 3600000")
+            try await session.query("update trunkline.lanes set recipient_gap_ms = 3600000")
             try await session.query(
                 "update trunkline.jobs set state = 'parked', reason = 'x', parked_at = now() where key = 'fill:7'"
             )
@@ -335,7 +335,7 @@ import TrunklineCore
             let session = database.session
             let ids = try await database.accept([notice(1), notice(2, line: "acme-2")]).compactMap(\.job)
             try await database.run(ids)
-            try await session.query("update trunkline.lines set recipient_gap_ms = 3600000 where id = 'acme-2'")
+            try await session.query("update trunkline.lanes set recipient_gap_ms = 3600000 where name = 'line:acme-2'")
             try await session.query(
                 "update trunkline.finished set ended_at = ended_at - interval '1 minute' where ended_at - interval '1 minute' >= ended_on"
             )

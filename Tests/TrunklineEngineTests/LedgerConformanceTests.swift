@@ -33,16 +33,17 @@ struct LedgerConformanceTests {
         var met: [String: Int] = [:]
         for report in reports { met.merge(report.0) { $0 + $1 } }
         let never = Self.everything.filter { met[$0, default: 0] == 0 }
-        #expect(never.isEmpty || Self.seeds < Self.usualSeeds, "never asked or never answered")
+        #expect(never.isEmpty || Self.seeds < Self.usualSeeds, "never asked or never answered: \(never)")
     }
 
     /// Every call of the port, and every verdict: what no seed meets is compared by nobody.
     private static let everything = [
         "beat", "fleet", "waitsForUs", "shards", "acquire", "release", "terminate", "forget", "breakers", "openBreaker",
-        "probeBreaker", "endProbe", "lines", "shardCount", "take", "takeEvents", "refuse", "suspect", "unsuspect",
+        "probeBreaker", "endProbe", "configuredLanes", "shardCount", "take", "takeEvents", "refuse", "suspect",
+        "unsuspect",
         "adopt", "place", "claim", "abandon", "expire", "load", "watch", "lanes", "lastSends", "forgotten", "settle",
         "pause", "keepGates", "holdTold", "outside",
-        "take: new", "take: repeat", "take: conflict", "take: unknownLine", "take: removedLine", "take: lost",
+        "take: new", "take: repeat", "take: conflict", "take: unknownLane", "take: removedLane", "take: lost",
         "claim: claimed", "claim: lost", "claim: gone", "claim: busy", "claim: held", "claim: overtaken",
         "claim: early",
         "claim: expired", "claim: superseded", "claim: horizon", "claim: capped",
@@ -68,8 +69,8 @@ struct LedgerConformanceTests {
 
     /// Whether the model without a rule and the whole one differ.
     private static func differs(_ seed: UInt64, _ mutant: Mutant) -> Bool {
-        let sequence = mutant.sequence(seed, ConformanceSequence.lines)
-        let whole = ConformanceSequence(seed: seed, lines: ConformanceSequence.lines, mutation: nil, weakness: nil)
+        let sequence = mutant.sequence(seed, ConformanceSequence.lanes)
+        let whole = ConformanceSequence(seed: seed, lanes: ConformanceSequence.lanes, mutation: nil, weakness: nil)
         let (weak, strong) = (ImmediateLedger(sequence.model), ImmediateLedger(whole.model))
         for _ in 0..<steps {
             let step = sequence.next()
@@ -99,12 +100,12 @@ struct LedgerConformanceTests {
             }
         }
 
-        func sequence(_ seed: UInt64, _ lines: [LedgerModel.Line]) -> ConformanceSequence {
+        func sequence(_ seed: UInt64, _ lanes: [LedgerModel.Lane]) -> ConformanceSequence {
             switch self {
             case .mutation(let mutation):
-                ConformanceSequence(seed: seed, lines: lines, mutation: mutation, weakness: nil)
+                ConformanceSequence(seed: seed, lanes: lanes, mutation: mutation, weakness: nil)
             case .weakness(let weakness):
-                ConformanceSequence(seed: seed, lines: lines, mutation: nil, weakness: weakness)
+                ConformanceSequence(seed: seed, lanes: lanes, mutation: nil, weakness: weakness)
             }
         }
     }
@@ -126,8 +127,8 @@ struct LedgerConformanceTests {
         _ mutant: Mutant? = nil
     ) -> (names: [String: Int], difference: Found?) {
         let sequence =
-            mutant?.sequence(seed, postgres.lines)
-            ?? ConformanceSequence(seed: seed, lines: postgres.lines, mutation: nil, weakness: nil)
+            mutant?.sequence(seed, postgres.lanes)
+            ?? ConformanceSequence(seed: seed, lanes: postgres.lanes, mutation: nil, weakness: nil)
         let model = ImmediateLedger(sequence.model)
         var names: [String: Int] = [:]
         var taken: [ConformanceStep] = []

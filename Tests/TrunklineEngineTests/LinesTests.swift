@@ -26,7 +26,7 @@ import TrunklineIntegrations
         to install: Operator,
         workspace: String = "acme",
         baseURL: String = "https://api.example/api/v1/",
-        token: LineToken? = nil,
+        token: LaneSecret? = nil,
         pace: Pace = .standard
     ) async throws -> Line {
         try await install.addLine(
@@ -67,7 +67,7 @@ import TrunklineIntegrations
             let rows = try await session.query(
                 """
                 select n.name, n.shard_hash, c.name, (select count(*) from trunkline.lane_state s where s.lane = n.number)
-                from trunkline.lines l join trunkline.lanes n on n.number = l.lane join trunkline.scopes c on c.number = l.scope
+                from trunkline.lines l join trunkline.lanes n on n.number = l.lane join trunkline.scopes c on c.number = n.scope
                 """
             )
             // zlib.crc32(b"line:il")
@@ -84,24 +84,26 @@ import TrunklineIntegrations
             #expect(try await Self.token(of: first, install, Self.key()) == "ezw_line_secret_1234")
 
             let stored = try await session.query(
-                "select token_sealed, row_to_json(l)::text from trunkline.lines l where id = 'a'"
+                "select secret_sealed, row_to_json(n)::text from trunkline.lanes n where name = 'line:a'"
             )
-            #expect(stored.text(0, 1)?.contains("secret") == false)
-            #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("secret") == false)
+            #expect(stored.text(0, 1)?.contains("line_secret") == false)
+            #expect(String(decoding: stored.bytes(0, 0) ?? [], as: UTF8.self).contains("line_secret") == false)
 
-            await #expect(throws: LineTokenError.notBound(first)) {
+            await #expect(throws: LaneSecretError.notBound(.line(first))) {
                 try await Self.token(of: first, install, Self.key(1))
             }
-            await #expect(throws: LineTokenError.needsMasterKey) { try await Self.token(of: first, install, nil) }
+            await #expect(throws: LaneSecretError.needsMasterKey(.line(first))) {
+                try await Self.token(of: first, install, nil)
+            }
             // A row copied onto another line opens nothing.
             try await session.query(
-                "update trunkline.lines set token_sealed = (select token_sealed from trunkline.lines where id = 'a') where id = 'b'"
+                "update trunkline.lanes set secret_sealed = (select secret_sealed from trunkline.lanes where name = 'line:a') where name = 'line:b'"
             )
-            await #expect(throws: LineTokenError.notBound(second)) {
+            await #expect(throws: LaneSecretError.notBound(.line(second))) {
                 try await Self.token(of: second, install, Self.key())
             }
-            try await session.query("update trunkline.lines set token_key_version = 2")
-            await #expect(throws: LineTokenError.unknownKeyVersion(2)) {
+            try await session.query("update trunkline.lanes set secret_key_version = 2")
+            await #expect(throws: LaneSecretError.unknownKeyVersion(.line(first), 2)) {
                 try await Self.token(of: first, install, Self.key())
             }
         }
@@ -124,10 +126,10 @@ import TrunklineIntegrations
 
     /// Whoever may write the table, and has no master key: every change of what a secret belongs to opens nothing.
     @Test(arguments: [
-        "base_url = 'https://evil.example/api/v1'", "base_url = 'https://api.example:8443/api/v1'",
-        "base_url = 'http://127.0.0.1:9/api/v1'", "token_reference = 'env:TRUNKLINE_MASTER_KEY'",
-        "token_reference = 'env:PATH'", "token_reference = 'file:/etc/hostname'", "token_reference = null",
-        "token_sealed = other.token_sealed, token_reference = other.token_reference", "token_sealed = ''",
+        "address = 'https://evil.example/api/v1'", "address = 'https://api.example:8443/api/v1'",
+        "address = 'http://127.0.0.1:9/api/v1'", "secret_reference = 'env:TRUNKLINE_MASTER_KEY'",
+        "secret_reference = 'env:PATH'", "secret_reference = 'file:/etc/hostname'", "secret_reference = null",
+        "secret_sealed = other.secret_sealed, secret_reference = other.secret_reference", "secret_sealed = ''",
     ])
     func aRowChangedBehindOurBackOpensNothing(_ change: String) async throws {
         try await Self.withInstall { session, install in
@@ -138,16 +140,16 @@ import TrunklineIntegrations
             let other = try SecretReference("env:OTHER_TOKEN")
             try await Self.add("other", to: install, token: .reference(other, current: nil, key))
             try await session.query(
-                "update trunkline.lines l set \(change) from trunkline.lines other where l.id <> 'other' and other.id = 'other'"
+                "update trunkline.lanes l set \(change) from trunkline.lanes other where l.name <> 'line:other' and other.name = 'line:other'"
             )
             for id in [try LineID("sealed"), try LineID("referenced")] {
                 if id.value == "sealed", change.hasSuffix("= null") { continue }  // It has none.
-                await #expect(throws: LineTokenError.notBound(id), "\(id): \(change)") {
+                await #expect(throws: LaneSecretError.notBound(.line(id)), "\(id): \(change)") {
                     try await Self.token(of: id, install, key)
                 }
                 // A new token must not follow the row to an address that nobody gave.
-                if change.hasPrefix("base_url") {
-                    await #expect(throws: LineError.self) {
+                if change.hasPrefix("address") {
+                    await #expect(throws: LaneError.self) {
                         try await install.changeLine(
                             id,
                             LineChanges(token: .sealed(EZWhatsApp.Token("ezw_line_new_0001"), key))
@@ -169,13 +171,13 @@ import TrunklineIntegrations
             try await Self.add("a", to: install)
             func set(_ baseURL: String?, token: String? = nil, _ key: MasterKey) async throws -> Line {
                 let base = try baseURL.map { try EZWhatsApp.BaseURL($0) }
-                let token = try token.map { LineToken.sealed(try EZWhatsApp.Token($0), key) }
+                let token = try token.map { LaneSecret.sealed(try EZWhatsApp.Token($0), key) }
                 return try await install.changeLine(id, LineChanges(baseURL: base, token: token))
             }
             for address in [
                 "https://other.example/api/v1", "https://api.example:8443/api/v1", "http://127.0.0.1/api/v1",
             ] {
-                await #expect(throws: LineError.tokenOfAnotherAddress(id)) { try await set(address, key) }
+                await #expect(throws: LaneError.secretOfAnotherAddress(.line(id))) { try await set(address, key) }
             }
             // Another path of the same host is the same address.
             #expect(try await set("https://api.example/api/v2", key).baseURL == "https://api.example/api/v2")
@@ -186,7 +188,7 @@ import TrunklineIntegrations
             #expect(try await Self.token(of: id, install, key) == "ezw_line_other_2")
             // Under a new key the row proves nothing: the address is said too.
             let new = try Self.key(1)
-            await #expect(throws: LineError.addressNotProven(id, origin: "https://other.example")) {
+            await #expect(throws: LaneError.addressNotProven(.line(id), origin: "https://other.example")) {
                 try await set(nil, token: "ezw_line_third_3", new)
             }
             _ = try await set("https://other.example/api/v1", token: "ezw_line_third_3", new)
@@ -198,12 +200,12 @@ import TrunklineIntegrations
         try await Self.withInstall { session, install in
             let id = try LineID("a")
             try await Self.add("a", to: install)
-            await #expect(throws: LineError.exists(id)) { try await Self.add("a", to: install) }
-            await #expect(throws: LineError.ofAnotherWorkspace(id)) {
+            await #expect(throws: LaneError.exists(.line(id))) { try await Self.add("a", to: install) }
+            await #expect(throws: LaneError.ofAnotherWorkspace(.line(id))) {
                 try await Self.add("a", to: install, workspace: "other")
             }
             _ = try await install.removeLine(id)
-            await #expect(throws: LineError.ofAnotherWorkspace(id)) {
+            await #expect(throws: LaneError.ofAnotherWorkspace(.line(id))) {
                 try await Self.add("a", to: install, workspace: "other")
             }
             // What was refused left nothing behind.
@@ -242,16 +244,18 @@ import TrunklineIntegrations
         try await Self.withInstall { session, install in
             let line = try await Self.add("a", to: install)
             try await Self.addJob(1, lane: line.lane, state: "parked", to: session)
-            await #expect(throws: LineError.unfinishedJobs(line.id, count: 1)) { try await install.removeLine(line.id) }
+            await #expect(throws: LaneError.unfinishedJobs(.line(line.id), count: 1)) {
+                try await install.removeLine(line.id)
+            }
             try await session.query("delete from trunkline.jobs")
             #expect(try await install.removeLine(line.id).removedAt != nil)
-            await #expect(throws: LineError.removed(line.id)) { try await install.removeLine(line.id) }
-            await #expect(throws: LineError.removed(line.id)) {
+            await #expect(throws: LaneError.removed(.line(line.id))) { try await install.removeLine(line.id) }
+            await #expect(throws: LaneError.removed(.line(line.id))) {
                 try await install.holdLine(line.id, reason: "x", until: nil)
             }
             let unknown = try LineID("nobody")
-            await #expect(throws: LineError.unknown(unknown)) { try await install.line(unknown) }
-            await #expect(throws: LineError.unknown(unknown)) { try await install.resumeLine(unknown) }
+            await #expect(throws: LaneError.unknown(.line(unknown))) { try await install.line(unknown) }
+            await #expect(throws: LaneError.unknown(.line(unknown))) { try await install.resumeLine(unknown) }
         }
     }
 
@@ -266,14 +270,14 @@ import TrunklineIntegrations
             #expect(longer.hold?.until == until)
             #expect(longer.isHeld(at: until - .seconds(1)) && !longer.isHeld(at: until))
 
-            await #expect(throws: LineError.holdIsOver) {
+            await #expect(throws: LaneError.holdIsOver) {
                 try await install.holdLine(line.id, reason: "late", until: held.readAt - .seconds(1))
             }
-            await #expect(throws: LineError.holdTooLong) {
+            await #expect(throws: LaneError.holdTooLong) {
                 try await install.holdLine(line.id, reason: "long", until: held.readAt + .seconds(400 * 86_400))
             }
             for reason in ["", "  ", "two\nlines", String(repeating: "x", count: 201)] {
-                await #expect(throws: LineError.holdWithoutReason) {
+                await #expect(throws: LaneError.holdWithoutReason) {
                     try await install.holdLine(line.id, reason: reason, until: nil)
                 }
             }
@@ -286,7 +290,7 @@ import TrunklineIntegrations
     @Test func everyChangeRaisesTheRevision() async throws {
         try await Self.withInstall { session, install in
             func revision() async throws -> Int64 {
-                try await session.query("select revision from trunkline.lines where id = 'a'").int8(0, 0) ?? 0
+                try await session.query("select revision from trunkline.lanes where name = 'line:a'").int8(0, 0) ?? 0
             }
             let line = try await Self.add("a", to: install)
             var last = try await revision()
@@ -332,7 +336,7 @@ import TrunklineIntegrations
             #expect(try await install.line(plain.id).capUsed == 0)
             #expect(try await install.changeLine(plain.id, LineChanges(dailyCap: .unlimited)).dailyCap == .unlimited)
             for zone in ["Asia/Nowhere", "", "IDT", "+02:00", "posix/Asia/Jerusalem"] {
-                await #expect(throws: LineError.unknownTimeZone, "\(zone)") {
+                await #expect(throws: LaneError.unknownTimeZone, "\(zone)") {
                     try await install.changeLine(plain.id, LineChanges(timeZone: zone))
                 }
             }

@@ -57,9 +57,9 @@ import TrunklineEngine
             }
             there.insert(Substring(function.name))
         }
-        // What was written more than once.
+        // What was written more than once, or stands in the lanes' rows.
         for (words, count) in [
-            ("% p_shard_count", 1), ("interval '12 hours'", 1), ("insert into trunkline.finished ", 1),
+            ("% p_shard_count", 1), ("interval '12 hours'", 0), ("insert into trunkline.finished ", 1),
         ] {
             let found = Migrations.functions.map { $0.sql.components(separatedBy: words).count - 1 }.reduce(0, +)
             #expect(found == count, "\(words) stands \(found) times")

@@ -1,6 +1,7 @@
 import PostgresDriver
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 
 @testable import TrunklineEngine
 
@@ -14,7 +15,7 @@ import TrunklineCore
         var items: [ParkedDecision.Item] = []
         _ = try await database.install.decide(
             action,
-            .named(jobs.map(\.description), workspace: nil),
+            .named(jobs.map(\.description), owner: nil),
             by: "anna@desk",
             why: "the customer said so",
             isDryRun: isDryRun
@@ -169,16 +170,22 @@ import TrunklineCore
                 ) { _ in }.counts
             }
             #expect(
-                try await run(.filter(line: nil, reason: nil, before: nil), isDryRun: true) == [
+                try await run(.filter(lane: nil, reason: nil, before: nil), isDryRun: true) == [
                     .done: 2, .inDoubt: 2,
                 ]
             )
-            #expect(try await run(.filter(line: "other-1", reason: nil, before: nil), isDryRun: true) == [:])
+            #expect(
+                try await run(.filter(lane: .line(try LineID("other-1")), reason: nil, before: nil), isDryRun: true)
+                    == [:]
+            )
             let past = Timestamp(microseconds: 0)
-            #expect(try await run(.filter(line: "acme-1", reason: nil, before: past), isDryRun: true) == [:])
+            #expect(
+                try await run(.filter(lane: .line(try LineID("acme-1")), reason: nil, before: past), isDryRun: true)
+                    == [:]
+            )
             #expect(try await database.count("jobs where parked_at is not null") == 4)
             #expect(
-                try await run(.filter(line: nil, reason: "message_refused", before: nil), isDryRun: false) == [
+                try await run(.filter(lane: nil, reason: "message_refused", before: nil), isDryRun: false) == [
                     .done: 2
                 ]
             )
@@ -193,7 +200,7 @@ import TrunklineCore
             let session = database.session
             let ids = try await database.accept((0..<300).map { try notice($0) }).compactMap(\.job)
             try await database.run(ids, outcome: "park", reason: "message_refused")
-            let everything = ParkedChoice.filter(line: nil, reason: nil, before: nil)
+            let everything = ParkedChoice.filter(lane: nil, reason: nil, before: nil)
             func decide(_ action: ParkedAction) async throws -> Int {
                 try await Operator(databaseURL: database.url, name: "tests").decide(
                     action,
@@ -240,7 +247,7 @@ import TrunklineCore
     func refusals() async throws {
         try await AdminDatabase.with { database in
             let session = database.session
-            #expect(try await database.accept([notice(1, line: "new-1")]) == [.unknownLine])
+            #expect(try await database.accept([notice(1, line: "new-1")]) == [.unknownLane])
             try await session.script(
                 """
                 insert into trunkline.refusals (via, kind, reason, digest, raw, raw_length) values
@@ -255,7 +262,8 @@ import TrunklineCore
                     .named((0..<rows.count).compactMap { rows.int8($0, 0) }),
                     by: "anna@desk",
                     why: "the line is there",
-                    isDryRun: isDryRun
+                    isDryRun: isDryRun,
+                    carriers: .standard
                 ) { verdicts[$0.id] = $0.verdict }
                 return verdicts
             }

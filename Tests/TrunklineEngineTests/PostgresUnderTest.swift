@@ -16,7 +16,7 @@ final class PostgresUnderTest: @unchecked Sendable {
     private let loop = EventLoop(name: "conformance")
     private var connection: PostgresConnection?
     private var ledger: PostgresLedger?
-    let lines: [LedgerModel.Line]
+    let lanes: [LedgerModel.Lane]
 
     private static let settings =
         [("search_path", "fake, pg_catalog"), ("fake.now", moment(ConformanceSequence.start))] + Statements.hotSettings
@@ -27,7 +27,7 @@ final class PostgresUnderTest: @unchecked Sendable {
 
     /// Makes the install. `url`: an empty database.
     init(url: String) async throws {
-        lines = try await PostgresSession.withSession(url: url, applicationName: "tests", settings: Self.settings) {
+        lanes = try await PostgresSession.withSession(url: url, applicationName: "tests", settings: Self.settings) {
             session in
             try await session.script(
                 """
@@ -41,7 +41,7 @@ final class PostgresUnderTest: @unchecked Sendable {
                 """
             )
             _ = try await Migrations.migrate(session, shards: Int(ConformanceSequence.shardCount))
-            return try await Self.addLines(session)
+            return try await Self.addLanes(session)
         }
         let configuration = PostgresConnection.Configuration(
             url: url,
@@ -71,32 +71,35 @@ final class PostgresUnderTest: @unchecked Sendable {
         loop.join()
     }
 
-    private static func addLines(_ session: PostgresSession) async throws -> [LedgerModel.Line] {
-        var lines = ConformanceSequence.lines
-        try await session.query("insert into trunkline.scopes (name) values ('workspace:1'), ('workspace:2')")
-        for (index, line) in lines.enumerated() {
-            try await session.query(
+    private static func addLanes(_ session: PostgresSession) async throws -> [LedgerModel.Lane] {
+        var lanes = ConformanceSequence.lanes
+        for scope in ConformanceSequence.scopes {
+            try await session.query("insert into trunkline.scopes (name) values ($1)", [.text(scope)])
+        }
+        for (index, lane) in lanes.enumerated() {
+            let row = try await session.query(
                 """
-                with lane as (insert into trunkline.lanes (name, shard_hash) values ('line:' || $1, $2) returning number),
-                state as (insert into trunkline.lane_state (lane) select number from lane)
-                insert into trunkline.lines (id, lane, scope, workspace, base_url, token_sealed, token_key_version, token_hint,
-                    pace_interval_ms, concurrency, recipient_gap_ms, daily_cap, time_zone)
-                select $1, lane.number, $3, 'workspace', $4, '', 1, '', $5, $6, $7, $8, $9 from lane
+                with lane as (
+                    insert into trunkline.lanes (name, shard_hash, carrier, scope, workspace, address, private_network,
+                        secret_sealed, secret_key_version, secret_hint, pace_interval_ms, concurrency, recipient_gap_ms, daily_cap,
+                        time_zone, unknown_horizon_ms)
+                    values ($1, $2, $3, $4, 'workspace', $5, true, '', 1, '', $6, $7, $8, $9, $10, $11)
+                    returning number, revision
+                ), state as (insert into trunkline.lane_state (lane) select number from lane)
+                select number, revision from lane
                 """,
                 [
-                    .text(line.id), .int8(line.hash), .int4(line.scope), .text(line.baseURL), .int4(line.interval),
-                    .int4(line.concurrency), .int4(line.gap), line.dailyCap.map { .int4($0) } ?? .null,
-                    .text(ConformanceSequence.zones[index]),
+                    .text(lane.name.value), .int8(lane.hash), .text(lane.carrier), .int4(lane.scope),
+                    .text(lane.address),
+                    .int4(lane.interval), .int4(lane.concurrency), .int4(lane.gap),
+                    lane.dailyCap.map { .int4($0) } ?? .null, .text(ConformanceSequence.zones[index]),
+                    .int4(Int32(lane.horizon / 1_000)),
                 ]
             )
-            let row = try await session.query(
-                "select lane, revision from trunkline.lines where id = $1",
-                [.text(line.id)]
-            )
-            precondition(row.int4(0, 0) == line.lane, "lanes are counted from 1")
-            lines[index].revision = row.int8(0, 1) ?? 0
+            precondition(row.int4(0, 0) == lane.number, "lanes are counted from 1")
+            lanes[index].revision = row.int8(0, 1) ?? 0
         }
-        return lines
+        return lanes
     }
 
     // MARK: Asking
@@ -107,7 +110,7 @@ final class PostgresUnderTest: @unchecked Sendable {
         static let rollback = PostgresStatement(name: "rollback", sql: "rollback")
         static let counters = PostgresStatement(
             name: "counters",
-            sql: "select setval('trunkline.job_number', $1, false), setval('trunkline.line_revision', $2, false)",
+            sql: "select setval('trunkline.job_number', $1, false), setval('trunkline.lane_revision', $2, false)",
             parameterTypes: [.int8, .int8]
         )
         static let clock = PostgresStatement(
@@ -118,19 +121,19 @@ final class PostgresUnderTest: @unchecked Sendable {
         static let hold = PostgresStatement(
             name: "hold",
             sql: """
-                update trunkline.lines set hold_reason = case when $2 then 'test' end, held_at = case when $2 then now() end,
-                    hold_until = $3 where id = $1
+                update trunkline.lanes set hold_reason = case when $2 then 'test' end, held_at = case when $2 then now() end,
+                    hold_until = $3 where name = $1
                 """,
             parameterTypes: [.text, .bool, .timestamptz]
         )
         static let cap = PostgresStatement(
             name: "set_cap",
-            sql: "update trunkline.lines set daily_cap = $2 where id = $1",
+            sql: "update trunkline.lanes set daily_cap = $2 where name = $1",
             parameterTypes: [.text, .int4]
         )
         static let remove = PostgresStatement(
             name: "remove",
-            sql: "update trunkline.lines set removed_at = now() where id = $1",
+            sql: "update trunkline.lanes set removed_at = now() where name = $1",
             parameterTypes: [.text]
         )
         static let cancel = PostgresStatement(
@@ -218,18 +221,18 @@ final class PostgresUnderTest: @unchecked Sendable {
     }
 
     private func run(_ outside: ConformanceStep.Outside, now: Int64, _ done: @escaping (String) -> Void) {
-        func id(_ line: Int) -> PostgresParameter { .text(lines[line].id) }
+        func name(_ lane: Int) -> PostgresParameter { .text(lanes[lane].name.value) }
         switch outside {
         case .timePasses: execute(Outside.clock, [.text(Self.moment(now))], done)
-        case .hold(let line, let until):
+        case .hold(let lane, let until):
             execute(
                 Outside.hold,
-                [id(line), .bool(true), until.map { .timestamp(microseconds: $0) } ?? .null],
+                [name(lane), .bool(true), until.map { .timestamp(microseconds: $0) } ?? .null],
                 done
             )
-        case .resume(let line): execute(Outside.hold, [id(line), .bool(false), .null], done)
-        case .cap(let line, let cap): execute(Outside.cap, [id(line), cap.map { .int4($0) } ?? .null], done)
-        case .remove(let line): execute(Outside.remove, [id(line)], done)
+        case .resume(let lane): execute(Outside.hold, [name(lane), .bool(false), .null], done)
+        case .cap(let lane, let cap): execute(Outside.cap, [name(lane), cap.map { .int4($0) } ?? .null], done)
+        case .remove(let lane): execute(Outside.remove, [name(lane)], done)
         case .cancel(let key): execute(Outside.cancel, [.text(key)], done)
         case .reschedule(let job, let time):
             execute(Outside.reschedule, [.int8(job), .timestamp(microseconds: time)], done)

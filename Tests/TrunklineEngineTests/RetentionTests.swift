@@ -2,6 +2,7 @@ import Foundation
 import PostgresDriver
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 
 @testable import TrunklineEngine
 
@@ -50,7 +51,7 @@ import TrunklineCore
             #expect(check.lanes.reduce(0) { $0 + $1.tallied } == 10)
             #expect(
                 try await database.accept([notice(0)])[0]
-                    == .repeat(old[0], line: try LineID("acme-1"), finalState: "sent")
+                    == .repeat(old[0], lane: .line(try LineID("acme-1")), finalState: "sent")
             )
             #expect(try await database.install.retain(ages).isEmpty)
         }
@@ -216,7 +217,9 @@ import TrunklineCore
             applicationName: "tests",
             settings: [("lock_timeout", "1s")] + Statements.hotSettings
         ) { session in
-            let acceptor = Acceptor(configuration: .init(databaseURL: url, applicationName: "tests"))
+            let acceptor = Acceptor(
+                configuration: .init(databaseURL: url, applicationName: "tests", carriers: .standard)
+            )
             let shards: [Int32?] = (0..<16).map { $0 }
             let owner: [PostgresParameter] = [
                 .uuid(boot), .int4(16), .int4Array(shards), .int8Array([Int64?](repeating: 1, count: 16)),

@@ -61,7 +61,7 @@ struct WhyTests {
 
             text = try await said(
                 """
-                update trunkline.lines set daily_cap = 3, time_zone = 'Pacific/Auckland' where id = 'acme-1';
+                update trunkline.lanes set daily_cap = 3, time_zone = 'Pacific/Auckland' where name = 'line:acme-1';
                 update trunkline.lane_state set gate = 'open', sent_today = 3, sent_on = (now() at time zone 'Pacific/Auckland')::date;
                 """
             )
@@ -111,7 +111,7 @@ struct WhyTests {
             #expect(status.lines.allSatisfy { $0.brokenOrigin == "http://127.0.0.1:1" })
 
             text = try await said(
-                "update trunkline.lines set hold_reason = 'the shop asked', held_at = now(), hold_until = now() + interval '1 hour'"
+                "update trunkline.lanes set hold_reason = 'the shop asked', held_at = now(), hold_until = now() + interval '1 hour'"
             )
             #expect(text.contains("is held by hand since") && text.contains("(the shop asked), until 20"))
             // A scheduled notice waits for its time first.
@@ -208,7 +208,7 @@ struct WhyTests {
             try await database.run([new])
             var check = try await Check.run(session)
             #expect(check.addsUp, "\(check.findings)")
-            #expect(check.lanes.first { $0.name == "acme-1" }?.finished == ["superseded": 2, "sent": 1])
+            #expect(check.lanes.first { $0.lane.line == "acme-1" }?.finished == ["superseded": 2, "sent": 1])
 
             try await session.script("update trunkline.facts set fact_at = fact_at - interval '50 seconds'")
             check = try await Check.run(session)

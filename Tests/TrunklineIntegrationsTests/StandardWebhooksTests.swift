@@ -162,7 +162,8 @@ import TrunklineIntegrations
         expected[401] = .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human))
         for status in [402, 403] { expected[status] = .laneUnhealthy(reason: .lineRefused, trouble: .hold(.human)) }
         expected[404] = .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.transient))
-        for status in [405, 410] { expected[status] = .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human)) }
+        expected[405] = .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
+        expected[410] = .laneUnhealthy(reason: .endpointGone, trouble: .hold(.human))
         expected[408] = .unknown(reason: .serverTimeout)
         expected[409] = .park(reason: .conflict)
         expected[423] = .laneUnhealthy(reason: .lineLocked, trouble: .hold(.transient))

@@ -31,7 +31,7 @@ import TrunklineTesting
             }
             try install.simulator.control("POST", "/__sim/faults", #"{"kind":"latency","on":"any","ms":1000}"#)
             // Held until all work is known: who comes first has no start over the others.
-            try await install.database.script("update trunkline.lines set hold_reason = 'test', held_at = now()")
+            try await install.database.script("update trunkline.lanes set hold_reason = 'test', held_at = now()")
             _ = try install.startWorker(
                 turnedOff.map { ["TRUNKLINE_TURN_OFF": $0] } ?? [:],
                 arguments: ["--maximum-calls", "60"]
@@ -45,7 +45,7 @@ import TrunklineTesting
                 try await install.number("select count(*) from trunkline.jobs where state = 'waiting' and place > 0")
                     == jobs.count
             }
-            try await install.database.script("update trunkline.lines set hold_reason = null, held_at = null")
+            try await install.database.script("update trunkline.lanes set hold_reason = null, held_at = null")
             let arrivals = Task {
                 guard rival == .newcomers else { return }
                 for number in 1... where !Task.isCancelled {

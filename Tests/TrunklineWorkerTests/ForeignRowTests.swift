@@ -47,18 +47,18 @@ import TrunklineTesting
                 ["line", "set", "line-06", "--token-env", "OTHER_TOKEN", "--by-reference"],
                 environment: ["OTHER_TOKEN": "ezw_line_line-06"]
             ).requireSuccess()
-            let address = "base_url = '\(foreign.origin)/api/v1'"
+            let address = "address = '\(foreign.origin)/api/v1'"
             let changes = [
                 "line-01": address,
                 "line-02": address + ", token_reference = 'env:TRUNKLINE_MASTER_KEY'",
                 "line-03": address + ", token_reference = 'file:\(keyFile)'",
                 "line-04": address + ", token_reference = 'env:OTHER_TOKEN'",
-                "line-05": address + ", (token_sealed, token_reference, token_hint) = "
-                    + "(select token_sealed, token_reference, token_hint from trunkline.lines where id = 'line-06')",
+                "line-05": address + ", (secret_sealed, secret_reference, secret_hint) = "
+                    + "(select secret_sealed, secret_reference, secret_hint from trunkline.lanes where name = 'line:line-06')",
                 "line-06": "token_reference = 'env:TRUNKLINE_MASTER_KEY'",
             ]
             for (line, change) in changes {
-                try await install.database.query("update trunkline.lines set \(change) where id = '\(line)'")
+                try await install.database.query("update trunkline.lanes set \(change) where name = 'line:\(line)'")
             }
             try await install.wait(for: "the worker to have read every row") {
                 changes.keys.allSatisfy { line in

@@ -22,12 +22,12 @@ import TrunklineTesting
                 from generate_series(1, \(Self.rows)) n
             ), entered as (
                 insert into trunkline.ledger (scope, key_digest, content_digest, job, lane)
-                select l.scope, f.digest, f.digest, f.id, l.lane from fresh f, trunkline.lines l where l.id = '\(line)'
+                select l.scope, f.digest, f.digest, f.id, l.number from fresh f, trunkline.lanes l where l.name = 'line:\(line)'
             )
             insert into trunkline.jobs (id, lane, scope, key, key_digest, person, recipient, request, purpose, state, place)
-            select f.id, l.lane, l.scope, f.key, f.digest, case when n % 5 = 0 then 1 else n end, '+972501234567', '{}', 'order',
+            select f.id, l.number, l.scope, f.key, f.digest, case when n % 5 = 0 then 1 else n end, '+972501234567', '{}', 'order',
                    'waiting', f.id
-            from fresh f, trunkline.lines l where l.id = '\(line)';
+            from fresh f, trunkline.lanes l where l.name = 'line:\(line)';
             analyze trunkline.jobs;
             """
         )

@@ -83,9 +83,9 @@ import TrunklineTesting
             try await isRefused(producer, arguments)
         }
         for statement in [
-            "select * from trunkline.jobs", "select token_sealed from trunkline.lines",
+            "select * from trunkline.jobs", "select secret_sealed from trunkline.lanes",
             "select count(*) from trunkline.ledger",
-            "update trunkline.lines set base_url = 'https://evil.example'",
+            "update trunkline.lanes set address = 'https://evil.example'",
             "select trunkline.make_day('finished', current_date)",
             "delete from trunkline.jobs", "create table trunkline.mine (a int)",
             "select trunkline.keep_pace('{1}', '{1}')",
@@ -110,7 +110,7 @@ import TrunklineTesting
             try await isRefused(reader, arguments)
         }
         for statement in [
-            "select token_sealed from trunkline.lines", "select * from trunkline.lines",
+            "select secret_sealed from trunkline.lanes", "select * from trunkline.lanes",
             "delete from trunkline.finished",
             "update trunkline.lane_state set gate = 'open'", "select nextval('trunkline.job_number')",
         ] {
@@ -133,7 +133,7 @@ import TrunklineTesting
             try await isRefused(worker, arguments)
         }
         for statement in [
-            "update trunkline.lines set base_url = 'https://evil.example'", "drop table trunkline.jobs",
+            "update trunkline.lanes set address = 'https://evil.example'", "drop table trunkline.jobs",
             "select trunkline.drop_day('finished', '2020-01-01')", "update trunkline.settings set value = '1'",
         ] {
             try await isDenied(worker, statement)

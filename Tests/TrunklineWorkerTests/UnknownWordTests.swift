@@ -19,7 +19,7 @@ import TrunklineTesting
             execute format($body$
                 create function trunkline.take(%s) returns table (
                     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int,
-                    final_state text, line_of_job text
+                    final_state text, lane_of_job text
                 ) language plpgsql as $take$
                 begin
                     if exists (select from unnest(p_key) k where k like 'odd%%') then

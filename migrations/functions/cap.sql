@@ -1,4 +1,4 @@
--- The daily cap: of what a claim would begin, only so many as the line has left today. A job is counted when an attempt
+-- The daily cap: of what a claim would begin, only so many as the lane has left today. A job is counted when an attempt
 -- begins that nothing was sent before, and given back by settle when that attempt surely sent nothing.
 --
 -- Verdicts: those of claim, some of `claimed` turned into `capped`.
@@ -14,7 +14,7 @@ begin
     with left_today as (
         select s.lane, t.here::date as today, t.here::date + 1 - t.here as left_of_it,
                l.daily_cap - case when s.sent_on = t.here::date then s.sent_today else 0 end as room
-        from trunkline.lane_state s join trunkline.lines l on l.lane = s.lane
+        from trunkline.lane_state s join trunkline.lanes l on l.number = s.lane
         cross join lateral (select trunkline.local_time(now(), l.time_zone) as here) t
         where l.daily_cap is not null and s.lane in (select k.lane from unnest(p_looked) k)
     ), ranked as (

@@ -3,10 +3,10 @@
 -- Verdicts: claimed; lost; gone; busy (not claimable in this state); early; expired (sendBefore has passed) and superseded
 -- (a newer fact was accepted): both ended here unless it may have been sent: then parked; held (the operator's hold);
 -- horizon (may have been sent too long ago: parked); overtaken (a due row of that person comes first, perhaps one that no
--- owner has seen: adopt first); capped (the line has sent what it may today; wait_ms until its next midnight).
--- Locks: shards (for share), jobs by id; ledger and finished of those that end; lane_state by lane where a line has a cap
+-- owner has seen: adopt first); capped (the lane has had what it may today; wait_ms until its next midnight).
+-- Locks: shards (for share), jobs by id; ledger and finished of those that end; lane_state by lane where a lane has a cap
 -- or a pace.
--- Needs: cap, finish, held_shards, keep_pace, shard_of, unknown_horizon.
+-- Needs: cap, finish, held_shards, keep_pace, shard_of.
 create or replace function trunkline.claim(
     p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_jobs bigint[],
     p_pace_lanes int[], p_pace_next_ms int[]
@@ -26,8 +26,8 @@ begin
                 select from trunkline.facts f
                 where f.scope = j.scope and f.supersede_key = j.supersede_key and f.fact_at > j.fact_at
             ) then 'superseded'
-            when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then 'held'
-            when j.maybe_sent_since < now() - trunkline.unknown_horizon() then 'horizon'
+            when n.hold_reason is not null and (n.hold_until is null or n.hold_until > now()) then 'held'
+            when j.maybe_sent_since < now() - make_interval(secs => n.unknown_horizon_ms / 1000.0) then 'horizon'
             when j.state <> 'unknown' and exists (
                 -- Something of the person has an earlier place, or is due and no owner has seen it.
                 select from trunkline.jobs o
@@ -44,8 +44,7 @@ begin
             ) then 'overtaken'
             else 'claimed' end, j.maybe_sent_since is not null, null)::trunkline.claim_look), '{}') into looked
     from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j
-    join trunkline.lanes n on n.number = j.lane
-    join trunkline.lines l on l.lane = j.lane;
+    join trunkline.lanes n on n.number = j.lane;
 
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'expired' and not k.stamped order by 1),
         'expired', 'send_before_passed');
@@ -57,7 +56,7 @@ begin
     from unnest(looked) k
     where j.id = k.job and j.id = any (p_jobs) and (k.verdict in ('expired', 'superseded') and k.stamped or k.verdict = 'horizon');
 
-    if exists (select from unnest(looked) k join trunkline.lines l on l.lane = k.lane where l.daily_cap is not null) then
+    if exists (select from unnest(looked) k join trunkline.lanes l on l.number = k.lane where l.daily_cap is not null) then
         looked := trunkline.cap(looked, p_jobs);
     end if;
 

@@ -1,5 +1,5 @@
 -- When each person of some shards was last written to, for the gap between two messages to one person: as far back as the
--- gap of each line reaches. Of jobs that ended or were parked; for the others it stands in their own row (load).
+-- gap of each lane reaches. Of jobs that ended or were parked; for the others it stands in their own row (load).
 --
 -- Locks: none.
 -- Needs: shard_of.
@@ -14,10 +14,10 @@ declare
     horizon timestamptz;
     first_day date;
 begin
-    select coalesce(array_agg(l.lane), '{}'), now() - make_interval(secs => max(l.recipient_gap_ms) / 1000.0)
+    select coalesce(array_agg(n.number), '{}'), now() - make_interval(secs => max(n.recipient_gap_ms) / 1000.0)
     into lanes, horizon
-    from trunkline.lines l join trunkline.lanes n on n.number = l.lane
-    where trunkline.shard_of(n.shard_hash, p_shard_count) = any (p_shards) and l.recipient_gap_ms > 0;
+    from trunkline.lanes n
+    where trunkline.shard_of(n.shard_hash, p_shard_count) = any (p_shards) and n.recipient_gap_ms > 0;
     first_day := (horizon at time zone 'UTC')::date;
     return query
     select s.lane, s.person, min((extract(epoch from now() - s.at) * 1000)::bigint)
@@ -28,7 +28,7 @@ begin
         union all
         select j.lane, j.person, j.parked_claim from trunkline.jobs j
         where j.lane = any (lanes) and j.parked_claim > horizon
-    ) s join trunkline.lines l on l.lane = s.lane
-    where l.lane = any (lanes) and s.at > now() - make_interval(secs => l.recipient_gap_ms / 1000.0)
+    ) s join trunkline.lanes n on n.number = s.lane
+    where n.number = any (lanes) and s.at > now() - make_interval(secs => n.recipient_gap_ms / 1000.0)
     group by s.lane, s.person;
 end $$;

@@ -5,7 +5,7 @@
 -- unknown; parked; cancelled (a cancel came during the attempt, and nothing was sent); stale (not the current attempt:
 -- recorded as evidence only).
 -- Locks: jobs by id; ledger, finished, sent_today by lane, lane_state by lane, attempts.
--- Needs: end_jobs, finish, local_time, settle_late, unknown_horizon.
+-- Needs: end_jobs, finish, local_time, settle_late.
 create or replace function trunkline.settle(
     p_boot uuid, p_jobs bigint[], p_attempts int[], p_outcome text[], p_reason text[], p_due_ms int[], p_may_have_left boolean[],
     p_remote_id text[], p_status int[], p_evidence text[]
@@ -24,13 +24,15 @@ begin
                 when o.outcome = 'park' then 'parked'
                 when j.cancel_wanted and j.maybe_sent_since is null and not o.may_have_left then 'cancelled'
                 when j.maybe_sent_since is not null or o.may_have_left then
-                    case when coalesce(j.maybe_sent_since, j.claimed_at) < now() - trunkline.unknown_horizon()
+                    case when coalesce(j.maybe_sent_since, j.claimed_at) 
+                            < now() - make_interval(secs => n.unknown_horizon_ms / 1000.0)
                         then 'parked_unknown' else 'unknown' end
                 else 'waiting'
             end)::trunkline.settle_look), '{}') into looked
     from unnest(p_jobs, p_attempts, p_outcome, p_reason, p_due_ms, p_may_have_left, p_remote_id, p_status, p_evidence)
          as o (job, attempt, outcome, reason, due_ms, may_have_left, remote_id, status, evidence)
-    left join (select * from trunkline.jobs where id = any (p_jobs) order by id for update) j on j.id = o.job;
+    left join (select * from trunkline.jobs where id = any (p_jobs) order by id for update) j on j.id = o.job
+    left join trunkline.lanes n on n.number = j.lane;
 
     -- Sent: the row leaves jobs, the ledger learns the end, in this statement or not at all.
     if exists (select from unnest(looked) k where k.verdict in ('sent', 'late_sent')) then
@@ -59,11 +61,11 @@ begin
     where j.id = k.job and j.id = any (p_jobs)
       and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown', 'cancelled');
 
-    -- What surely sent nothing does not count against the line's daily cap.
+    -- What surely sent nothing does not count against the lane's daily cap.
     update trunkline.lane_state s set sent_today = greatest(0, s.sent_today - g.n)
     from (
         select j.lane, count(*) as n from unnest(looked) k join trunkline.jobs j on j.id = k.job
-        join trunkline.lines l on l.lane = j.lane and l.daily_cap is not null
+        join trunkline.lanes l on l.number = j.lane and l.daily_cap is not null
         where j.id = any (p_jobs) and k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
           and trunkline.local_time(k.claimed_at, l.time_zone)::date = trunkline.local_time(now(), l.time_zone)::date
         group by j.lane order by j.lane

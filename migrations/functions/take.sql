@@ -1,19 +1,20 @@
--- Accepts sends. With p_boot null: rows first, every new job is `accepted`. With p_boot: rows of the caller's shards are
--- placed, and claimed at once where p_fast says so and nothing stands against it; rows of other shards are `accepted`.
+-- Accepts sends and deliveries. With p_boot null: rows first, every new job is `accepted`. With p_boot: rows of the caller's
+-- shards are placed, and claimed at once where p_fast says so and nothing stands against it; rows of other shards are
+-- `accepted`.
 --
--- Verdicts: new, and those of take_known: repeat, conflict, unknown_line, removed_line, lost.
+-- Verdicts: new, and those of take_known: repeat, conflict, unknown_lane, removed_lane, lost.
 -- Locks: shards (for share), ledger by scope and key, facts by scope and key, new jobs; then jobs that a newer fact
 -- replaces, lane_state by lane.
 -- Needs: held_shards, keep_pace, shard_of, supersede, take_known.
 create or replace function trunkline.take(
     p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_lease_ms int, p_class int, p_parked text,
-    p_line text[], p_key text[], p_key_digest bytea[], p_content_digest bytea[], p_person bigint[], p_recipient text[],
+    p_lane text[], p_key text[], p_key_digest bytea[], p_content_digest bytea[], p_person bigint[], p_recipient text[],
     p_request bytea[], p_purpose text[], p_tags text[], p_not_before timestamptz[], p_send_before timestamptz[],
     p_supersede_key text[], p_fact_at timestamptz[], p_fast boolean[],
     p_pace_lanes int[], p_pace_next_ms int[]
 ) returns table (
     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
-    line_of_job text
+    lane_of_job text
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -27,24 +28,23 @@ begin
     -- Numbers in order of arrival, before anything is sorted.
     numbers := array(select nextval('trunkline.job_number') from generate_series(1, cardinality(p_key)));
 
-    select coalesce(array_agg(row(i.item, numbers[i.item], i.line, i.key, i.key_digest, i.content_digest, i.person, i.recipient,
+    select coalesce(array_agg(row(i.item, numbers[i.item], i.lane_name, i.key, i.key_digest, i.content_digest, i.person, i.recipient,
            i.request, i.purpose, i.tags, i.not_before, i.send_before, i.supersede_key,
            -- Who does not say when the fact happened says it now, in order of arrival.
            case when i.supersede_key is not null then coalesce(i.fact_at, clock_timestamp() + make_interval(secs => i.item * 0.000001)) end,
            i.fast,
-           l.lane, l.scope, l.removed_at is not null,
+           n.number, n.scope, n.removed_at is not null,
            coalesce(trunkline.shard_of(n.shard_hash, p_shard_count) = any (held), false),
            p_boot is not null and coalesce(trunkline.shard_of(n.shard_hash, p_shard_count) = any (p_shards), false)
                and not coalesce(trunkline.shard_of(n.shard_hash, p_shard_count) = any (held), false),
-           l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()),
-           l.daily_cap is not null
+           n.hold_reason is not null and (n.hold_until is null or n.hold_until > now()),
+           n.daily_cap is not null
         )::trunkline.take_item order by i.item), '{}') into items
-    from unnest(p_line, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request, p_purpose, p_tags,
+    from unnest(p_lane, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request, p_purpose, p_tags,
                 p_not_before, p_send_before, p_supersede_key, p_fact_at, p_fast) with ordinality
-         as i (line, key, key_digest, content_digest, person, recipient, request, purpose, tags,
+         as i (lane_name, key, key_digest, content_digest, person, recipient, request, purpose, tags,
                not_before, send_before, supersede_key, fact_at, fast, item)
-    left join trunkline.lines l on l.id = i.line
-    left join trunkline.lanes n on n.number = l.lane;
+    left join trunkline.lanes n on n.name = i.lane_name;
 
     return query
     with entered as (
@@ -98,7 +98,7 @@ begin
         returning jobs.id, jobs.lane, jobs.state, jobs.place,
             ceil(extract(epoch from jobs.due_at - now()) * 1000)::bigint as due_in_ms, jobs.attempt
     )
-    select t.item, 'new', m.id, m.lane, m.state, m.place, m.due_in_ms, m.attempt, null::text, t.line
+    select t.item, 'new', m.id, m.lane, m.state, m.place, m.due_in_ms, m.attempt, null::text, t.lane_name
     from made m join unnest(items) t on t.number = m.id;
 
     return query select * from trunkline.take_known(items);

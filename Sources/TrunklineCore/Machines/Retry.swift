@@ -10,8 +10,6 @@ public enum Retry {
     public static let maximumTries: Int32 = 8
     /// Times that a slow-down answer (429) gives its try back; from then on it counts.
     public static let maximumGivenBack: Int32 = 20
-    /// How long an unanswered call may be repeated with the same key and bytes, from the first attempt that may have sent.
-    public static let unknownHorizon: Duration = .seconds(12 * 3_600)
 
     private static let base: Duration = .seconds(2)
     private static let refusalCap: Duration = .seconds(300)

@@ -46,6 +46,9 @@ public struct DeliverJob: Sendable, Hashable {
     ) throws(Refusal) {
         try Rule.identifier(type, field: "type", longest: 64, colon: false)
         guard case .object = data else { throw .invalid("data", "data is not an object") }
+        guard data.depth <= DeliverJob.maximumDepth else {
+            throw .invalid("data", "data nests deeper than \(DeliverJob.maximumDepth)")
+        }
         try Rule.year(happenedAt, field: "timestamp")
         try Rule.times(notBefore: notBefore, sendBefore: sendBefore)
         try Rule.fact(supersedeKey: supersedeKey, factAt: factAt)

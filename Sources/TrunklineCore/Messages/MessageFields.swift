@@ -67,6 +67,25 @@ struct MessageFields {
         return moment
     }
 
+    /// The sender's labels: an object of texts, each name once.
+    mutating func tags(_ name: JSONReader.Name, _ bit: UInt32) throws(JSONError) -> [String: String] {
+        var tags: [String: String] = [:]
+        guard try begin(name, bit, "tags", .object, "an object of texts") else { return tags }
+        try reader.beginObject()
+        var first = true
+        while let inner = try reader.nextName(first: &first) {
+            let tag = reader.text(of: inner)
+            guard tags[tag] == nil else { throw reader.duplicate(inner) }
+            guard try reader.peek() == .string else {
+                note(.invalid("tags", "tags may hold only texts"))
+                try reader.skip()
+                continue
+            }
+            tags[tag] = try reader.string()
+        }
+        return tags
+    }
+
     /// A member that the schema does not have: refused by name, read over.
     mutating func unknown(_ name: JSONReader.Name) throws(JSONError) {
         let prefix = path.utf8CodeUnitCount == 0 || !"\(path)".hasPrefix("button") ? "" : "button."
@@ -102,5 +121,38 @@ struct MessageFields {
         }
         let place = field.map { " (in or after \($0))" } ?? ""
         return Refusal(kind: .malformed, field: field, reason: "not a well-formed message: \(error.sentence)\(place)")
+    }
+}
+
+extension Rule {
+    /// A field that must be there.
+    static func required(_ value: String?, _ field: String) throws(Refusal) -> String {
+        guard let value else { throw .invalid(field, "\(field) is missing") }
+        return value
+    }
+
+    /// The key of a message, which may have come beside it too.
+    static func key(_ key: String?, beside outer: IdempotencyKey?) throws(Refusal) -> IdempotencyKey {
+        guard let outer else { return try IdempotencyKey(required(key, "key")) }
+        if let key, key != outer.value {
+            throw .invalid("key", "key is not the one of the Idempotency-Key header")
+        }
+        return outer
+    }
+
+    static func size(_ bytes: Int, longest: Int) throws(Refusal) {
+        guard bytes > longest else { return }
+        throw Refusal(kind: .tooLarge, reason: "the message has \(bytes) bytes, at most \(longest) are allowed")
+    }
+}
+
+extension JSONWriter {
+    /// The member `tags`, by the UTF-8 of their names; nothing when there are none.
+    mutating func tags(_ tags: [String: String]) {
+        guard !tags.isEmpty else { return }
+        name("tags")
+        beginObject()
+        for name in tags.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) { member(name, tags[name]) }
+        endObject()
     }
 }

@@ -1,6 +1,7 @@
 /// Every message that travels through the broker, by its schema.
 public enum QueueMessage: Sendable, Hashable {
     case send(SendJob)
+    case deliver(DeliverJob)
     case webhook(WebhookJob)
     case wake(WakeUp)
 
@@ -9,6 +10,7 @@ public enum QueueMessage: Sendable, Hashable {
     public static func decode(_ bytes: [UInt8]) throws(Refusal) -> QueueMessage {
         switch try MessageSchema.check(bytes, isOneOf: MessageSchema.allCases) {
         case .send: .send(try SendJob.decodeChecked(bytes, key: nil))
+        case .deliver: .deliver(try DeliverJob.decodeChecked(bytes, key: nil))
         case .webhook: .webhook(try WebhookJob.decodeChecked(bytes))
         case .wake: .wake(try WakeUp.decodeChecked(bytes))
         }
@@ -18,6 +20,7 @@ public enum QueueMessage: Sendable, Hashable {
 /// The schemas that this program reads.
 enum MessageSchema: String, CaseIterable {
     case send = "trunkline.send.v1"
+    case deliver = "trunkline.deliver.v1"
     case webhook = "trunkline.webhook.v1"
     case wake = "trunkline.wake.v1"
 
@@ -36,12 +39,8 @@ enum MessageSchema: String, CaseIterable {
             found = try find(bytes)
         } catch {
             // Before the parts are told apart, the size is what can be mended first.
-            if wanted == [.send], bytes.count > SendJob.maximumMessageBytes {
-                throw Refusal(
-                    kind: .tooLarge,
-                    reason: "the message has \(bytes.count) bytes, at most \(SendJob.maximumMessageBytes) are allowed"
-                )
-            }
+            if wanted == [.send] { try Rule.size(bytes.count, longest: SendJob.maximumMessageBytes) }
+            if wanted == [.deliver] { try Rule.size(bytes.count, longest: DeliverJob.maximumMessageBytes) }
             throw Refusal(kind: .malformed, reason: "not a well-formed message: \(error.sentence)")
         }
         guard let found else {

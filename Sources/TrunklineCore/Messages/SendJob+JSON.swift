@@ -12,12 +12,7 @@ extension SendJob {
 
     /// The same for bytes whose schema is known to be ours.
     static func decodeChecked(_ json: [UInt8], key: IdempotencyKey?) throws(Refusal) -> SendJob {
-        if json.count > maximumMessageBytes {
-            throw Refusal(
-                kind: .tooLarge,
-                reason: "the message has \(json.count) bytes, at most \(maximumMessageBytes) are allowed"
-            )
-        }
+        try Rule.size(json.count, longest: maximumMessageBytes)
         var fields = MessageFields(json)
         var draft = Draft()
         do throws(JSONError) {
@@ -51,14 +46,7 @@ extension SendJob {
         json.member("supersedeKey", supersedeKey)
         json.member("factAt", factAt?.rfc3339)
         json.member("orderingKey", orderingKey)
-        if !tags.isEmpty {
-            json.name("tags")
-            json.beginObject()
-            for name in tags.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-                json.member(name, tags[name])
-            }
-            json.endObject()
-        }
+        json.tags(tags)
         json.endObject()
         return json.bytes
     }
@@ -97,7 +85,7 @@ extension SendJob {
                 case 9: supersedeKey = try fields.text(name, 9, "supersedeKey")
                 case 10: factAt = try fields.moment(name, 10, "factAt")
                 case 11: orderingKey = try fields.text(name, 11, "orderingKey")
-                case 12: try readTags(name, &fields)
+                case 12: tags = try fields.tags(name, 12)
                 default: try fields.unknown(name)
                 }
             }
@@ -121,27 +109,11 @@ extension SendJob {
             }
         }
 
-        private mutating func readTags(_ name: JSONReader.Name, _ fields: inout MessageFields) throws(JSONError) {
-            guard try fields.begin(name, 12, "tags", .object, "an object of texts") else { return }
-            try fields.reader.beginObject()
-            var first = true
-            while let inner = try fields.reader.nextName(first: &first) {
-                let tag = fields.reader.text(of: inner)
-                guard tags[tag] == nil else { throw fields.reader.duplicate(inner) }
-                guard try fields.reader.peek() == .string else {
-                    fields.note(.invalid("tags", "tags may hold only texts"))
-                    try fields.reader.skip()
-                    continue
-                }
-                tags[tag] = try fields.reader.string()
-            }
-        }
-
         func job(key outer: IdempotencyKey?) throws(Refusal) -> SendJob {
-            let line = try LineID(required(line, "line"))
-            let key = try effectiveKey(outer)
-            let to = try PhoneNumber(required(to, "to"))
-            let body = try required(body, "body")
+            let line = try LineID(Rule.required(line, "line"))
+            let key = try Rule.key(key, beside: outer)
+            let to = try PhoneNumber(Rule.required(to, "to"))
+            let body = try Rule.required(body, "body")
             var button: Button?
             if hasButton {
                 guard let text = buttonText else {
@@ -158,7 +130,7 @@ extension SendJob {
                 to: to,
                 body: body,
                 button: button,
-                purpose: Purpose(word: required(purpose, "purpose")),
+                purpose: Purpose(word: Rule.required(purpose, "purpose")),
                 notBefore: notBefore,
                 sendBefore: sendBefore,
                 supersedeKey: supersedeKey,
@@ -166,19 +138,6 @@ extension SendJob {
                 orderingKey: orderingKey,
                 tags: tags
             )
-        }
-
-        private func effectiveKey(_ outer: IdempotencyKey?) throws(Refusal) -> IdempotencyKey {
-            guard let outer else { return try IdempotencyKey(required(key, "key")) }
-            if let key, key != outer.value {
-                throw .invalid("key", "key is not the one of the Idempotency-Key header")
-            }
-            return outer
-        }
-
-        private func required(_ value: String?, _ field: String) throws(Refusal) -> String {
-            guard let value else { throw .invalid(field, "\(field) is missing") }
-            return value
         }
     }
 

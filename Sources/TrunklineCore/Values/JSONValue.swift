@@ -59,6 +59,15 @@ package indirect enum JSONValue: Sendable, Hashable {
         return members.first { $0.name == name }?.value
     }
 
+    /// How deep it nests: 0 for a value that holds no others.
+    package var depth: Int {
+        switch self {
+        case .null, .bool, .number, .string: 0
+        case .array(let elements): 1 + (elements.map(\.depth).max() ?? 0)
+        case .object(let members): 1 + (members.map(\.value.depth).max() ?? 0)
+        }
+    }
+
     package var text: String? {
         guard case .string(let text) = self else { return nil }
         return text

@@ -218,7 +218,7 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
         case .triesSpent: "all tries are spent"
         case .poison: "three workers died while they were sending it and nothing else suspect"
         case .workerLost: "its worker was lost in the middle of the call"
-        case .unknownHorizon: "nobody could say for 12 h whether it was sent"
+        case .unknownHorizon: "nobody could say in time whether it was sent"
         case .claimReplyLost: "its worker did not learn that the attempt had begun"
         case .deadLettered: "its message came back to the broker too often"
         case .late: "the answer came after its worker had been given up for lost"

@@ -15,6 +15,8 @@ public struct Refusal: Error, Sendable, Hashable {
         case conflict
         /// No line (or source) of that id.
         case unknownLine = "unknown_line"
+        /// No destination of that id.
+        case unknownDestination = "unknown_destination"
         /// More bytes than the message or the field may have.
         case tooLarge = "too_large"
         /// No schema, one that is not ours, or a version newer than this program reads.

@@ -31,11 +31,13 @@ package final class AcceptDesk {
     /// - Parameters:
     ///   - name: shown in the servers' lists of connections.
     ///   - via: who accepts, as refusals say: `cli`, `http`, …
+    ///   - carriers: what renders the requests, row first.
     ///   - warn: called once at most, on any thread, with a sentence: wake-ups do not reach the broker.
     package static func open(
         _ way: Way,
         name: String,
         via: String = "cli",
+        carriers: CarrierRegistry,
         warn: @escaping @Sendable (String) -> Void
     ) async throws -> AcceptDesk {
         switch way {
@@ -52,7 +54,8 @@ package final class AcceptDesk {
                 databaseURL: databaseURL,
                 applicationName: name,
                 jobClass: jobClass,
-                via: via
+                via: via,
+                carriers: carriers
             )
             return AcceptDesk(.row(Acceptor(configuration: configuration, wakes: wakes), wakes))
         case .brokerFirst(let amqpURL, let databaseURL):
@@ -79,7 +82,7 @@ package final class AcceptDesk {
 
     /// Gives jobs, in order. Row first, they are answered when this returns; it throws when the database stays away: then
     /// any of them may or may not be accepted.
-    package func submit(_ jobs: [SendJob]) async throws -> Submission {
+    package func submit(_ jobs: [CarriedWork]) async throws -> Submission {
         switch door {
         case .row(let acceptor, _): Submission(known: try await acceptor.accept(jobs))
         case .broker(let acceptor): acceptor.submit(jobs)
@@ -87,7 +90,14 @@ package final class AcceptDesk {
     }
 
     /// Gives jobs and waits for their verdicts: one per job, in the same order. Throws like ``submit(_:)``.
-    package func accept(_ jobs: [SendJob]) async throws -> [AcceptVerdict] { try await submit(jobs).verdicts() }
+    package func accept(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
+        try await submit(jobs).verdicts()
+    }
+
+    /// The same for notices.
+    package func accept(_ notices: [SendJob]) async throws -> [AcceptVerdict] {
+        try await accept(notices.map { .send($0) })
+    }
 
     /// Ends the connections, after what is under way.
     package func close() async {

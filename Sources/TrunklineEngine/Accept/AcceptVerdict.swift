@@ -6,15 +6,15 @@ package enum AcceptVerdict: Sendable, Hashable {
 
     /// It is a job now, committed as `accepted`.
     case new(JobID)
-    /// The same key with the same content was accepted before: it is that job. `line` is where it is, `finalState` how it
+    /// The same key with the same content was accepted before: it is that job. `lane` is where it is, `finalState` how it
     /// ended, if it did.
-    case `repeat`(JobID, line: LineID?, finalState: String?)
-    /// The same key is another notice, of that job on that line. Refused and recorded.
-    case conflict(JobID, line: LineID?)
-    /// No line of that id. Refused and recorded.
-    case unknownLine
-    /// The line was removed. Refused and recorded.
-    case removedLine
+    case `repeat`(JobID, lane: LaneName?, finalState: String?)
+    /// The same key is other work, of that job in that lane. Refused and recorded.
+    case conflict(JobID, lane: LaneName?)
+    /// No line or destination of that id. Refused and recorded.
+    case unknownLane
+    /// The line or destination was removed. Refused and recorded.
+    case removedLane
     /// It never reached the database, or the database cannot store it. Refused.
     case refused(Refusal)
 
@@ -41,7 +41,7 @@ package enum AcceptVerdict: Sendable, Hashable {
     package var isTaken: Bool {
         switch self {
         case .new, .repeat: true
-        case .conflict, .unknownLine, .removedLine, .refused: false
+        case .conflict, .unknownLane, .removedLane, .refused: false
         case .confirmed, .unroutable, .rejected, .notSent, .unknown: false
         }
     }
@@ -52,7 +52,7 @@ package enum AcceptVerdict: Sendable, Hashable {
         case .new: "new"
         case .repeat: "repeat"
         case .conflict: "conflict"
-        case .unknownLine, .removedLine, .refused: "refused"
+        case .unknownLane, .removedLane, .refused: "refused"
         case .confirmed: "confirmed"
         case .unroutable: "unroutable"
         case .rejected: "rejected"
@@ -62,26 +62,28 @@ package enum AcceptVerdict: Sendable, Hashable {
     }
 
     /// The rule that forbids it; nil when none does.
-    package func refusal(of job: SendJob) -> Refusal? {
+    package func refusal(of job: CarriedWork) -> Refusal? {
         switch self {
         case .new, .repeat, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
-        case .conflict(let id, let line):
+        case .conflict(let id, let lane):
             Refusal(
                 kind: .conflict,
                 field: "key",
-                reason: "the key \(job.key) is another notice already: job \(id)\(line.map { " on line \($0)" } ?? "")"
+                reason: "the key \(job.key) is another \(job.noun) already: job \(id)\(lane.map { " on \($0)" } ?? "")"
             )
-        case .unknownLine: Refusal(kind: .unknownLine, field: "line", reason: "there is no line \(job.line)")
-        case .removedLine: Refusal(kind: .unknownLine, field: "line", reason: "the line \(job.line) was removed")
+        case .unknownLane:
+            Refusal(kind: job.lane.unknownKind, field: job.lane.noun, reason: "there is no \(job.lane)")
+        case .removedLane:
+            Refusal(kind: job.lane.unknownKind, field: job.lane.noun, reason: "the \(job.lane) was removed")
         case .refused(let refusal): refusal
         }
     }
 
     /// What did not go well; nil when nothing is to be complained of.
-    package func complaint(about job: SendJob) -> Complaint? {
+    package func complaint(about job: CarriedWork) -> Complaint? {
         switch self {
         case .new, .repeat, .confirmed: nil
-        case .conflict, .unknownLine, .removedLine, .refused: refusal(of: job).map(Complaint.init)
+        case .conflict, .unknownLane, .removedLane, .refused: refusal(of: job).map(Complaint.init)
         case .unroutable:
             Complaint(field: nil, reason: "the broker has no queue for it: run 'trunkline topology apply'")
         case .rejected: Complaint(field: nil, reason: "the broker refused it, for example because a queue is full")
@@ -89,7 +91,7 @@ package enum AcceptVerdict: Sendable, Hashable {
         case .unknown(let reason):
             Complaint(
                 field: nil,
-                reason: "the broker may have it or not (\(reason)); the same row again is the same notice"
+                reason: "the broker may have it or not (\(reason)); the same row again is the same \(job.noun)"
             )
         }
     }
@@ -98,4 +100,24 @@ package enum AcceptVerdict: Sendable, Hashable {
 extension AcceptVerdict.Complaint {
     /// A refusal's field and reason.
     package init(_ refusal: Refusal) { self.init(field: refusal.field, reason: refusal.reason) }
+}
+
+extension CarriedWork {
+    /// What people call it.
+    package var noun: String {
+        switch self {
+        case .send: "notice"
+        case .deliver: "delivery"
+        }
+    }
+}
+
+extension LaneName {
+    /// What is said of work for a lane that is not there.
+    package var unknownKind: Refusal.Kind {
+        switch self {
+        case .line: .unknownLine
+        case .destination: .unknownDestination
+        }
+    }
 }

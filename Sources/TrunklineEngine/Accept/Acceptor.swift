@@ -1,6 +1,5 @@
 internal import PostgresDriver
 package import TrunklineCore
-internal import TrunklineIntegrations
 
 /// Takes jobs into the database, row first: what it answers is committed.
 ///
@@ -17,16 +16,25 @@ package final class Acceptor {
         package var jobClass: JobClass
         /// Who accepts, as refusals say: `cli`, `http`, …
         package var via: String
+        /// What renders the requests.
+        package var carriers: CarrierRegistry
         /// How long a database that went away is waited for, from its first error on. Default 30 s.
         package var patience: Duration = .seconds(30)
         /// Whether what is refused is recorded.
         package var recordsRefusals = true
 
-        package init(databaseURL: String, applicationName: String, jobClass: JobClass = .single, via: String = "cli") {
+        package init(
+            databaseURL: String,
+            applicationName: String,
+            jobClass: JobClass = .single,
+            via: String = "cli",
+            carriers: CarrierRegistry
+        ) {
             self.databaseURL = databaseURL
             self.applicationName = applicationName
             self.jobClass = jobClass
             self.via = via
+            self.carriers = carriers
         }
     }
 
@@ -34,6 +42,7 @@ package final class Acceptor {
     private let wakes: WakeSender?
     private let clock = ContinuousClock()
     private var session: PostgresSession?
+    private var kinds: [LaneName: String] = [:]
     private var random = SystemRandomNumberGenerator()
 
     /// - Parameter wakes: tells the owners' queues about new jobs; without it they find them within seconds by themselves.
@@ -51,7 +60,7 @@ package final class Acceptor {
     /// Takes the jobs, in order, and gives one verdict per job in the same order. Throws a `PostgresError` when the
     /// database stays away longer than `patience`: then any of the jobs may or may not be accepted, and giving them again is
     /// the way to know.
-    package func accept(_ jobs: [SendJob]) async throws -> [AcceptVerdict] {
+    package func accept(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
         var verdicts: [AcceptVerdict] = []
         verdicts.reserveCapacity(jobs.count)
         var start = 0
@@ -67,11 +76,39 @@ package final class Acceptor {
         return verdicts
     }
 
+    /// The same for notices.
+    package func accept(_ notices: [SendJob]) async throws -> [AcceptVerdict] {
+        try await accept(notices.map { .send($0) })
+    }
+
     // MARK: Inside
 
-    private func take(_ jobs: [SendJob]) async throws -> [AcceptVerdict] {
+    private func take(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
+        let known = try await carriers(of: jobs)
+        var verdicts: [AcceptVerdict?] = []
+        var rendered: [(work: CarriedWork, request: [UInt8])] = []
+        for job in jobs {
+            switch render(job, known) {
+            case .success(let request):
+                rendered.append((job, request))
+                verdicts.append(nil)
+            case .failure(let refusal):
+                verdicts.append(refusal.kind == .unknownDestination ? .unknownLane : .refused(refusal))
+            }
+        }
+        var taken = try await take(rendered[...])[...]
+        return verdicts.map { verdict in verdict ?? taken.removeFirst() }
+    }
+
+    private func take(_ jobs: ArraySlice<(work: CarriedWork, request: [UInt8])>) async throws -> [AcceptVerdict] {
+        if jobs.isEmpty { return [] }
         var batch = TakeBatch()
-        for job in jobs { batch.append(job, requestBytes: EZWhatsApp.textRequestBody(job), fast: false) }
+        for (work, request) in jobs {
+            switch work {
+            case .send(let job): batch.append(job, requestBytes: request, fast: false)
+            case .deliver(let job): batch.append(job, requestBytes: request, fast: false)
+            }
+        }
         let parameters = batch.acceptanceParameters(jobClass: configuration.jobClass)
         do {
             let rows = try await persistently { session in
@@ -80,33 +117,68 @@ package final class Acceptor {
             return try verdicts(rows, count: jobs.count)
         } catch let error as PostgresError where Self.isDataFault(error) {
             // One row that the server cannot store fails all: halve down to it, so that its neighbours go on.
-            if jobs.count == 1 {
+            if let job = jobs.first, jobs.count == 1 {
                 return [
                     .refused(
                         Refusal(
                             kind: .invalid,
-                            reason: "the database cannot store this notice (\(error.sqlState ?? "no code"))"
+                            reason: "the database cannot store this \(job.work.noun) (\(error.sqlState ?? "no code"))"
                         )
                     )
                 ]
             }
-            let half = jobs.count / 2
-            let first = try await take(Array(jobs[..<half]))
-            return try await first + take(Array(jobs[half...]))
+            let middle = jobs.startIndex + jobs.count / 2
+            let first = try await take(jobs[..<middle])
+            return try await first + take(jobs[middle...])
         }
+    }
+
+    /// The request as its lane's carrier makes it.
+    private func render(_ work: CarriedWork, _ known: [LaneName: String]) -> Result<[UInt8], Refusal> {
+        do throws(Refusal) {
+            if work.lane.line != nil { return .success(try configuration.carriers.line.render(work)) }
+            guard let kind = known[work.lane] else {
+                throw Refusal(kind: .unknownDestination, reason: "there is no such destination")
+            }
+            guard let carrier = configuration.carriers[kind] else {
+                throw Refusal(
+                    kind: .invalid,
+                    field: "destination",
+                    reason: "the \(work.lane) is of kind \(kind), which this program does not know"
+                )
+            }
+            return .success(try carrier.render(work))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The kinds of the destinations that the jobs are for: a kind stays for ever, so each is asked for once.
+    private func carriers(of jobs: [CarriedWork]) async throws -> [LaneName: String] {
+        let asked = Set(jobs.compactMap { $0.lane.destination == nil || kinds[$0.lane] != nil ? nil : $0.lane })
+        if asked.isEmpty { return kinds }
+        let rows = try await persistently { session in
+            try await session.query(
+                "select lane, carrier from trunkline.carriers($1)",
+                [.textArray(asked.map(\.value))]
+            )
+        }
+        for row in 0..<rows.count {
+            if let lane = rows.text(row, 0).flatMap({ LaneName(stored: $0) }) { kinds[lane] = rows.text(row, 1) }
+        }
+        return kinds
     }
 
     private func verdicts(_ rows: PostgresRows, count: Int) throws -> [AcceptVerdict] {
         var verdicts = [AcceptVerdict?](repeating: nil, count: count)
         for answer in TakeAnswer.all(rows) where verdicts.indices.contains(answer.item) {
-            func line(_ name: String?) -> LineID? { name.flatMap { try? LineID($0) } }
             switch answer.verdict {
             case .new(let job): verdicts[answer.item] = .new(JobID(job.job))
-            case .repeat(let job, let name, let finalState):
-                verdicts[answer.item] = .repeat(JobID(job), line: line(name), finalState: finalState)
-            case .conflict(let job, let name): verdicts[answer.item] = .conflict(JobID(job), line: line(name))
-            case .unknownLine: verdicts[answer.item] = .unknownLine
-            case .removedLine: verdicts[answer.item] = .removedLine
+            case .repeat(let job, let lane, let finalState):
+                verdicts[answer.item] = .repeat(JobID(job), lane: lane, finalState: finalState)
+            case .conflict(let job, let lane): verdicts[answer.item] = .conflict(JobID(job), lane: lane)
+            case .unknownLane: verdicts[answer.item] = .unknownLane
+            case .removedLane: verdicts[answer.item] = .removedLane
             case .lost, .unheard: break
             }
         }
@@ -120,28 +192,28 @@ package final class Acceptor {
     }
 
     /// Tells one job per shard: an owner that is woken looks at every row it has not seen.
-    private func wake(_ jobs: [SendJob], _ verdicts: [AcceptVerdict]) {
+    private func wake(_ jobs: [CarriedWork], _ verdicts: [AcceptVerdict]) {
         guard let wakes else { return }
-        var newest: [LineID: JobID] = [:]
+        var newest: [LaneName: JobID] = [:]
         for (job, verdict) in zip(jobs, verdicts) {
             guard case .new(let id) = verdict else { continue }
-            newest[job.line] = max(id, newest[job.line] ?? id)
+            newest[job.lane] = max(id, newest[job.lane] ?? id)
         }
         wakes.send(newest)
     }
 
-    private func record(_ jobs: [SendJob], _ verdicts: [AcceptVerdict]) async throws {
+    private func record(_ jobs: [CarriedWork], _ verdicts: [AcceptVerdict]) async throws {
         var refusals: [RefusalRow] = []
         for (job, verdict) in zip(jobs, verdicts) {
             switch verdict {
-            case .conflict, .unknownLine, .removedLine:
+            case .conflict, .unknownLane, .removedLane:
                 guard let refusal = verdict.refusal(of: job) else { continue }
                 let raw = job.encode()
                 refusals.append(
                     RefusalRow(
                         via: configuration.via,
                         refusal: refusal,
-                        line: job.line.value,
+                        lane: job.lane,
                         key: job.key.value,
                         raw: raw,
                         rawLength: Int64(raw.count)

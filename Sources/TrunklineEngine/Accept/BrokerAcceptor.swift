@@ -30,11 +30,11 @@ package final class BrokerAcceptor {
     package func close() async { await publisher.shutdown() }
 
     /// Gives jobs, in order, and returns at once.
-    package func submit(_ jobs: [SendJob]) -> Submission {
+    package func submit(_ jobs: [CarriedWork]) -> Submission {
         let messages = jobs.map { job in
             RabbitMessage(
                 exchange: Route.exchange,
-                routingKey: shards.map { Route.shard(shard(ofLane: job.laneName, of: $0)) } ?? Route.bulk,
+                routingKey: shards.map { Route.shard(shard(ofLane: job.lane.value, of: $0)) } ?? Route.bulk,
                 properties: RabbitProperties(messageID: job.key.value),
                 body: job.encode()
             )

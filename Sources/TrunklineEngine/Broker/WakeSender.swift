@@ -1,6 +1,6 @@
 public import RabbitDriver
 internal import Synchronization
-public import TrunklineCore
+package import TrunklineCore
 
 /// Publishes wake-ups for jobs that were committed as rows. Any thread.
 ///
@@ -26,10 +26,10 @@ public final class WakeSender: Sendable {
     }
 
     /// One message per shard, with the newest of the given jobs: on any wake-up the owner looks at all that it has not seen.
-    public func send(_ newest: [LineID: JobID]) {
+    package func send(_ newest: [LaneName: JobID]) {
         var perShard: [Int: JobID] = [:]
-        for (line, job) in newest {
-            let number = shard(ofLane: line.laneName, of: shards)
+        for (lane, job) in newest {
+            let number = shard(ofLane: lane.value, of: shards)
             perShard[number] = max(job, perShard[number] ?? job)
         }
         guard !perShard.isEmpty else { return }

@@ -5,10 +5,10 @@ internal import TrunklineIntegrations
 package struct ImportRow: Sendable {
     /// Counted from 1, as an editor shows it.
     package let number: Int
-    package let content: Result<SendJob, Refusal>
+    package let content: Result<CarriedWork, Refusal>
 
     /// A row's job after the rules that need a clock.
-    static func job(_ number: Int, now: Timestamp, _ make: () throws(Refusal) -> SendJob) -> ImportRow {
+    static func job(_ number: Int, now: Timestamp, _ make: () throws(Refusal) -> CarriedWork) -> ImportRow {
         do throws(Refusal) {
             let job = try make()
             try job.validate(now: now)
@@ -29,7 +29,7 @@ package protocol ImportFormat {
     mutating func finish(now: Timestamp) throws -> [ImportRow]
 }
 
-/// NDJSON: one `trunkline.send.v1` object per line.
+/// NDJSON: one `trunkline.send.v1` or `trunkline.deliver.v1` object per line.
 package struct NDJSONFormat: ImportFormat {
     private var lines = LineReader()
 
@@ -48,15 +48,15 @@ package struct NDJSONFormat: ImportFormat {
             return ImportRow(number: line.number, content: .failure(Refusal(kind: .tooLarge, reason: reason)))
         case .bytes(let bytes):
             return .job(line.number, now: now) { () throws(Refusal) in
-                let job = try SendJob.decode(json: bytes)
-                guard PhoneNumbers.isPossible(e164: job.to.value) else {
+                let work = try CarriedWork.decode(json: bytes)
+                if case .send(let job) = work, !PhoneNumbers.isPossible(e164: job.to.value) {
                     throw Refusal(
                         kind: .invalid,
                         field: "to",
                         reason: "to is not a possible phone number of any country"
                     )
                 }
-                return job
+                return work
             }
         }
     }
@@ -90,7 +90,7 @@ package struct CSVFormat: ImportFormat {
             switch row.content {
             case .broken(let refusal): ImportRow(number: row.number, content: .failure(refusal))
             case .fields(let fields):
-                .job(row.number, now: now) { () throws(Refusal) in try bound.job(fields) }
+                .job(row.number, now: now) { () throws(Refusal) in .send(try bound.job(fields)) }
             }
         }
     }

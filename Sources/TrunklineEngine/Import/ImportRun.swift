@@ -5,7 +5,7 @@ package struct RowVerdict: Sendable {
     /// The row's number in its file.
     package let row: Int
     /// Nil when the row could not be read as one.
-    package let job: SendJob?
+    package let job: CarriedWork?
     package let verdict: AcceptVerdict
 
     /// The rule that forbids it; nil when none does.
@@ -28,7 +28,7 @@ package final class ImportRun {
     private static let batchBytes = 4 << 20
 
     private struct Batch {
-        var rows: [(number: Int, job: SendJob)] = []
+        var rows: [(number: Int, job: CarriedWork)] = []
         /// Said together with the batch, so that rows are told in their order.
         var refused: [RowVerdict] = []
         var bytes = 0
@@ -79,8 +79,7 @@ package final class ImportRun {
             switch row.content {
             case .success(let job):
                 open.rows.append((row.number, job))
-                // What a job has beside its text is small.
-                open.bytes += job.body.utf8.count + 512
+                open.bytes += job.roughSize
             case .failure(let refusal):
                 open.refused.append(RowVerdict(row: row.number, job: nil, verdict: .refused(refusal)))
             }
@@ -104,5 +103,16 @@ package final class ImportRun {
             RowVerdict(row: row.number, job: row.job, verdict: verdict)
         }
         tell((said + batch.refused).sorted { $0.row < $1.row })
+    }
+}
+
+extension CarriedWork {
+    /// About how many bytes it takes in memory. What a notice has beside its text is small; what an event says is as long as
+    /// its message may be.
+    fileprivate var roughSize: Int {
+        switch self {
+        case .send(let job): job.body.utf8.count + 512
+        case .deliver(let job): job.content.count + 512
+        }
     }
 }

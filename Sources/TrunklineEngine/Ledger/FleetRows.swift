@@ -124,15 +124,19 @@ package struct ProbeEnd: Sendable, Hashable {
     }
 }
 
-/// A line as it is stored.
-package struct LineRow: Sendable, Hashable {
-    package let id: String
-    package let lane: Int32
+/// A lane as people configured it: of a line, a destination, or something of a later version.
+package struct ConfiguredLane: Sendable, Hashable {
+    package let number: Int32
+    /// A ``LaneName``'s value, if this program knows the noun.
+    package let name: String
     package let shardHash: Int64
-    package let baseURL: String
-    package let sealedToken: [UInt8]
-    package let tokenReference: String?
-    package let keyVersion: Int32
+    /// A ``CarrierKind``'s value, of a carrier that this program may not know.
+    package let carrier: String
+    package let address: String
+    /// Whether the address may be in a private network.
+    package let mayBePrivate: Bool
+    package let secret: StoredSecret
+    package let unknownHorizon: Duration
     package let interval: Duration
     package let concurrency: Int32
     package let recipientGap: Duration
@@ -144,13 +148,14 @@ package struct LineRow: Sendable, Hashable {
     package let revision: Int64
 
     package init(
-        id: String,
-        lane: Int32,
+        number: Int32,
+        name: String,
         shardHash: Int64,
-        baseURL: String,
-        sealedToken: [UInt8],
-        tokenReference: String?,
-        keyVersion: Int32,
+        carrier: String,
+        address: String,
+        mayBePrivate: Bool,
+        secret: StoredSecret,
+        unknownHorizon: Duration,
         interval: Duration,
         concurrency: Int32,
         recipientGap: Duration,
@@ -160,13 +165,14 @@ package struct LineRow: Sendable, Hashable {
         isRemoved: Bool,
         revision: Int64
     ) {
-        self.id = id
-        self.lane = lane
+        self.number = number
+        self.name = name
         self.shardHash = shardHash
-        self.baseURL = baseURL
-        self.sealedToken = sealedToken
-        self.tokenReference = tokenReference
-        self.keyVersion = keyVersion
+        self.carrier = carrier
+        self.address = address
+        self.mayBePrivate = mayBePrivate
+        self.secret = secret
+        self.unknownHorizon = unknownHorizon
         self.interval = interval
         self.concurrency = concurrency
         self.recipientGap = recipientGap

@@ -49,15 +49,19 @@ package protocol FleetLedger: LedgerSession {
     func probeBreaker(_ origin: String, by boot: BootID, _ done: @escaping LedgerReply<Int32?>)
     func endProbe(_ end: ProbeEnd, by boot: BootID, _ done: @escaping LedgerReply<Void>)
 
-    /// Lines with a revision above `revision`, and those that are named, by revision.
-    func lines(after revision: Int64, and ids: [String], _ done: @escaping LedgerReply<[LineRow]>)
+    /// Lanes with a revision above `revision`, and those of these numbers, by revision.
+    func configuredLanes(
+        after revision: Int64,
+        and numbers: [Int32],
+        _ done: @escaping LedgerReply<[ConfiguredLane]>
+    )
     /// The install's number of shards; nil when the database has none.
     func shardCount(_ done: @escaping LedgerReply<Int32?>)
 }
 
 /// Whatever reads or begins jobs.
 package protocol JobLedger: LedgerSession {
-    /// Accepts sends, and claims some of them at once. One answer per job, in no particular order.
+    /// Accepts sends and deliveries, and claims some of them at once. One answer per job, in no particular order.
     func take(_ request: TakeRequest, _ done: @escaping LedgerReply<[TakeAnswer]>)
     /// Stores received events. One answer per event, in no particular order.
     func takeEvents(_ events: [WebhookJob], _ done: @escaping LedgerReply<[EventAnswer]>)

@@ -9,15 +9,16 @@ package struct RefusalRow: Sendable {
 
     package let via: String
     package let refusal: Refusal
-    package let line: String?
+    /// Which lane it was for, as far as it said so.
+    package let lane: LaneName?
     package let key: String?
     package let raw: [UInt8]
     package let rawLength: Int64
 
-    package init(via: String, refusal: Refusal, line: String?, key: String?, raw: [UInt8], rawLength: Int64) {
+    package init(via: String, refusal: Refusal, lane: LaneName?, key: String?, raw: [UInt8], rawLength: Int64) {
         self.via = via
         self.refusal = refusal
-        self.line = line
+        self.lane = lane
         self.key = key
         self.raw = raw
         self.rawLength = rawLength
@@ -37,7 +38,7 @@ package struct RefusalRow: Sendable {
         [
             .textArray(rows.map(\.via)), .textArray(rows.map(\.refusal.kind.rawValue)),
             .textArray(rows.map(\.refusal.field)),
-            .textArray(rows.map(\.refusal.reason)), .textArray(rows.map(\.line)), .textArray(rows.map(\.key)),
+            .textArray(rows.map(\.refusal.reason)), .textArray(rows.map(\.lane?.value)), .textArray(rows.map(\.key)),
             .byteaArray(rows.map(\.digest)), .byteaArray(rows.map { Array($0.raw.prefix(rawLimit)) }),
             .int8Array(rows.map(\.rawLength)),
         ]

@@ -3,28 +3,13 @@ internal import PostgresDriver
 public import TrunklineCore
 
 extension SendJob {
-    /// The number under which the job keeps its order on its line: the first 8 bytes of SHA-256 of `orderingName`,
-    /// big-endian. Stored with unfinished jobs, so the form must not change while any exist.
-    public var person: Int64 {
-        var name = orderingName
-        var hash = SHA256()
-        name.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
-        var number: UInt64 = 0
-        for byte in hash.finalize().prefix(8) { number = number << 8 | UInt64(byte) }
-        return Int64(bitPattern: number)
-    }
+    /// The number under which the job keeps its order on its line. Stored with unfinished jobs.
+    public var person: Int64 { TakeBatch.person(orderingName) }
+}
 
-    /// The tags as JSON text, for the database; nil when there are none.
-    var tagsText: String? {
-        guard !tags.isEmpty else { return nil }
-        var json = JSONWriter(capacity: 128)
-        json.beginObject()
-        for name in tags.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            json.member(name, tags[name])
-        }
-        json.endObject()
-        return String(decoding: json.bytes, as: UTF8.self)
-    }
+extension DeliverJob {
+    /// The number under which the job keeps its order in its lane. Stored with unfinished jobs.
+    public var person: Int64 { TakeBatch.person(orderingName) }
 }
 
 /// The jobs of one call of `trunkline.take`, as the arrays that it reads.
@@ -38,7 +23,7 @@ public struct TakeBatch: Sendable {
     static let statement = PostgresStatement(
         name: "take",
         sql: """
-            select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job
+            select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, lane_of_job
             from trunkline.take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
             $20, $21, $22, $23)
             """,
@@ -53,10 +38,11 @@ public struct TakeBatch: Sendable {
 
     /// `trunkline.accept`, which a producer's role may call: the same answer for rows of nobody's shards.
     static let acceptance =
-        "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, line_of_job "
+        "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, lane_of_job "
         + "from trunkline.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
-    package private(set) var line: [String?] = []
+    /// Names of lanes.
+    package private(set) var lane: [String?] = []
     package private(set) var key: [String?] = []
     package private(set) var keyDigest: [[UInt8]?] = []
     package private(set) var contentDigest: [[UInt8]?] = []
@@ -77,11 +63,10 @@ public struct TakeBatch: Sendable {
     public var isEmpty: Bool { key.isEmpty }
 
     /// - Parameters:
-    ///   - requestBytes: the rendered request, stored and sent unchanged on every attempt
-    ///     (`EZWhatsApp.textRequestBody`).
+    ///   - requestBytes: the rendered request, stored and sent unchanged on every attempt (``Carrier/render(_:)``).
     ///   - fast: whether the job may be claimed in the same statement; without meaning when the batch has no boot id.
     public mutating func append(_ job: SendJob, requestBytes: [UInt8], fast isFast: Bool) {
-        line.append(job.line.value)
+        lane.append(job.laneName)
         key.append(job.key.value)
         keyDigest.append(job.key.digest)
         contentDigest.append(job.contentDigest)
@@ -89,12 +74,52 @@ public struct TakeBatch: Sendable {
         recipient.append(job.to.value)
         request.append(requestBytes)
         purpose.append(job.purpose.rawValue)
-        tags.append(job.tagsText)
+        tags.append(Self.tagsText(job.tags))
         notBefore.append(job.notBefore?.microseconds)
         sendBefore.append(job.sendBefore?.microseconds)
         supersedeKey.append(job.supersedeKey)
         factAt.append(job.factAt?.microseconds)
         fast.append(isFast)
+    }
+
+    /// A delivery: to a system, about which there is no recipient and no purpose.
+    public mutating func append(_ job: DeliverJob, requestBytes: [UInt8], fast isFast: Bool) {
+        lane.append(job.laneName)
+        key.append(job.key.value)
+        keyDigest.append(job.key.digest)
+        contentDigest.append(job.contentDigest)
+        person.append(job.person)
+        recipient.append(nil)
+        request.append(requestBytes)
+        purpose.append(nil)
+        tags.append(Self.tagsText(job.tags))
+        notBefore.append(job.notBefore?.microseconds)
+        sendBefore.append(job.sendBefore?.microseconds)
+        supersedeKey.append(job.supersedeKey)
+        factAt.append(job.factAt?.microseconds)
+        fast.append(isFast)
+    }
+
+    /// The first 8 bytes of SHA-256 of the ordering name, big-endian. The form must not change while unfinished jobs exist.
+    static func person(_ orderingName: String) -> Int64 {
+        var name = orderingName
+        var hash = SHA256()
+        name.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+        var number: UInt64 = 0
+        for byte in hash.finalize().prefix(8) { number = number << 8 | UInt64(byte) }
+        return Int64(bitPattern: number)
+    }
+
+    /// Tags as JSON text, for the database; nil when there are none.
+    static func tagsText(_ tags: [String: String]) -> String? {
+        guard !tags.isEmpty else { return nil }
+        var json = JSONWriter(capacity: 128)
+        json.beginObject()
+        for name in tags.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
+            json.member(name, tags[name])
+        }
+        json.endObject()
+        return String(decoding: json.bytes, as: UTF8.self)
     }
 
     /// The parameters of ``acceptance``.
@@ -105,7 +130,7 @@ public struct TakeBatch: Sendable {
     /// The jobs' own columns, as both functions take them.
     private var jobs: [PostgresParameter] {
         [
-            .textArray(line), .textArray(key), .byteaArray(keyDigest), .byteaArray(contentDigest), .int8Array(person),
+            .textArray(lane), .textArray(key), .byteaArray(keyDigest), .byteaArray(contentDigest), .int8Array(person),
             .textArray(recipient), .byteaArray(request), .textArray(purpose), .textArray(tags),
             .timestampArray(notBefore), .timestampArray(sendBefore), .textArray(supersedeKey), .timestampArray(factAt),
         ]

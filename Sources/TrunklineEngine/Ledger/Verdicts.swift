@@ -56,12 +56,12 @@ package enum GateWord: LedgerWord {
 /// What a take made of a job that was given to it.
 package enum TakeVerdict: Sendable, Hashable {
     case new(TakenJob)
-    /// The same key with the same content: that job, on that line. `finalState`: how it ended, if it did.
-    case `repeat`(job: Int64, line: String?, finalState: String?)
-    /// The same key with other content, of that job on that line.
-    case conflict(job: Int64, line: String?)
-    case unknownLine
-    case removedLine
+    /// The same key with the same content: that job, in that lane. `finalState`: how it ended, if it did.
+    case `repeat`(job: Int64, lane: LaneName?, finalState: String?)
+    /// The same key with other content, of that job in that lane.
+    case conflict(job: Int64, lane: LaneName?)
+    case unknownLane
+    case removedLane
     /// The caller's fence has fallen: nothing was written.
     case lost
     case unheard(String)
@@ -93,7 +93,7 @@ package enum ClaimVerdict: Sendable, Hashable {
     case superseded
     /// It may have been sent too long ago: parked.
     case horizon
-    /// The line has sent what it may today; until its next midnight.
+    /// The lane has had what it may today; until its next midnight.
     case capped(wait: Duration)
     case unheard(String)
 }

@@ -13,6 +13,8 @@ struct Arrivals {
         let isSuspect: Bool
         let body: [UInt8]
         let bodySize: UInt64
+        /// It was left aside before, for long enough that what it is about would be known here.
+        var hasWaited = false
     }
 
     /// Messages of one way are taken alike, so they can share a statement.

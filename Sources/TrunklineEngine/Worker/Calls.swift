@@ -201,9 +201,10 @@ final class Calls {
     private func meet(_ trouble: LaneTrouble, _ reason: Reason?, _ call: Call, _ lane: Lane?, _ now: Instant) {
         switch trouble {
         case .hold(let kind):
+            guard let settings = directory[call.line] else { return }
             here.log.warning(
-                "line held",
-                metadata: ["line": "\(call.line)", "kind": "\(kind.rawValue)", "reason": "\(reason?.code ?? "")"]
+                "\(settings.noun) held",
+                metadata: settings.logged(["kind": "\(kind.rawValue)", "reason": "\(reason?.code ?? "")"])
             )
         case .pause(let span):
             lane?.paused(until: now + span)

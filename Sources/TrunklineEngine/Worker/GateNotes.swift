@@ -51,16 +51,16 @@ final class GateNotes {
         lastLook = now
         var told: [Int32] = []
         for lane in board.lanesInOrder {
-            guard let line = directory.id(of: lane.number),
+            guard let settings = directory[lane.number],
                 let (hold, lasted) = lane.tellHold(longerThan: Self.longHold, at: now)
             else { continue }
             told.append(lane.number)
             here.log.warning(
-                "line held for long",
-                metadata: [
-                    "line": "\(line)", "minutes": "\(lasted.components.seconds / 60)", "reason": "\(hold.stored)",
+                "\(settings.noun) held for long",
+                metadata: settings.logged([
+                    "minutes": "\(lasted.components.seconds / 60)", "reason": "\(hold.stored)",
                     "waiting": "\(lane.count)",
-                ]
+                ])
             )
         }
         guard !told.isEmpty else { return }

@@ -88,7 +88,12 @@ final class Intake {
     /// by this worker after a while, or by another one when this one has ended.
     private func leaveAside(_ unknown: [Arrivals.Arrival], _ way: Arrivals.Way) {
         guard !unknown.isEmpty else { return }
-        here.loop.after(.seconds(5)) { [weak self] in self?.arrivals.putBack(unknown, way: way) }
+        let again = unknown.map { arrival in
+            var arrival = arrival
+            arrival.hasWaited = true
+            return arrival
+        }
+        here.loop.after(.seconds(5)) { [weak self] in self?.arrivals.putBack(again, way: way) }
     }
 
     private func failed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {

@@ -151,12 +151,12 @@ final class LaneBoard {
     func obey(_ effects: Gate.Effects, of lane: Lane) {
         if effects.isToBeWritten { agenda.write(gateOf: lane.number) }
         if effects.isToBeLookedAt { agenda.look(at: lane.number) }
-        guard let change = effects.change, let line = directory.id(of: lane.number) else { return }
+        guard let change = effects.change, let settings = directory[lane.number] else { return }
         here.log.notice(
             "gate",
-            metadata: [
-                "line": "\(line)", "gate": "\(change.after.rawValue)", "reason": "\(lane.hold?.reason.code ?? "")",
-            ]
+            metadata: settings.logged([
+                "gate": "\(change.after.rawValue)", "reason": "\(lane.hold?.reason.code ?? "")",
+            ])
         )
     }
 

@@ -1,11 +1,13 @@
 internal import Logging
 internal import PostgresDriver
 internal import TrunklineCore
-internal import TrunklineIntegrations
 
 /// A lane as its operator configured it.
 struct LaneSettings {
+    /// See ``LaneDirectory/id(of:)-(LaneName)``.
     let id: String
+    /// Nil for a noun that only a later version knows.
+    let name: LaneName?
     let lane: Int32
     let shard: Int32
     let revision: Int64
@@ -36,40 +38,50 @@ struct LaneSettings {
         }
     }
 
+    /// What people call it.
+    var noun: String { name?.noun ?? "lane" }
+    /// What is said of it in the log, with which it is: under its noun, by its id.
+    func logged(_ metadata: Logger.Metadata) -> Logger.Metadata {
+        metadata.merging([noun: "\(name?.id ?? id)"]) { $1 }
+    }
+
     func isOnHold(at now: Instant) -> Bool { isHeld && (holdEnds.map { $0 > now } ?? true) }
 }
 
 extension LaneSettings {
     /// A row that cannot be used has a fault.
-    init(_ row: LineRow, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
+    init(_ row: ConfiguredLane, shardCount: Int32, _ configuration: WorkerConfiguration, at now: Instant) {
         var fault: String?
         var origin: String?
         var account: (any CarrierAccount)?
-        let carrier = configuration.carriers.line
+        let name = LaneName(stored: row.name)
+        let carrier = configuration.carriers[row.carrier]
         do {
-            let address = try carrier.address(row.baseURL, mayBePrivate: true)
+            guard let name, let carrier else {
+                // Its jobs wait in their lane until a worker comes that carries them.
+                throw WorkerError("a worker of this version carries nothing to \(row.carrier)")
+            }
+            // A line's API may run beside its workers, whatever the row says.
+            let address = try carrier.address(row.address, mayBePrivate: row.mayBePrivate || name.line != nil)
             if carrier.policy.opening == .health { origin = address.origin }
-            let token = try StoredToken(
-                sealed: row.sealedToken,
-                reference: row.tokenReference,
-                keyVersion: row.keyVersion
-            ).open(
-                line: LineID(row.id),
-                base: EZWhatsApp.BaseURL(row.baseURL),
+            let secret = try row.secret.open(
+                lane: name,
+                address: row.address,
                 masterKey: configuration.masterKey,
                 ownFiles: configuration.ownFiles
             )
-            account = try carrier.account(at: address, secret: Array(token.value.utf8))
+            account = try carrier.account(at: address, secret: secret)
         } catch {
             fault = "\(error)"
         }
         self.init(
-            id: row.id,
-            lane: row.lane,
+            id: name.map { LaneDirectory.id(of: $0) } ?? row.name,
+            name: name,
+            lane: row.number,
             shard: Int32(row.shardHash % Int64(shardCount)),
             revision: row.revision,
-            carrier: carrier.kind.value,
-            policy: carrier.policy,
+            carrier: row.carrier,
+            policy: carrier?.policy ?? configuration.carriers.line.policy,
             origin: origin,
             account: account,
             fault: fault,
@@ -116,10 +128,14 @@ final class LaneDirectory {
 
     // MARK: Questions
 
+    /// By what ``id(of:)-(LaneName)`` says, as calls and logs have it.
     subscript(id: String) -> LaneSettings? { settings[id] }
+    subscript(name: LaneName) -> LaneSettings? { settings[Self.id(of: name)] }
     subscript(lane: Int32) -> LaneSettings? { idOfLane[lane].flatMap { settings[$0] } }
     var all: some Collection<LaneSettings> { settings.values }
     func id(of lane: Int32) -> String? { idOfLane[lane] }
+    /// Of lines their ids, which hold no colon; of others their whole names.
+    static func id(of name: LaneName) -> String { name.line?.value ?? name.value }
     func shard(of lane: Int32) -> Int32? { shardOfLane[lane] }
     func lanes(of shard: Int32) -> [Int32] { lanesOfShard[shard] ?? [] }
 
@@ -134,7 +150,7 @@ final class LaneDirectory {
     /// Rows whose revision rose since the last look, and those to be read once more; nobody else notices.
     func look(shardCount: Int32, _ changed: @escaping ([Change]) -> Void) {
         let again = toReadAgain.sorted()
-        ledger.lines(after: revision, and: again) { [weak self] result in
+        ledger.configuredLanes(after: revision, and: again.compactMap { settings[$0]?.lane }) { [weak self] result in
             guard let self, case .success(let rows) = result else { return }
             toReadAgain.subtract(again)
             let now = here.now
@@ -144,12 +160,15 @@ final class LaneDirectory {
         }
     }
 
-    private func read(_ row: LineRow, shardCount: Int32, _ now: Instant) -> Change {
+    private func read(_ row: ConfiguredLane, shardCount: Int32, _ now: Instant) -> Change {
         let lane = LaneSettings(row, shardCount: shardCount, here.configuration, at: now)
         let before = settings.updateValue(lane, forKey: lane.id)
         // It is read again and again, as it may be mended without a change of the row; said once.
         if let fault = lane.fault, !lane.isRemoved, before?.fault != fault {
-            here.log.error("line cannot be used", metadata: ["line": "\(lane.id)", "error": "\(fault)"])
+            here.log.error(
+                "\(lane.noun) cannot be used",
+                metadata: lane.logged(["error": "\(fault)"])
+            )
         }
         idOfLane[lane.lane] = lane.id
         revision = max(revision, lane.revision)

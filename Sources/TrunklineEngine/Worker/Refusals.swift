@@ -6,7 +6,7 @@ internal import TrunklineCore
 struct Refused {
     let refusal: Refusal
     let arrival: Arrivals.Arrival
-    var line: String?
+    var lane: LaneName?
     var key: String?
 }
 
@@ -26,7 +26,7 @@ final class Refusals {
             RefusalRow(
                 via: entry.arrival.queue.kind.via,
                 refusal: entry.refusal,
-                line: entry.line,
+                lane: entry.lane,
                 key: entry.key,
                 raw: entry.arrival.body,
                 rawLength: Int64(entry.arrival.bodySize)

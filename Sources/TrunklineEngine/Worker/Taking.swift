@@ -2,37 +2,10 @@ internal import Logging
 internal import PostgresDriver
 internal import RabbitDriver
 internal import TrunklineCore
-internal import TrunklineIntegrations
 
 /// Takes a batch of messages from the broker into PostgreSQL: one commit, then they may be acknowledged. A job that may go at
 /// once begins in the same commit.
 final class Taking {
-    private struct Item {
-        let job: SendJob
-        let arrival: Arrivals.Arrival
-        let request: [UInt8]
-        /// It begins with the commit; nil: it waits.
-        let fast: FastPath?
-    }
-
-    /// Where a job begins at once, with a slot that is promised to it.
-    private struct FastPath {
-        let lane: Int32
-        let carrier: String
-        /// Until when it may go on, as far as the gate knew when it began.
-        let gateOpenUntil: Instant
-    }
-
-    /// What the messages of a batch are.
-    private struct Reading {
-        var sends: [Item] = []
-        var jobs = TakeBatch()
-        var events: [(event: WebhookJob, arrival: Arrivals.Arrival)] = []
-        var refused: [Refused] = []
-        /// Persons of whom something of this batch waits: what comes later of them waits behind it.
-        var waiting: Set<LanePerson> = []
-    }
-
     /// The statements of a batch. It is done when its last one is.
     private final class Writing {
         private var open = 1
@@ -53,12 +26,11 @@ final class Taking {
     }
 
     private let here: Surroundings
+    private let reader: BatchReader
     private let agenda: Agenda
     private let directory: LaneDirectory
     private let shards: Shards
-    private let origins: Origins
     private let board: LaneBoard
-    private let retries: RetryAlarms
     private let attempts: Attempts
     private let rows: Rows
     private let caller: Caller
@@ -83,12 +55,11 @@ final class Taking {
         _ ports: WorkerPorts
     ) {
         self.here = here
+        reader = BatchReader(here, agenda, directory, shards, origins, board, retries, caller)
         self.agenda = agenda
         self.directory = directory
         self.shards = shards
-        self.origins = origins
         self.board = board
-        self.retries = retries
         self.attempts = attempts
         self.rows = rows
         self.caller = caller
@@ -108,10 +79,11 @@ final class Taking {
     ) {
         let sent = here.now
         let owner = shards.owner
-        let reading = read(batch, way, now)
+        let reading = reader.read(batch, way, at: now)
         here.reached(.accepted, times: batch.count)
 
         let writing = Writing(done)
+        writing.unknown = reading.unknownYet
         if !reading.refused.isEmpty {
             writing.began()
             refusals.record(reading.refused) { writing.ended($0) }
@@ -120,7 +92,7 @@ final class Taking {
             writing.began()
             write(reading.events, writing)
         }
-        if !reading.sends.isEmpty {
+        if !reading.items.isEmpty {
             writing.began()
             let request = TakeRequest(
                 batch: reading.jobs,
@@ -128,121 +100,16 @@ final class Taking {
                 lease: here.timing.lease,
                 jobClass: way == .bulk ? .bulk : .single,
                 parked: way == .dead ? .deadLettered : nil,
-                pace: board.paceWrites(of: reading.sends.compactMap(\.fast?.lane))
+                pace: board.paceWrites(of: reading.items.compactMap(\.fast?.lane))
             )
-            write(request, reading.sends, sent: sent, writing)
+            write(request, reading.items, sent: sent, writing)
         }
         writing.ended()
     }
 
-    // MARK: Reading
-
-    private func read(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ now: Instant) -> Reading {
-        let wall = here.loop.wallTime
-        var reading = Reading()
-        for arrival in batch {
-            here.poison(.message, arrival.body)
-            do throws(Refusal) {
-                if arrival.bodySize > UInt64(arrival.body.count) {
-                    throw Refusal(
-                        kind: .tooLarge,
-                        reason: "the message has \(arrival.bodySize) bytes, more than any message may have"
-                    )
-                }
-                switch try QueueMessage.decode(arrival.body) {
-                case .wake(let wake): woken(wake, arrival, now)
-                case .webhook(let event): reading.events.append((event, arrival))
-                case .send(let job): read(job, arrival, way, wall, now, &reading)
-                }
-            } catch {
-                reading.refused.append(Refused(refusal: error, arrival: arrival))
-            }
-        }
-        return reading
-    }
-
-    /// A wake-up only makes the owner look at rows; when it is lost, the sweep looks. One that came through a retry tier is a
-    /// second alarm clock beside the lane's own timer.
-    private func woken(_ wake: WakeUp, _ arrival: Arrivals.Arrival, _ now: Instant) {
-        agenda.adopt()
-        var shard: Int32?
-        if case .shard(let number) = arrival.queue.kind { shard = number }
-        retries.rang(wake, shard: shard, at: now)
-        arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
-    }
-
-    private func read(
-        _ job: SendJob,
-        _ arrival: Arrivals.Arrival,
-        _ way: Arrivals.Way,
-        _ wall: Timestamp,
-        _ now: Instant,
-        _ reading: inout Reading
-    ) {
-        do throws(Refusal) {
-            try check(job, wall)
-        } catch  where error.kind == .late && arrival.redelivered {
-            // It came in time and was taken then, or it ends as expired, in sight.
-        } catch {
-            reading.refused.append(
-                Refused(refusal: error, arrival: arrival, line: job.line.value, key: job.key.value)
-            )
-            return
-        }
-        let request: [UInt8]
-        do throws(Refusal) {
-            request = try here.configuration.carriers.line.render(.send(job))
-        } catch {
-            reading.refused.append(
-                Refused(refusal: error, arrival: arrival, line: job.line.value, key: job.key.value)
-            )
-            return
-        }
-        let settings = directory[job.line.value]
-        let fast = way == .shard ? settings.flatMap { beginNew(job, $0, &reading.waiting, now) } : nil
-        let item = Item(
-            job: job,
-            arrival: arrival,
-            request: request,
-            fast: fast
-        )
-        reading.jobs.append(job, requestBytes: item.request, fast: fast != nil)
-        reading.sends.append(item)
-    }
-
-    private func check(_ job: SendJob, _ now: Timestamp) throws(Refusal) {
-        guard PhoneNumbers.isPossible(e164: job.to.value) else {
-            throw Refusal(kind: .invalid, field: "to", reason: "no country has numbers of that length")
-        }
-        try job.validate(now: now)
-    }
-
-    /// Whether a job that just arrived may be claimed in the commit that takes it (design, section 3): gate open, pace
-    /// allows, a slot is free, it is the head of its person, and nothing of its class waits. If so a slot is promised to it.
-    private func beginNew(
-        _ job: SendJob,
-        _ settings: LaneSettings,
-        _ waiting: inout Set<LanePerson>,
-        _ now: Instant
-    ) -> FastPath? {
-        guard !settings.isRemoved, settings.fault == nil else { return nil }
-        let person = LanePerson(lane: settings.lane, person: job.person)
-        if !waiting.contains(person), shards.isOwned(settings.shard), !settings.isOnHold(at: now),
-            job.notBefore == nil, job.supersedeKey == nil, settings.dailyCap == nil, !origins.isBroken(settings),
-            board.leavesOne(of: caller.freeSlots(for: settings)), let lane = board.ownedLane(settings.lane),
-            let gateOpenUntil = lane.beginNew(person: job.person, at: now)
-        {
-            board.obey(lane.began(at: now), of: lane)
-            caller.promise(to: settings.carrier)
-            return FastPath(lane: lane.number, carrier: settings.carrier, gateOpenUntil: gateOpenUntil)
-        }
-        waiting.insert(person)
-        return nil
-    }
-
     // MARK: Sends
 
-    private func write(_ request: TakeRequest, _ items: [Item], sent: Instant, _ writing: Writing) {
+    private func write(_ request: TakeRequest, _ items: [BatchReading.Item], sent: Instant, _ writing: Writing) {
         ledger.take(request) { [weak self] result in
             guard let self else { return }
             switch result {
@@ -266,13 +133,13 @@ final class Taking {
     }
 
     /// If it was to begin, its slot and its person are free again.
-    private func notBegun(_ item: Item) {
+    private func notBegun(_ item: BatchReading.Item) {
         guard let fast = item.fast else { return }
         caller.promiseEnded(to: fast.carrier)
-        board.lane(fast.lane)?.takenBack(person: item.job.person)
+        board.lane(fast.lane)?.takenBack(person: item.person)
     }
 
-    private func taken(_ items: [Item], _ answers: [TakeAnswer], sent: Instant, _ writing: Writing) {
+    private func taken(_ items: [BatchReading.Item], _ answers: [TakeAnswer], sent: Instant, _ writing: Writing) {
         var after = Aftermath()
         here.reached(.taken, times: items.count)
         for answer in answers where items.indices.contains(answer.item) {
@@ -296,14 +163,14 @@ final class Taking {
         if after.refused.isEmpty { writing.ended() } else { refusals.record(after.refused) { writing.ended($0) } }
     }
 
-    private func taken(_ item: Item, _ verdict: TakeVerdict, sent: Instant, _ after: inout Aftermath) {
+    private func taken(_ item: BatchReading.Item, _ verdict: TakeVerdict, sent: Instant, _ after: inout Aftermath) {
         func refused(_ kind: Refusal.Kind, _ field: String, _ reason: String) {
             after.refused.append(
                 Refused(
                     refusal: Refusal(kind: kind, field: field, reason: reason),
                     arrival: item.arrival,
-                    line: item.job.line.value,
-                    key: item.job.key.value
+                    lane: item.work.lane,
+                    key: item.work.key.value
                 )
             )
         }
@@ -320,13 +187,17 @@ final class Taking {
             if finalState == nil, !attempts.has(job), !rows.isForeign(job) { after.unsure.insert(job) }
             commit()
         case .lost:
-            if let settings = directory[item.job.line.value] { after.lost.insert(settings.shard) }
+            if let settings = directory[item.work.lane] { after.lost.insert(settings.shard) }
             after.givenBack.append(item.arrival)
         case .conflict(let job, let other):
-            let place = other.map { " on line \($0)" } ?? ""
+            let place = other.map { " on \($0)" } ?? ""
             refused(.conflict, "key", "the key belongs to job \(job)\(place), whose content is another")
-        case .unknownLine: refused(.unknownLine, "line", "there is no line of that id")
-        case .removedLine: refused(.unknownLine, "line", "the line was removed")
+        case .unknownLane:
+            let lane = item.work.lane
+            refused(lane.unknownKind, lane.noun, "there is no \(lane.noun) of that id")
+        case .removedLane:
+            let lane = item.work.lane
+            refused(lane.unknownKind, lane.noun, "the \(lane.noun) was removed")
         case .unheard(let word):
             here.unheard(word, of: "take")
             after.unknown.append(item.arrival)
@@ -334,12 +205,12 @@ final class Taking {
     }
 
     /// A new job: called, remembered, or left to whoever owns it.
-    private func accepted(_ item: Item, _ taken: TakenJob, sent: Instant, _ after: inout Aftermath) {
+    private func accepted(_ item: BatchReading.Item, _ taken: TakenJob, sent: Instant, _ after: inout Aftermath) {
         switch taken.state {
         case .sending: begun(item, taken, sent: sent)
         case .waiting: wait(item, taken)
         case .accepted:
-            guard let settings = directory[item.job.line.value] else { return }
+            guard let settings = directory[item.work.lane] else { return }
             if shards.isOwned(settings.shard) { agenda.adopt() } else { after.wakes[settings.shard] = JobID(taken.job) }
         case .parked: break  // it came from the dead-letter queue
         case .unknown: here.unheard("unknown", of: "take's state")
@@ -347,21 +218,21 @@ final class Taking {
         }
     }
 
-    private func begun(_ item: Item, _ taken: TakenJob, sent: Instant) {
+    private func begun(_ item: BatchReading.Item, _ taken: TakenJob, sent: Instant) {
         attempts.began(
             Call(
                 job: taken.job,
                 attempt: taken.attempt,
                 tries: 1,
                 lane: taken.lane,
-                line: item.job.line.value,
-                person: item.job.person,
+                line: LaneDirectory.id(of: item.work.lane),
+                person: item.person,
                 place: taken.place,
                 jobClass: .single,
                 isStamped: false,
-                key: item.job.key,
+                key: item.work.key,
                 request: item.request,
-                sendBefore: item.job.sendBefore?.microseconds,
+                sendBefore: item.work.sendBefore?.microseconds,
                 gateOpenUntil: item.fast?.gateOpenUntil ?? here.now,
                 claimSent: sent
             )
@@ -371,13 +242,13 @@ final class Taking {
         calls.carry(taken.job)
     }
 
-    private func wait(_ item: Item, _ taken: TakenJob) {
+    private func wait(_ item: BatchReading.Item, _ taken: TakenJob) {
         // A lane that was lost finds the row by itself.
         if shards.doubt(taken.job, of: taken.lane) { return }
         guard let lane = board.ownedLane(taken.lane) else { return }
         let job = QueuedJob(
             id: JobID(taken.job),
-            person: item.job.person,
+            person: item.person,
             place: taken.place,
             jobClass: .single,
             due: here.now + max(.zero, taken.dueIn),

@@ -22,9 +22,11 @@ extension StandardWebhooks {
         case 404:
             // n8n answers so while a workflow is switched off or being edited.
             return .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.transient))
-        case 405, 410:
-            // 410: the receiver wants no more of it, ever.
+        case 405:
             return .laneUnhealthy(reason: .endpointMissing, trouble: .hold(.human))
+        case 410:
+            // The receiver wants no more of it, ever.
+            return .laneUnhealthy(reason: .endpointGone, trouble: .hold(.human))
         case 408:
             return .unknown(reason: .serverTimeout)
         case 409:

@@ -11,10 +11,12 @@ extension ConformanceSequence {
         case doubt
         /// Somebody cancels what is in the air.
         case cancelled
-        /// The days of a line with a cap.
+        /// The days of a lane with a cap.
         case days
         /// Scheduled notices of one person, the later one first.
         case scheduled
+        /// A newer fact comes while an attempt runs.
+        case replaced
         /// A breaker that opens, is probed and closes.
         case breaker
         /// A gate that is held, asked and held.
@@ -25,6 +27,8 @@ extension ConformanceSequence {
         case take, adopt, claim, pass(Int64), abandon, cancel, settle([SettleOutcome]), expire
         /// In so many seconds.
         case schedule(Int64)
+        /// About one thing, of this moment.
+        case fact
         case place
         case openBreaker, probeBreaker, endProbe
         case gate(Gate.Word), lanes
@@ -42,6 +46,8 @@ extension ConformanceSequence {
             ]
                 + [.claim, .settle([.unknown]), .pass(46_800_000), .claim]
         case .cancelled: [.take, .adopt, .claim, .cancel, .settle([.retry, .givenBack, .unknown])]
+        case .replaced:
+            [.fact, .adopt, .claim, .pass(1_000), .fact, .settle([.retry, .givenBack, .unknown]), .claim, .adopt]
         case .scheduled: [.schedule(60), .schedule(5), .adopt, .pass(61_000), .place]
         case .breaker: [.openBreaker, .probeBreaker, .endProbe, .pass(1_000), .openBreaker, .pass(5_000)]
         case .gate: [.gate(.heldTransient), .pass(1_000), .gate(.probing), .lanes]
@@ -60,6 +66,7 @@ extension ConformanceSequence {
         )
         switch beat {
         case .take: return .take(take(owner, notBefore: nil))
+        case .fact: return .take(take(owner, notBefore: nil, isFact: true))
         case .schedule(let seconds): return .take(take(owner, notBefore: now + seconds * 1_000_000))
         case .place: return .place(model.jobs.map(\.id), owner)
         case .openBreaker:
@@ -70,7 +77,7 @@ extension ConformanceSequence {
         case .gate(let word):
             return .keepGates([
                 GateRow(
-                    lane: Int32(themeLine),
+                    lane: Int32(themeLane),
                     gate: word,
                     reason: "line_not_sendable",
                     probes: 1,
@@ -109,19 +116,42 @@ extension ConformanceSequence {
         }
     }
 
-    /// A plain notice of the theme's line.
-    private func take(_ owner: LedgerOwner, notBefore: Int64?) -> TakeRequest {
+    /// A plain job of the theme's lane, always for one person but in the days.
+    private func take(_ owner: LedgerOwner, notBefore: Int64?, isFact: Bool = false) -> TakeRequest {
         var batch = TakeBatch()
+        let notBefore = notBefore.map { Timestamp(microseconds: $0) }
+        let person = theme == .days ? any(0...2) : 0
+        let thing = isFact ? "thing:0" : nil
+        let factAt = isFact ? Timestamp(microseconds: now) : nil
         do {
-            let job = try SendJob(
-                line: LineID("line-\(themeLine)"),
-                key: IdempotencyKey("key:\(any(0...9))"),
-                to: PhoneNumber("+97250123456\(theme == .days ? any(0...2) : 0)"),
-                body: "Ready.",
-                purpose: .order,
-                notBefore: notBefore.map { Timestamp(microseconds: $0) }
-            )
-            batch.append(job, requestBytes: [7], fast: chance(0.5))
+            let key = try IdempotencyKey("key:\(any(0...9))")
+            switch model.lanes[themeLane - 1].name {
+            case .line(let line):
+                let job = try SendJob(
+                    line: line,
+                    key: key,
+                    to: PhoneNumber("+97250123456\(person)"),
+                    body: "Ready.",
+                    purpose: .order,
+                    notBefore: notBefore,
+                    supersedeKey: thing,
+                    factAt: factAt
+                )
+                batch.append(job, requestBytes: [7], fast: chance(0.5))
+            case .destination(let destination):
+                let job = try DeliverJob(
+                    destination: destination,
+                    key: key,
+                    type: "order.ready",
+                    happenedAt: Timestamp(microseconds: Self.start),
+                    data: .object([]),
+                    notBefore: notBefore,
+                    supersedeKey: thing,
+                    factAt: factAt,
+                    orderingKey: "customer:\(person)"
+                )
+                batch.append(job, requestBytes: [7], fast: chance(0.5))
+            }
         } catch {
             preconditionFailure("not a job: \(error)")
         }

@@ -4,7 +4,7 @@ internal import TestKit
 internal import TrunklineCore
 internal import TrunklineEngine
 
-/// A sequence of one seed: a small install with two owners, five lines and three persons, where keys, supersede keys and
+/// A sequence of one seed: a small install with two owners, five lines, two destinations and three persons, where keys, supersede keys and
 /// caps are so few that everything meets. The steps follow from the seed and from the model that has taken the steps before.
 ///
 /// Every other seed has a theme: what takes several steps in the right order to come about is tried again and again, with
@@ -13,7 +13,7 @@ package final class ConformanceSequence {
     package static let shardCount: Int32 = 4
     /// Where every clock begins: 2026-06-01, half an hour before midnight UTC.
     package static let start: Int64 = 1_780_270_200_000_000
-    /// The first number of a job, and the first revision of a changed line.
+    /// The first number of a job, and the first revision of a changed lane.
     package static let firstNumber: Int64 = 1_000
     package static let firstRevision: Int64 = 100
     static let boots = [UInt8(0xA1), 0xB2].map { BootID(bytes: Array(repeating: $0, count: 16)) }
@@ -24,65 +24,79 @@ package final class ConformanceSequence {
     private var isBegun = false
     let theme: Theme?
     private var beats = 0
-    /// The line of the theme.
-    var themeLine = 1
+    /// The lane of the theme.
+    var themeLane = 1
 
     package init(
         seed: UInt64,
-        lines: [LedgerModel.Line],
+        lanes: [LedgerModel.Lane],
         mutation: LedgerModel.Mutation?,
         weakness: LedgerModel.Weakness?
     ) {
         random = SeededGenerator(seed: seed, part: "conformance")
         theme = seed % 2 == 0 ? Theme.allCases[Int(seed / 2 % UInt64(Theme.allCases.count))] : nil
         model = LedgerModel(shardCount: Self.shardCount, clock: { Self.start })
-        model.lines = lines
-        for line in lines {
-            model.laneStates[line.lane] = .init()
-            model.laneStates[line.lane]?.gateSince = Self.start
+        model.lanes = lanes
+        for lane in lanes {
+            model.laneStates[lane.number] = .init()
+            model.laneStates[lane.number]?.gateSince = Self.start
         }
         model.lastNumber = Self.firstNumber - 1
         model.lastRevision = Self.firstRevision - 1
         model.mutation = mutation
         model.weakness = weakness
         model.clock = { [unowned self] in time }
-        themeLine = theme == .days ? any(of: [2, 3, 5]) : Int(any(1...5))
+        themeLane = theme == .days ? any(of: [2, 3, 5, 7]) : Int(any(1...7))
     }
 
-    /// The lines of the install, as they are made; revisions follow from how.
-    package static var lines: [LedgerModel.Line] {
-        func line(_ number: Int, scope: Int32, gap: Int32, _ change: (inout LedgerModel.Line) -> Void)
-            -> LedgerModel.Line
-        {
-            var line = LedgerModel.Line(
-                id: "line-\(number)",
-                lane: Int32(number),
+    /// The lanes of the install, as they are made; revisions follow from how. Two lanes have one id, of different nouns.
+    package static var lanes: [LedgerModel.Lane] {
+        func lane(
+            _ number: Int,
+            _ name: LaneName?,
+            scope: Int32,
+            gap: Int32,
+            _ change: (inout LedgerModel.Lane) -> Void = { _ in }
+        ) -> LedgerModel.Lane {
+            guard let name else { preconditionFailure("not a lane's name") }
+            let isLine = name.line != nil
+            var lane = LedgerModel.Lane(
+                name: name,
+                number: Int32(number),
                 scope: scope,
                 hash: Int64(number * 7),
+                carrier: isLine ? "ezwhatsapp" : "webhook",
+                horizon: .seconds(isLine ? 43_200 : 86_400),
                 interval: 1_000,
                 concurrency: 2,
                 gap: gap,
                 revision: Int64(number)
             )
-            line.baseURL = "http://127.0.0.1:1"
-            change(&line)
-            return line
+            lane.address = "http://127.0.0.1:1"
+            change(&lane)
+            return lane
         }
+        func line(_ number: Int) -> LaneName? { LaneName(stored: "line:line-\(number)") }
         return [
-            line(1, scope: 1, gap: 0) { _ in },
-            line(2, scope: 1, gap: 5_000) { $0.dailyCap = 2 },
-            line(3, scope: 2, gap: 60_000) {
+            lane(1, line(1), scope: 1, gap: 0),
+            lane(2, line(2), scope: 1, gap: 5_000) { $0.dailyCap = 2 },
+            lane(3, line(3), scope: 2, gap: 60_000) {
                 $0.dailyCap = 1
                 $0.zoneMinutes = 330
             },
-            line(4, scope: 2, gap: 0) { _ in },
+            lane(4, line(4), scope: 2, gap: 0),
             // Of a zone that nobody knows: its days are those of UTC.
-            line(5, scope: 1, gap: 1_000) { $0.dailyCap = 3 },
+            lane(5, line(5), scope: 1, gap: 1_000) { $0.dailyCap = 3 },
+            lane(6, LaneName(stored: "destination:hook"), scope: 3, gap: 0),
+            lane(7, LaneName(stored: "destination:line-1"), scope: 4, gap: 0) { $0.dailyCap = 2 },
         ]
     }
 
-    /// The names of the zones of ``lines``, for whoever has names.
-    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone"]
+    /// The names of the scopes of ``lanes``, by their numbers.
+    package static let scopes = ["workspace:1", "workspace:2", "destination:hook", "destination:line-1"]
+    /// The names of the zones of ``lanes``, for whoever has names.
+    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC"]
+    private static let numbers = Array(Int32(1)...7)
 
     package var now: Int64 { time }
 
@@ -90,18 +104,18 @@ package final class ConformanceSequence {
     package func apply(_ outside: ConformanceStep.Outside) {
         switch outside {
         case .timePasses(let milliseconds): time += milliseconds * 1_000
-        case .hold(let line, let until):
-            model.changeLine(line) {
+        case .hold(let lane, let until):
+            model.changeLane(lane) {
                 $0.isHeld = true
                 $0.holdUntil = until
             }
-        case .resume(let line):
-            model.changeLine(line) {
+        case .resume(let lane):
+            model.changeLane(lane) {
                 $0.isHeld = false
                 $0.holdUntil = nil
             }
-        case .cap(let line, let cap): model.changeLine(line) { $0.dailyCap = cap }
-        case .remove(let line): model.changeLine(line) { $0.isRemoved = true }
+        case .cap(let lane, let cap): model.changeLane(lane) { $0.dailyCap = cap }
+        case .remove(let lane): model.changeLane(lane) { $0.isRemoved = true }
         case .cancel(let key): model.cancel(key)
         case .reschedule(let job, let time): model.reschedule(job, to: time)
         case .replay(let job): model.replay(job)
@@ -178,29 +192,18 @@ package final class ConformanceSequence {
     private func take() -> TakeRequest {
         var batch = TakeBatch()
         for _ in 0..<any(1...3) {
-            let now = time
-            let supersedes = chance(0.3)
-            let notBefore: Int64? = chance(0.25) ? now + any(-5...60) * 1_000_000 : nil
-            let sendBefore: Int64? = chance(0.25) ? (notBefore ?? now) + any(1...90) * 1_000_000 : nil
             do {
-                let job = try SendJob(
-                    line: LineID(chance(0.03) ? "nobody" : "line-\(any(1...5))"),
-                    key: IdempotencyKey("key:\(any(0...9))"),
-                    to: PhoneNumber("+97250123456\(any(0...2))"),
-                    body: chance(0.85) ? "Ready." : "Ready!",
-                    purpose: .order,
-                    notBefore: notBefore.map { Timestamp(microseconds: $0) },
-                    sendBefore: sendBefore.map { Timestamp(microseconds: $0) },
-                    supersedeKey: supersedes ? "thing:\(any(0...1))" : nil,
-                    factAt: supersedes ? Timestamp(microseconds: now - any(0...4) * 1_000_000) : nil
-                )
-                batch.append(job, requestBytes: [UInt8(batch.count)], fast: chance(0.6))
+                if chance(0.7) {
+                    batch.append(try send(), requestBytes: [UInt8(batch.count)], fast: chance(0.6))
+                } else {
+                    batch.append(try delivery(), requestBytes: [UInt8(batch.count)], fast: chance(0.6))
+                }
             } catch {
                 preconditionFailure("not a job: \(error)")
             }
         }
         var pace = PaceWrites()
-        for lane in some(of: [Int32(1), 2, 3], most: 1) {
+        for lane in some(of: [Int32(1), 2, 3, 6], most: 1) {
             pace.lanes.append(lane)
             pace.next.append(Int32(any(0...3_000)))
         }
@@ -214,6 +217,58 @@ package final class ConformanceSequence {
         )
     }
 
+    /// What the rules about time read of a job.
+    private struct Times {
+        let notBefore: Timestamp?
+        let sendBefore: Timestamp?
+        let supersedeKey: String?
+        let factAt: Timestamp?
+    }
+
+    private func times() -> Times {
+        let supersedes = chance(0.3)
+        let notBefore: Int64? = chance(0.25) ? time + any(-5...60) * 1_000_000 : nil
+        let sendBefore: Int64? = chance(0.25) ? (notBefore ?? time) + any(1...90) * 1_000_000 : nil
+        return Times(
+            notBefore: notBefore.map { Timestamp(microseconds: $0) },
+            sendBefore: sendBefore.map { Timestamp(microseconds: $0) },
+            supersedeKey: supersedes ? "thing:\(any(0...1))" : nil,
+            factAt: supersedes ? Timestamp(microseconds: time - any(0...4) * 1_000_000) : nil
+        )
+    }
+
+    private func send() throws -> SendJob {
+        let times = times()
+        return try SendJob(
+            line: LineID(chance(0.03) ? "nobody" : "line-\(any(1...5))"),
+            key: IdempotencyKey("key:\(any(0...9))"),
+            to: PhoneNumber("+97250123456\(any(0...2))"),
+            body: chance(0.85) ? "Ready." : "Ready!",
+            purpose: .order,
+            notBefore: times.notBefore,
+            sendBefore: times.sendBefore,
+            supersedeKey: times.supersedeKey,
+            factAt: times.factAt
+        )
+    }
+
+    private func delivery() throws -> DeliverJob {
+        let times = times()
+        return try DeliverJob(
+            // Ids of lines are no ids of destinations.
+            destination: DestinationID(chance(0.05) ? "line-2" : any(of: ["hook", "line-1"])),
+            key: IdempotencyKey("key:\(any(0...9))"),
+            type: "order.ready",
+            happenedAt: Timestamp(microseconds: Self.start),
+            data: .object([.init("order", .number(chance(0.85) ? "1" : "2"))]),
+            notBefore: times.notBefore,
+            sendBefore: times.sendBefore,
+            supersedeKey: times.supersedeKey,
+            factAt: times.factAt,
+            orderingKey: chance(0.7) ? "customer:\(any(0...1))" : nil
+        )
+    }
+
     private func claim() -> ClaimRequest {
         let waiting = model.jobs.filter { [.waiting, .unknown].contains($0.state) }.map(\.id)
         var jobs = some(of: waiting, most: 4)
@@ -221,7 +276,7 @@ package final class ConformanceSequence {
             jobs.append(job)
         }
         var pace = PaceWrites()
-        for lane in some(of: model.lines.map(\.lane), most: 2) {
+        for lane in some(of: model.lanes.map(\.number), most: 2) {
             pace.lanes.append(lane)
             pace.next.append(Int32(any(0...3_000)))
         }
@@ -257,14 +312,14 @@ package final class ConformanceSequence {
     }
 
     private func people() -> ConformanceStep.Outside {
-        let line = Int(any(0...4))
+        let lane = Int(any(0...6))
         let job = model.jobs.isEmpty ? 77 : any(of: model.jobs).id
         let parked = model.jobs.filter(\.isParked)
         switch any(0...9) {
-        case 0: return .hold(line, until: chance(0.5) ? time + 3_000_000 : nil)
-        case 1, 2: return .resume(line)
-        case 3: return .cap(line, chance(0.3) ? nil : Int32(any(1...3)))
-        case 4: return chance(0.2) ? .remove(line) : .resume(line)
+        case 0: return .hold(lane, until: chance(0.5) ? time + 3_000_000 : nil)
+        case 1, 2: return .resume(lane)
+        case 3: return .cap(lane, chance(0.3) ? nil : Int32(any(1...3)))
+        case 4: return chance(0.2) ? .remove(lane) : .resume(lane)
         case 5, 6: return .cancel("key:\(any(0...9))")
         case 7: return .reschedule(job, to: time + any(of: [-1, 0, 10]) * 1_000_000)
         default: return .replay(parked.isEmpty ? job : any(of: parked).id)
@@ -278,16 +333,16 @@ package final class ConformanceSequence {
                 model.jobs.isEmpty || chance(0.5)
                 ? RowKey.start
                 : any(of: model.jobs.map { RowKey(person: $0.person, place: $0.place, job: $0.id) })
-            return .load(some(of: [1, 2, 3, 4, 5], most: 5), after: key, limit: Int32(any(of: [2, 50])))
+            return .load(some(of: Self.numbers, most: 7), after: key, limit: Int32(any(of: [2, 50])))
         case 2: return .watch(some(of: model.jobs.map(\.id) + [77], most: 5))
         case 3: return .lanes(someShards)
         case 4, 5: return .lastSends(someShards)
-        default: return .forgotten(someShards, busy: some(of: [1, 2, 3, 4, 5], most: 2))
+        default: return .forgotten(someShards, busy: some(of: Self.numbers, most: 2))
         }
     }
 
     private func lane() -> ConformanceStep {
-        let lane = Int32(any(1...5))
+        let lane = Int32(any(1...7))
         switch any(0...3) {
         case 0: return .pause(lane, .milliseconds(any(of: [1_000, 60_000])))
         case 1: return .holdTold([lane])
@@ -331,7 +386,7 @@ package final class ConformanceSequence {
                 ProbeEnd(origin: origin, isAnswered: chance(0.5), nextProbeIn: .milliseconds(any(0...9_000))),
                 boot
             )
-        case 13: return .lines(after: any(of: [0, 100, 101]), and: chance(0.5) ? ["line-2"] : [])
+        case 13: return .configuredLanes(after: any(of: [0, 100, 101]), and: chance(0.5) ? [2, 6] : [])
         case 14: return message()
         case 15: return .takeEvents((0..<any(1...3)).map { _ in event() })
         case 16: return chance(0.5) ? message() : .shardCount
@@ -366,7 +421,7 @@ package final class ConformanceSequence {
                 RefusalRow(
                     via: "intake",
                     refusal: Refusal(kind: .malformed, reason: "no JSON"),
-                    line: nil,
+                    lane: nil,
                     key: nil,
                     raw: raw,
                     rawLength: Int64(raw.count)

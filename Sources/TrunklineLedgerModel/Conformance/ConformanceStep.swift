@@ -16,7 +16,7 @@ package enum ConformanceStep: Sendable {
     case openBreaker(BreakerOpening, BootID)
     case probeBreaker(String, BootID)
     case endProbe(ProbeEnd, BootID)
-    case lines(after: Int64, and: [String])
+    case configuredLanes(after: Int64, and: [Int32])
     case shardCount
 
     case take(TakeRequest)
@@ -46,7 +46,7 @@ package enum ConformanceStep: Sendable {
     package enum Outside: Sendable {
         /// Milliseconds.
         case timePasses(Int64)
-        /// Of a line, by its place in the list; until: microseconds since 1970.
+        /// Of a lane, by its place in the list; until: microseconds since 1970.
         case hold(Int, until: Int64?)
         case resume(Int)
         case cap(Int, Int32?)
@@ -94,7 +94,8 @@ package enum ConformanceStep: Sendable {
         case .openBreaker(let opening, let boot): ledger.openBreaker(opening, by: boot, one)
         case .probeBreaker(let origin, let boot): ledger.probeBreaker(origin, by: boot, one)
         case .endProbe(let end, let boot): ledger.endProbe(end, by: boot, nothing)
-        case .lines(let revision, let ids): ledger.lines(after: revision, and: ids, ordered)
+        case .configuredLanes(let revision, let numbers):
+            ledger.configuredLanes(after: revision, and: numbers, ordered)
         case .shardCount: ledger.shardCount(one)
         case .take(let request): ledger.take(request, rows)
         case .takeEvents(let events): ledger.takeEvents(events, rows)

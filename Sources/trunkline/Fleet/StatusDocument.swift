@@ -3,7 +3,7 @@ internal import TrunklineEngine
 
 /// The fleet as programs read it.
 struct StatusDocument: Encodable {
-    struct Line: Encodable {
+    struct Lane: Encodable {
         let id: String
         let workspace: String
         let holdReason: String?
@@ -53,7 +53,8 @@ struct StatusDocument: Encodable {
     }
 
     let readAt: String
-    let lines: [Line]
+    let lines: [Lane]
+    let destinations: [Lane]
     let workers: [Worker]
     let shards: Int
     let shardsWithoutOwner: Int
@@ -64,35 +65,8 @@ struct StatusDocument: Encodable {
 
     init(_ status: FleetStatus) {
         readAt = status.readAt.rfc3339
-        lines = status.lines.map { line in
-            Line(
-                id: line.id,
-                workspace: line.workspace,
-                holdReason: line.holdReason,
-                heldSince: line.heldSince?.rfc3339,
-                heldUntil: line.heldUntil?.rfc3339,
-                gate: line.gate,
-                gateReason: line.gateReason,
-                gateSince: line.gateSince?.rfc3339,
-                nextProbeAt: line.nextProbeAt?.rfc3339,
-                rampingSince: line.rampBegan?.rfc3339,
-                brokenOrigin: line.brokenOrigin,
-                dailyCap: line.dailyCap.number,
-                timeZone: line.timeZone,
-                dailyCapUsed: line.capUsed,
-                paceMilliseconds: line.pace.interval.milliseconds,
-                concurrency: line.pace.concurrency,
-                recipientGapMilliseconds: line.pace.recipientGap.milliseconds,
-                pausedUntil: line.pausedUntil?.rfc3339,
-                shard: line.shard,
-                owned: line.isOwned,
-                backlog: line.backlog,
-                scheduled: line.scheduled,
-                retrying: line.retrying,
-                sentToday: line.sentToday,
-                oldestWaitingMilliseconds: line.oldestWaiting?.milliseconds
-            )
-        }
+        lines = status.lines.map { Lane($0) }
+        destinations = status.destinations.map { Lane($0) }
         workers = status.workers.map { worker in
             Worker(
                 boot: worker.boot,
@@ -126,4 +100,34 @@ struct StatusDocument: Encodable {
 
 extension Duration {
     fileprivate var milliseconds: Int64 { components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000 }
+}
+
+extension StatusDocument.Lane {
+    init(_ lane: FleetStatus.Lane) {
+        id = lane.id
+        workspace = lane.workspace
+        holdReason = lane.holdReason
+        heldSince = lane.heldSince?.rfc3339
+        heldUntil = lane.heldUntil?.rfc3339
+        gate = lane.gate
+        gateReason = lane.gateReason
+        gateSince = lane.gateSince?.rfc3339
+        nextProbeAt = lane.nextProbeAt?.rfc3339
+        rampingSince = lane.rampBegan?.rfc3339
+        brokenOrigin = lane.brokenOrigin
+        dailyCap = lane.dailyCap.number
+        timeZone = lane.timeZone
+        dailyCapUsed = lane.capUsed
+        paceMilliseconds = lane.pace.interval.milliseconds
+        concurrency = lane.pace.concurrency
+        recipientGapMilliseconds = lane.pace.recipientGap.milliseconds
+        pausedUntil = lane.pausedUntil?.rfc3339
+        shard = lane.shard
+        owned = lane.isOwned
+        backlog = lane.backlog
+        scheduled = lane.scheduled
+        retrying = lane.retrying
+        sentToday = lane.sentToday
+        oldestWaitingMilliseconds = lane.oldestWaiting?.milliseconds
+    }
 }

@@ -4,22 +4,26 @@ internal import TrunklineEngine
 /// The fleet as people read it.
 enum StatusTable {
     static func print(_ status: FleetStatus) {
-        lines(status)
+        lanes("LINE", status.lines)
+        if !status.destinations.isEmpty {
+            Output.line()
+            lanes("DESTINATION", status.destinations)
+        }
         Output.line()
         workers(status)
         Output.line()
         sums(status)
     }
 
-    private static func lines(_ status: FleetStatus) {
+    private static func lanes(_ noun: String, _ lanes: [FleetStatus.Lane]) {
         Output.table(
             [
-                "LINE", "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED",
+                noun, "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED",
                 "SENDING", "UNKNOWN",
                 "PARKED",
                 "SENT TODAY", "OLDEST",
             ],
-            status.lines.map { line in
+            lanes.map { line in
                 func count(_ states: String...) -> Int64 { states.reduce(0) { $0 + (line.backlog[$1] ?? 0) } }
                 return [
                     line.id, line.workspace, line.holdReason.map { "held: " + $0.prefix(30) } ?? "-", Self.gate(line),
@@ -32,15 +36,15 @@ enum StatusTable {
                 ]
             }
         )
-        let cannotSend = status.lines.filter { $0.isClosed && $0.gateReason != nil && $0.unfinished > 0 }
+        let cannotSend = lanes.filter { $0.isClosed && $0.gateReason != nil && $0.unfinished > 0 }
         for line in cannotSend.prefix(20) {
             Output.line(
-                "\(line.id) cannot send since \(Output.time(line.gateSince)): "
+                "\(line.label) cannot send since \(Output.time(line.gateSince)): "
                     + JobStory.words(forReason: line.gateReason)
                     + (line.gate == "held_human" ? "; somebody must mend it" : "; its health is asked again by itself")
             )
         }
-        if cannotSend.count > 20 { Output.line("and \(cannotSend.count - 20) more lines cannot send") }
+        if cannotSend.count > 20 { Output.line("and \(cannotSend.count - 20) more \(noun.lowercased())s cannot send") }
     }
 
     private static func workers(_ status: FleetStatus) {
@@ -62,12 +66,13 @@ enum StatusTable {
 
     private static func sums(_ status: FleetStatus) {
         let backlog = status.backlog.filter { $0.value > 0 }.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+        let destinations = status.destinations.isEmpty ? "" : "\(status.destinations.count) destinations, "
         Output.line(
-            "\(status.lines.count) lines, \(status.sentToday) sent today, unfinished: "
+            "\(status.lines.count) lines, \(destinations)\(status.sentToday) sent today, unfinished: "
                 + (backlog.isEmpty ? "none" : backlog.joined(separator: ", "))
         )
         for breaker in status.breakers {
-            let lines = status.lines.count { $0.brokenOrigin == breaker.origin }
+            let lines = status.lanes.count { $0.brokenOrigin == breaker.origin }
             let next =
                 breaker.isBeingAsked
                 ? "it is being asked"
@@ -85,7 +90,7 @@ enum StatusTable {
         }
     }
 
-    private static func gate(_ line: FleetStatus.Line) -> String {
+    private static func gate(_ line: FleetStatus.Lane) -> String {
         guard line.isOwned else { return "no worker" }
         if line.brokenOrigin != nil { return "broken off" }
         if line.pausedUntil != nil { return "paused" }

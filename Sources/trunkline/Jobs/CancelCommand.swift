@@ -24,6 +24,9 @@ struct CancelCommand: AsyncParsableCommand {
     @Option(help: "The workspace whose notices are meant. Needed when several have such keys.")
     var workspace: String?
 
+    @Option(help: "The destination whose deliveries are meant, by its own keys.")
+    var destination: String?
+
     @Flag(help: "Say what would become of each notice, and change nothing.")
     var dryRun = false
 
@@ -42,13 +45,13 @@ struct CancelCommand: AsyncParsableCommand {
                     "the pattern \(pattern) means every notice that is waiting; if that is what you want, add --yes"
                 )
             }
-            let workspace = try workspace.map { try WorkspaceID($0) }
+            let owner = try KeyOwner.chosen(workspace: workspace, destination: destination)
             let say = CancelTeller(json: json, isDryRun: dryRun)
             let report = try await settings.operate(as: "trunkline cancel") { install in
                 do {
                     let report = try await install.cancel(
                         pattern,
-                        workspace: workspace,
+                        in: owner,
                         isDryRun: dryRun,
                         tell: say.items
                     )

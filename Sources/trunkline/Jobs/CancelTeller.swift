@@ -17,7 +17,7 @@ final class CancelTeller {
             if json {
                 Output.json(document: (hasBegun ? "," : "{\"jobs\":[\n") + Self.document(item))
             } else {
-                Output.line("\(item.key) (job \(item.job) on \(item.line)): \(words(item))")
+                Output.line("\(item.key) (job \(item.job) on \(item.lane)): \(words(item))")
             }
             hasBegun = true
         }
@@ -74,7 +74,8 @@ final class CancelTeller {
         var json = JSONWriter(capacity: 200)
         json.beginObject()
         json.member("job", item.job.description)
-        json.member("line", item.line)
+        json.member("line", item.lane.line)
+        json.member("destination", item.lane.destination)
         json.member("key", item.key)
         switch item.verdict {
         case .cancelled: json.member("verdict", "cancelled")
@@ -111,7 +112,8 @@ final class CancelTeller {
         var json = JSONWriter(capacity: 400)
         json.beginObject()
         json.member("pattern", pattern.text)
-        json.member("workspace", report.workspace)
+        json.member("workspace", report.owner?.workspace?.value)
+        json.member("destination", report.owner?.destination?.value)
         flag(&json, "dryRun", isDryRun)
         number(&json, "cancelled", report.cancelled)
         number(&json, "inTheAir", report.inTheAir)

@@ -3,6 +3,7 @@ internal import Foundation
 internal import Synchronization
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
@@ -58,7 +59,11 @@ struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
             }
             let report = EnqueueReport(json: json, totalBytes: input.size)
             told.withLock { $0 = report }
-            let desk = try await AcceptDesk.open(way(settings), name: "trunkline enqueue") { report.warn($0) }
+            let desk = try await AcceptDesk.open(
+                way(settings),
+                name: "trunkline enqueue",
+                carriers: .standard
+            ) { report.warn($0) }
             let run = ImportRun(
                 format == .csv ? CSVFormat(map: fieldMap) : NDJSONFormat(),
                 to: desk,

@@ -178,14 +178,15 @@ final class EnqueueReport: Sendable {
         json.name("row")
         json.integer(verdict.row)
         json.member("verdict", verdict.verdict.word)
-        json.member("line", verdict.job?.line.value)
+        json.member("line", verdict.job?.lane.line?.value)
+        json.member("destination", verdict.job?.lane.destination?.value)
         json.member("key", verdict.job?.key.value)
         switch verdict.verdict {
         case .new(let id): json.member("job", id.description)
         case .repeat(let id, _, let finalState):
             json.member("job", id.description)
             json.member("finalState", finalState)
-        case .conflict, .unknownLine, .removedLine, .refused: json.member("kind", verdict.refusal?.kind.rawValue)
+        case .conflict, .unknownLane, .removedLane, .refused: json.member("kind", verdict.refusal?.kind.rawValue)
         case .confirmed, .unroutable, .rejected, .notSent, .unknown: break
         }
         if let complaint = verdict.complaint {

@@ -26,13 +26,16 @@ struct RescheduleCommand: AsyncParsableCommand {
     @Option(help: "The workspace whose notice is meant. Needed when several have the key.")
     var workspace: String?
 
+    @Option(help: "The destination whose delivery is meant, by its own keys.")
+    var destination: String?
+
     @Flag(help: "Print one JSON document.")
     var json = false
 
     func run() async throws {
         try await options.run { settings in
             let key = try IdempotencyKey(key)
-            let workspace = try workspace.map { try WorkspaceID($0) }
+            let owner = try KeyOwner.chosen(workspace: workspace, destination: destination)
             var time: Timestamp?
             if notBefore != "now" {
                 guard let given = Timestamp(rfc3339: notBefore) else {
@@ -45,7 +48,7 @@ struct RescheduleCommand: AsyncParsableCommand {
                 time = given
             }
             let job = try await settings.operate(as: "trunkline reschedule") { install in
-                try await install.reschedule(key, workspace: workspace, to: time)
+                try await install.reschedule(key, of: owner, to: time)
             }
             if json {
                 try Output.json(

@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Foundation
 internal import TrunklineCore
 internal import TrunklineEngine
 internal import TrunklineIntegrations
@@ -41,17 +40,7 @@ struct SendCommand: AsyncParsableCommand {
     @Option(help: "Where the button leads, https.")
     var buttonURL: String?
 
-    @Option(help: ArgumentHelp("Not sent before, RFC 3339.", valueName: "time"))
-    var notBefore: String?
-
-    @Option(help: ArgumentHelp("Worthless from then on, RFC 3339.", valueName: "time"))
-    var sendBefore: String?
-
-    @Option(help: ArgumentHelp("Names the thing of which only the newest fact counts.", valueName: "key"))
-    var supersedeKey: String?
-
-    @Option(help: ArgumentHelp("When the fact happened, RFC 3339.", valueName: "time"))
-    var factAt: String?
+    @OptionGroup var timeOptions: TimeOptions
 
     @Option(
         help: ArgumentHelp(
@@ -60,9 +49,6 @@ struct SendCommand: AsyncParsableCommand {
         )
     )
     var orderingKey: String?
-
-    @Option(help: ArgumentHelp("A label of your own, may be repeated.", valueName: "name=value"))
-    var tag: [String] = []
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -73,51 +59,7 @@ struct SendCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await options.run { settings in
-            let job = try job()
-            try job.validate(now: WallClock.now)
-            let desk = try await AcceptDesk.open(
-                .rowFirst(databaseURL: settings.databaseURL(), amqpURL: settings.amqpURLIfAny(), .single),
-                name: "trunkline enqueue"
-            ) { Output.note("warning: " + $0) }
-            let verdict: AcceptVerdict?
-            do {
-                verdict = try await desk.accept([job]).first
-            } catch {
-                await desk.close()
-                throw error
-            }
-            await desk.close()
-            guard let verdict else { throw CommandError(.failed, "there is no verdict") }
-            try say(verdict, of: job)
-        }
-    }
-
-    private func say(_ verdict: AcceptVerdict, of job: SendJob) throws {
-        switch verdict {
-        case .new(let id):
-            if json {
-                try Output.json(Document(verdict: "new", job: id.description))
-            } else {
-                Output.line("accepted as job \(id)")
-            }
-        case .repeat(let id, _, let finalState):
-            if json {
-                try Output.json(Document(verdict: "repeat", job: id.description, finalState: finalState))
-            } else {
-                Output.line(
-                    "accepted before as job \(id)\(finalState.map { ", which ended as \($0)" } ?? ""); nothing is sent twice"
-                )
-            }
-        default:
-            let complaint = verdict.complaint(about: job)
-            if json {
-                try Output.json(Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason))
-                throw CommandError.silent(.refused)
-            }
-            throw CommandError(
-                .refused,
-                complaint.map { c in c.field.map { "\($0): \(c.reason)" } ?? c.reason } ?? "refused"
-            )
+            try await VerdictTeller(json: json).submit(.send(try job()), direct: false, settings)
         }
     }
 
@@ -133,13 +75,6 @@ struct SendCommand: AsyncParsableCommand {
                 reason: "half a button: give --button-text and --button-url or neither"
             )
         }
-        var tags: [String: String] = [:]
-        for entry in tag {
-            guard let mark = entry.firstIndex(of: "="), mark != entry.startIndex else {
-                throw CommandError(.usage, "--tag is name=value")
-            }
-            tags[String(entry[..<mark])] = String(entry[entry.index(after: mark)...])
-        }
         return try SendJob(
             line: LineID(line),
             key: IdempotencyKey(key),
@@ -147,46 +82,23 @@ struct SendCommand: AsyncParsableCommand {
             body: try text(),
             button: button,
             purpose: Purpose(word: purpose),
-            notBefore: moment(notBefore, "notBefore"),
-            sendBefore: moment(sendBefore, "sendBefore"),
-            supersedeKey: supersedeKey,
-            factAt: moment(factAt, "factAt"),
+            notBefore: timeOptions.notBeforeMoment(),
+            sendBefore: timeOptions.sendBeforeMoment(),
+            supersedeKey: timeOptions.supersedeKey,
+            factAt: timeOptions.factAtMoment(),
             orderingKey: orderingKey,
-            tags: tags
+            tags: timeOptions.tags()
         )
     }
 
     private func text() throws -> String {
         if let body { return body }
         guard let bodyFile else { return "" }
-        let handle = bodyFile == "-" ? FileHandle.standardInput : FileHandle(forReadingAtPath: bodyFile)
-        guard let handle, let data = try handle.read(upToCount: SendJob.maximumMessageBytes + 1) else {
-            throw CommandError(.usage, "the file \(bodyFile) cannot be read")
-        }
-        guard let text = String(data: data, encoding: .utf8) else {
+        let bytes = try InputText.bytes(of: bodyFile, longest: SendJob.maximumMessageBytes)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw CommandError(.usage, "the text is not UTF-8")
         }
         // Editors end a file with a line break, which is not part of the text.
         return text.hasSuffix("\n") ? String(text.dropLast()) : text
-    }
-
-    private func moment(_ text: String?, _ field: String) throws(Refusal) -> Timestamp? {
-        guard let text else { return nil }
-        guard let moment = Timestamp(rfc3339: text) else {
-            throw Refusal(
-                kind: .invalid,
-                field: field,
-                reason: "\(field) is not an RFC 3339 time with its offset, such as 2026-12-01T18:00:00Z"
-            )
-        }
-        return moment
-    }
-
-    private struct Document: Encodable {
-        var verdict: String
-        var job: String?
-        var finalState: String?
-        var field: String?
-        var reason: String?
     }
 }

@@ -42,7 +42,7 @@ struct WhyCommand: AsyncParsableCommand {
         Output.line()
         var facts: [(String, String)] = [("job", story.id.description)]
         if let key = story.key { facts.append(("key", key)) }
-        facts.append(("line", story.lane.name))
+        facts.append((story.lane.label.name?.noun ?? "lane", story.lane.label.name?.id ?? story.lane.label.stored))
         if let recipient = story.recipient { facts.append(("to", recipient)) }
         if let purpose = story.purpose { facts.append(("purpose", purpose)) }
         facts.append(("state", story.state))
@@ -67,7 +67,8 @@ struct WhyCommand: AsyncParsableCommand {
         let job: String
         let sentence: String
         let key: String?
-        let line: String
+        let line: String?
+        let destination: String?
         let to: String?
         let purpose: String?
         let state: String
@@ -102,7 +103,8 @@ struct WhyCommand: AsyncParsableCommand {
             job = story.id.description
             sentence = story.sentence
             key = story.key
-            line = story.lane.name
+            line = story.lane.label.line
+            destination = story.lane.label.destination
             to = story.recipient
             purpose = story.purpose
             state = story.state

@@ -58,7 +58,7 @@ extension LineCommand {
                         line,
                         health: try await checkOptions.ask(id, settings, install),
                         json: json,
-                        "added line \(line.id) of workspace \(line.workspace), \(LineWords.pace(line.pace))\(LineWords.cap(line))"
+                        "added line \(line.id) of workspace \(line.workspace), \(LaneWords.pace(line.pace))\(LaneWords.cap(line.record))"
                     )
                 }
             }

@@ -16,7 +16,7 @@ struct LineCommand: AsyncParsableCommand {
         guard let key = try settings.masterKey() else { return }
         do {
             try await install.requireMasterKey(key)
-        } catch let error as LineTokenError {
+        } catch let error as LaneSecretError {
             Output.note("warning: \(error.description); workers need one key for all lines")
         }
     }

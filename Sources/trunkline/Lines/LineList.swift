@@ -34,9 +34,9 @@ extension LineCommand {
                         ["LINE", "WORKSPACE", "STATE", "PACE", "DAILY CAP", "TOKEN", "UNFINISHED", "PARKED"],
                         lines.map { line in
                             [
-                                line.id.value, line.workspace.value, LineWords.state(line), LineWords.pace(line.pace),
-                                line.dailyCap == .unlimited ? "-" : "\(line.dailyCap) (\(line.timeZone))",
-                                LineWords.token(line), String(line.unfinished.values.reduce(0, +)),
+                                line.id.value, line.workspace.value, line.state, LaneWords.pace(line.pace),
+                                LaneWords.shortCap(line.record),
+                                LaneWords.secret(line.record), String(line.unfinished.values.reduce(0, +)),
                                 String(line.unfinished["parked"] ?? 0),
                             ]
                         }

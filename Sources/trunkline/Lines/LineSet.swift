@@ -52,7 +52,7 @@ extension LineCommand {
                         line,
                         health: isOther ? try await checkOptions.ask(id, settings, install) : nil,
                         json: json,
-                        "changed line \(line.id): \(LineWords.pace(line.pace))\(LineWords.cap(line)), \(line.baseURL), token \(LineWords.token(line))"
+                        "changed line \(line.id): \(LaneWords.pace(line.pace))\(LaneWords.cap(line.record)), \(line.baseURL), token \(LaneWords.secret(line.record))"
                     )
                 }
             }

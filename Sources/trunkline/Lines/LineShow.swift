@@ -23,43 +23,14 @@ extension LineCommand {
                         try Output.json(LineDocument(line))
                         return
                     }
-                    var facts = [
-                        ("line", line.id.value), ("workspace", line.workspace.value), ("state", LineWords.state(line)),
-                        (
-                            "gate",
-                            line.gate + (line.gateReason.map { " (\($0))" } ?? "") + " since "
-                                + Output.time(line.gateSince)
-                                + (line.nextProbeAt.map {
-                                    ", asked again at \(Output.time($0)) while it has work"
-                                } ?? "")
-                        ),
-                    ]
-                    if let hold = line.hold, line.isHeld(at: line.readAt) {
-                        let until = hold.until.map { ", until \(Output.time($0))" } ?? ""
-                        facts.append(
-                            (
-                                "held",
-                                "\(hold.reason), since \(Output.time(hold.since))\(until)"
-                            )
-                        )
-                    }
-                    facts += [
-                        ("base URL", line.baseURL), ("token", LineWords.token(line)),
-                        ("pace", LineWords.pace(line.pace)),
-                        (
-                            "daily cap",
-                            line.dailyCap == .unlimited
-                                ? "none"
-                                : "\(line.dailyCap) a day of \(line.timeZone), \(line.capUsed) used today"
-                        ),
-                        ("added", Output.time(line.createdAt)),
-                    ]
-                    if let removed = line.removedAt {
-                        facts.append(("removed", Output.time(removed)))
-                    }
-                    let jobs = line.unfinished.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
-                    facts.append(("unfinished", jobs.isEmpty ? "none" : jobs.joined(separator: ", ")))
-                    Output.facts(facts)
+                    Output.facts(
+                        [("line", line.id.value), ("workspace", line.workspace.value), ("state", line.state)]
+                            + LaneWords.gate(line.record)
+                            + [
+                                ("base URL", line.baseURL), ("token", LaneWords.secret(line.record)),
+                                ("pace", LaneWords.pace(line.pace)),
+                            ] + LaneWords.rest(line.record)
+                    )
                 }
             }
         }

@@ -16,10 +16,11 @@ struct ParkedCommand: AsyncParsableCommand {
     /// A parked job as programs read it.
     struct Document: Encodable {
         let job: String
-        let line: String
+        let line: String?
+        let destination: String?
         let key: String
-        let to: String
-        let purpose: String
+        let to: String?
+        let purpose: String?
         let reason: String
         let since: String
         let acceptedAt: String
@@ -31,7 +32,8 @@ struct ParkedCommand: AsyncParsableCommand {
 
         init(_ job: ParkedJob, evidence: Bool) {
             self.job = job.id.description
-            line = job.line
+            line = job.lane.line
+            destination = job.lane.destination
             key = job.key
             to = job.recipient
             purpose = job.purpose

@@ -11,6 +11,9 @@ extension ParkedCommand {
         @Option(help: ArgumentHelp("Only of this line.", valueName: "id"))
         var line: String?
 
+        @Option(help: ArgumentHelp("Only of this destination.", valueName: "id"))
+        var destination: String?
+
         @Option(help: ArgumentHelp("Only with this reason.", valueName: "word"))
         var reason: String?
 
@@ -18,8 +21,9 @@ extension ParkedCommand {
 
         func run() async throws {
             try await options.run { settings in
+                let lane = try LaneName.chosen(line: line, destination: destination)
                 let jobs = try await settings.operate(as: ParkedCommand.name) { install in
-                    try await install.parkedJobs(line: line, reason: reason, limit: extent.limit)
+                    try await install.parkedJobs(lane: lane, reason: reason, limit: extent.limit)
                 }
                 if extent.json {
                     try Output.json(jobs.map { Document($0, evidence: false) })
@@ -33,7 +37,7 @@ extension ParkedCommand {
                     ["JOB", "LINE", "KEY", "TO", "SINCE", "ATTEMPTS", "SENT", "REASON"],
                     jobs.map { job in
                         [
-                            job.id.description, job.line, job.key, job.recipient,
+                            job.id.description, job.lane.description, job.key, job.recipient ?? "-",
                             Output.time(job.since),
                             String(job.attempt), job.maybeSentSince == nil ? "no" : "maybe",
                             JobStory.words(forReason: job.reason),

@@ -31,8 +31,9 @@ extension ParkedCommand {
                     return
                 }
                 Output.facts([
-                    ("job", job.id.description), ("line", job.line), ("key", job.key), ("to", job.recipient),
-                    ("purpose", job.purpose), ("parked", Output.time(job.since)),
+                    ("job", job.id.description), (job.lane.name?.noun ?? "lane", job.lane.name?.id ?? job.lane.stored),
+                    ("key", job.key),
+                    ("to", job.recipient ?? "-"), ("purpose", job.purpose ?? "-"), ("parked", Output.time(job.since)),
                     ("because", JobStory.words(forReason: job.reason)),
                     (
                         "sent",

@@ -13,6 +13,14 @@ struct ParkedTarget: ParsableArguments {
     @Option(help: ArgumentHelp("All parked notices of this line.", valueName: "id"))
     var line: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "All parked deliveries to this destination; with names: whose keys they are.",
+            valueName: "id"
+        )
+    )
+    var destination: String?
+
     @Option(help: ArgumentHelp("All with this reason, as 'parked list --json' has it.", valueName: "word"))
     var reason: String?
 
@@ -30,11 +38,15 @@ struct ParkedTarget: ParsableArguments {
 
     @OptionGroup var decision: DecisionOptions
 
-    private var isFilter: Bool { all || line != nil || reason != nil || before != nil }
+    private var isFilter: Bool {
+        all || line != nil || destination != nil && names.isEmpty || reason != nil || before != nil
+    }
 
     func validate() throws {
         guard names.isEmpty == isFilter else {
-            throw ValidationError("Name notices, or say which with --line, --reason, --before or --all; not both.")
+            throw ValidationError(
+                "Name notices, or say which with --line, --destination, --reason, --before or --all; not both."
+            )
         }
     }
 
@@ -49,9 +61,16 @@ struct ParkedTarget: ParsableArguments {
                     }
                     time = given
                 }
-                choice = .filter(line: line, reason: reason, before: time)
+                choice = .filter(
+                    lane: try LaneName.chosen(line: line, destination: destination),
+                    reason: reason,
+                    before: time
+                )
             } else {
-                choice = .named(names, workspace: try workspace.map { try WorkspaceID($0) })
+                choice = .named(
+                    names,
+                    owner: try KeyOwner.chosen(workspace: workspace, destination: destination)
+                )
             }
             let isDryRun = dryRun || isFilter && !yes
             var items: [ParkedDecision.Item] = []

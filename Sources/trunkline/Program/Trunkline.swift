@@ -14,9 +14,8 @@ struct Trunkline: AsyncParsableCommand {
             """,
         version: Version.current,
         subcommands: [
-            MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, WorkerCommand.self,
-            EnqueueCommand.self,
-            SendCommand.self,
+            MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, DestinationCommand.self,
+            WorkerCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
             DoctorCommand.self, RehydrateCommand.self, RetainCommand.self,

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,7 +21,7 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.run { settings in
             let report = try await settings.operate(as: "trunkline check", mayTakeLong: true) { install in
-                try await install.check()
+                try await install.check(carriers: .standard)
             }
             if json { try Output.json(Document(report)) } else { Self.say(report) }
             if !report.addsUp { throw CommandError.silent(.failed) }
@@ -34,7 +35,7 @@ struct CheckCommand: AsyncParsableCommand {
         }
         func cells(_ lane: CheckReport.Lane) -> [String] {
             [
-                lane.name, String(lane.ledger), String(lane.finished["sent"] ?? 0),
+                lane.lane.description, String(lane.ledger), String(lane.finished["sent"] ?? 0),
                 String(lane.finished["cancelled"] ?? 0),
                 String(lane.finished["superseded"] ?? 0), String(other(lane)), String(lane.tallied),
                 String(lane.unfinishedCount), String(lane.unfinished["unknown"] ?? 0),
@@ -44,7 +45,8 @@ struct CheckCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                "LINE", "ACCEPTED", "SENT", "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED",
+                report.lanes.allSatisfy { $0.lane.line != nil } ? "LINE" : "LINE OR DESTINATION", "ACCEPTED", "SENT",
+                "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED",
                 "OF THEM UNKNOWN", "PARKED",
                 "ATTEMPT ROWS",
                 "ADDS UP",
@@ -83,7 +85,9 @@ struct CheckCommand: AsyncParsableCommand {
 
     private struct Document: Encodable {
         struct Lane: Encodable {
-            let line: String
+            /// One of the two; neither for what only a later version knows.
+            let line: String?
+            let destination: String?
             let accepted: Int64
             let finished: [String: Int64]
             let tallied: Int64
@@ -96,6 +100,7 @@ struct CheckCommand: AsyncParsableCommand {
             let kind: String
             let job: String?
             let line: String?
+            let destination: String?
             let detail: String
         }
 
@@ -113,6 +118,7 @@ struct CheckCommand: AsyncParsableCommand {
         let addsUp: Bool
         let totals: Totals
         let lines: [Lane]
+        let destinations: [Lane]
         let counts: [String: Int64]
         let findings: [Finding]
 
@@ -128,9 +134,10 @@ struct CheckCommand: AsyncParsableCommand {
                 tallied: report.lanes.reduce(0) { $0 + $1.tallied },
                 unfinished: report.lanes.reduce(0) { $0 + $1.unfinishedCount }
             )
-            lines = report.lanes.map { lane in
+            let lanes = report.lanes.map { lane in
                 Lane(
-                    line: lane.name,
+                    line: lane.lane.line,
+                    destination: lane.lane.destination,
                     accepted: lane.ledger,
                     finished: lane.finished,
                     tallied: lane.tallied,
@@ -139,12 +146,15 @@ struct CheckCommand: AsyncParsableCommand {
                     addsUp: lane.addsUp
                 )
             }
+            lines = lanes.filter { $0.line != nil }
+            destinations = lanes.filter { $0.line == nil }
             counts = Dictionary(uniqueKeysWithValues: report.counts.map { ($0.key.rawValue, $0.value) })
             findings = report.findings.map { finding in
                 Finding(
                     kind: finding.kind.rawValue,
                     job: finding.job?.description,
-                    line: finding.lane,
+                    line: finding.lane?.line,
+                    destination: finding.lane?.destination,
                     detail: finding.detail
                 )
             }

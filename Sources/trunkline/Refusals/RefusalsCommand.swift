@@ -28,6 +28,7 @@ struct RefusalsCommand: AsyncParsableCommand {
         let field: String?
         let reason: String
         let line: String?
+        let destination: String?
         let key: String?
         let rawLength: Int64
         let replayedAt: String?
@@ -42,7 +43,8 @@ struct RefusalsCommand: AsyncParsableCommand {
             kind = refusal.kind
             field = refusal.field
             reason = refusal.reason
-            line = refusal.line
+            line = refusal.lane?.line
+            destination = refusal.lane?.destination
             key = refusal.key
             rawLength = refusal.rawLength
             replayedAt = refusal.replayedAt?.rfc3339

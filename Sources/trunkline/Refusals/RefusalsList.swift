@@ -19,6 +19,9 @@ extension RefusalsCommand {
         @Option(help: ArgumentHelp("Only for this line.", valueName: "id"))
         var line: String?
 
+        @Option(help: ArgumentHelp("Only for this destination.", valueName: "id"))
+        var destination: String?
+
         @Option(help: ArgumentHelp("Only what came this way: amqp, cli, http.", valueName: "way"))
         var via: String?
 
@@ -28,8 +31,9 @@ extension RefusalsCommand {
 
         func run() async throws {
             try await options.run { settings in
+                let lane = try LaneName.chosen(line: line, destination: destination)
                 let refusals = try await settings.operate(as: RefusalsCommand.name) { install in
-                    try await install.refusals(kind: kind, line: line, via: via, limit: extent.limit)
+                    try await install.refusals(kind: kind, lane: lane, via: via, limit: extent.limit)
                 }
                 if extent.json {
                     try Output.json(refusals.map(Document.init))
@@ -45,7 +49,8 @@ extension RefusalsCommand {
                         [
                             String(refusal.id), Output.time(refusal.lastAt),
                             String(refusal.times),
-                            refusal.via, refusal.kind, refusal.field ?? "-", refusal.line ?? "-", refusal.key ?? "-",
+                            refusal.via, refusal.kind, refusal.field ?? "-", refusal.lane?.description ?? "-",
+                            refusal.key ?? "-",
                             refusal.reason,
                         ]
                     }

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklineIntegrations
 
 extension RefusalsCommand {
     struct Replay: AsyncParsableCommand {
@@ -25,6 +26,9 @@ extension RefusalsCommand {
         @Option(help: ArgumentHelp("All for this line.", valueName: "id"))
         var line: String?
 
+        @Option(help: ArgumentHelp("All for this destination.", valueName: "id"))
+        var destination: String?
+
         @Option(help: ArgumentHelp("All that came this way: amqp, cli, http.", valueName: "way"))
         var via: String?
 
@@ -39,11 +43,13 @@ extension RefusalsCommand {
 
         @OptionGroup var decision: DecisionOptions
 
-        private var isFilter: Bool { all || kind != nil || line != nil || via != nil }
+        private var isFilter: Bool { all || kind != nil || line != nil || destination != nil || via != nil }
 
         func validate() throws {
             guard ids.isEmpty == isFilter else {
-                throw ValidationError("Name refusals, or say which with --kind, --line, --via or --all; not both.")
+                throw ValidationError(
+                    "Name refusals, or say which with --kind, --line, --destination, --via or --all; not both."
+                )
             }
             try RefusalsCommand.check(kind: kind)
         }
@@ -51,13 +57,15 @@ extension RefusalsCommand {
         func run() async throws {
             try await options.run { settings in
                 let isDryRun = dryRun || isFilter && !yes
+                let lane = try LaneName.chosen(line: line, destination: destination)
                 var items: [RefusalReplay.Item] = []
                 let accepted = try await settings.operate(as: RefusalsCommand.name) { install in
                     try await install.replayRefusals(
-                        isFilter ? .filter(kind: kind, line: line, via: via) : .named(ids),
+                        isFilter ? .filter(kind: kind, lane: lane, via: via) : .named(ids),
                         by: decision.name,
                         why: decision.why,
-                        isDryRun: isDryRun
+                        isDryRun: isDryRun,
+                        carriers: .standard
                     ) { item in
                         items.append(item)
                         if !decision.json { Output.line("refusal \(item.id): \(Self.words(item.verdict, isDryRun))") }

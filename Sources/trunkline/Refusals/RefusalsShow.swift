@@ -41,7 +41,8 @@ extension RefusalsCommand {
                 Output.facts([
                     ("refusal", String(refusal.id)), ("reason", refusal.reason), ("kind", refusal.kind),
                     ("field", refusal.field ?? "-"),
-                    ("line", refusal.line ?? "-"), ("key", refusal.key ?? "-"), ("via", refusal.via),
+                    (refusal.lane?.name?.noun ?? "line", refusal.lane.map { $0.name?.id ?? $0.stored } ?? "-"),
+                    ("key", refusal.key ?? "-"), ("via", refusal.via),
                     ("first", Output.time(refusal.firstAt)),
                     ("last", Output.time(refusal.lastAt)), ("times", String(refusal.times)),
                     ("original", "\(refusal.rawLength) bytes; --raw writes them"),

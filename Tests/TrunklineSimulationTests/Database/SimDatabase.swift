@@ -34,17 +34,16 @@ final class SimDatabase {
     /// How far its clock is ahead.
     var clockOffset: Int64 = 0
 
-    init(world: World, shardCount: Int32, lines: [LedgerModel.Line]) {
+    init(world: World, shardCount: Int32, lines: [LedgerModel.Lane]) {
         self.world = world
         model = LedgerModel(shardCount: shardCount, clock: { 0 })
         model.clock = { [unowned self] in world.wall + clockOffset }
-        model.lines = lines
-        for index in model.lines.indices {
-            let id = model.lines[index].id
-            model.lines[index].baseURL = SimAPI.base + id
-            model.lines[index].sealedToken = Self.sealedToken(of: id)
-            model.lines[index].keyVersion = MasterKey.version
-            model.laneStates[model.lines[index].lane] = .init()
+        model.lanes = lines
+        for index in model.lanes.indices {
+            let lane = model.lanes[index]
+            model.lanes[index].address = SimAPI.base + lane.id
+            model.lanes[index].secret = Self.secret(of: lane.name)
+            model.laneStates[lane.number] = .init()
         }
         model.lastRevision = Int64(lines.count)
         model.onNote = { note, what in world.noted(note, what) }
@@ -66,13 +65,12 @@ final class SimDatabase {
 
     func end(ofKey key: String) -> LedgerModel.Finished? { model.finished.values.first { $0.key == key } }
 
-    func line(ofLane lane: Int32) -> LedgerModel.Line? { model.line(ofLane: lane) }
+    func line(ofLane lane: Int32) -> LedgerModel.Lane? { model.lane(lane) }
 
-    private static func sealedToken(of line: String) -> [UInt8] {
+    private static func secret(of line: LaneName) -> StoredSecret {
         do {
-            let base = try EZWhatsApp.BaseURL(SimAPI.base + line)
-            let token = LineToken.sealed(try EZWhatsApp.Token("ezw_line_simulated"), masterKey)
-            return try StoredToken(token, line: LineID(line), base: base).sealed
+            let token = LaneSecret.sealed(try EZWhatsApp.Token("ezw_line_simulated"), masterKey)
+            return try StoredSecret(token, lane: line, address: SimAPI.base + line.id)
         } catch {
             fatalError("a simulated token cannot be stored: \(error)")
         }

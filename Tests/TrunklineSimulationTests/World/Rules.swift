@@ -118,7 +118,7 @@ final class Rules {
                 "\(call.line), for \((world.now - since) / 1_000) ms"
             )
         }
-        guard let line = database.model.lines.first(where: { $0.id == call.line }), line.isHeld else { return }
+        guard let line = database.model.lanes.first(where: { $0.id == call.line }), line.isHeld else { return }
         let isTroubled =
             world.now - database.lastTrouble < 12_000_000 || world.now - call.process.lastTrouble < 12_000_000
             || scenario.errorRate > 0 || scenario.replyLossRate > 0

@@ -28,7 +28,7 @@ struct Scenario {
     let shardCount: Int32
     let workers: Int
     let work: [Work]
-    let lines: [LedgerModel.Line]
+    let lines: [LedgerModel.Lane]
     let remembersKeys: Bool
     let crashes: [Crash]
     let wakeLoss: Double
@@ -126,10 +126,13 @@ struct Scenario {
         }
         lines = (0..<Int(world.chance(0.15) ? 5 : world.any(1...3))).map { number in
             let interval: Int32 = world.any(of: [0, 100, 500, 1_000, 2_000])
-            return LedgerModel.Line(
-                id: "line-\(number)",
-                lane: Int32(number + 1),
+            guard let name = LaneName(stored: "line:line-\(number)") else { fatalError("not a line's name") }
+            return LedgerModel.Lane(
+                name: name,
+                number: Int32(number + 1),
                 hash: world.any(0...1_000_000),
+                carrier: "ezwhatsapp",
+                horizon: .seconds(43_200),
                 interval: interval,
                 concurrency: world.any(of: interval == 0 ? [1, 4, 16] : [1, 1, 2, 4]),
                 gap: world.any(of: [0, 500, 2_000, 5_000]),
@@ -139,7 +142,7 @@ struct Scenario {
         work = Self.work(world, lines, until: quietFrom - 3 * World.second)
     }
 
-    private static func work(_ world: World, _ lines: [LedgerModel.Line], until end: World.Time) -> [Work] {
+    private static func work(_ world: World, _ lines: [LedgerModel.Lane], until end: World.Time) -> [Work] {
         var work: [Work] = []
         let count = world.any(6...24)
         let isBurst = world.chance(0.3)

@@ -354,10 +354,10 @@ final class Simulation {
             let index = Int(world.any(0...Int64(scenario.lines.count - 1)))
             world.hit(.hold, scenario.lines[index].id)
             database.heldSince[scenario.lines[index].id] = world.now
-            database.model.changeLine(index) { $0.isHeld = true }
+            database.model.changeLane(index) { $0.isHeld = true }
             world.after(world.any(500_000...15_000_000)) { [self] in
                 world.write("\(scenario.lines[index].id) resumed")
-                database.model.changeLine(index) { $0.isHeld = false }
+                database.model.changeLane(index) { $0.isHeld = false }
             }
         }
         // One worker's way to the database is dead, in one direction or both, while its way to the broker works.
@@ -389,8 +389,8 @@ final class Simulation {
         database.errorRate = 0
         database.replyLossRate = 0
         for line in scenario.lines where api.lines[line.id]?.health != .sendable { api.set(line.id, .sendable) }
-        for index in scenario.lines.indices where database.model.lines[index].isHeld {
-            database.model.changeLine(index) { $0.isHeld = false }
+        for index in scenario.lines.indices where database.model.lanes[index].isHeld {
+            database.model.changeLane(index) { $0.isHeld = false }
         }
         if !processes.contains(where: { $0.isRunning && !$0.isDraining }) { startWorker() }
     }

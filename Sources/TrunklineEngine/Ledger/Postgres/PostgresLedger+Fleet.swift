@@ -1,7 +1,7 @@
 package import PostgresDriver
 internal import TrunklineCore
 
-/// Heartbeats, fences, breakers and lines.
+/// Heartbeats, fences, breakers and lanes as configured.
 extension PostgresLedger: FleetLedger {
     package func beat(_ heartbeat: Heartbeat, _ done: @escaping LedgerReply<Void>) {
         let origins = heartbeat.origins
@@ -108,9 +108,13 @@ extension PostgresLedger: FleetLedger {
         )
     }
 
-    package func lines(after revision: Int64, and ids: [String], _ done: @escaping LedgerReply<[LineRow]>) {
-        run(Statements.lines, [.int8(revision), .textArray(ids)], done) { rows in
-            rows.each { LineRow(rows, $0) }
+    package func configuredLanes(
+        after revision: Int64,
+        and numbers: [Int32],
+        _ done: @escaping LedgerReply<[ConfiguredLane]>
+    ) {
+        run(Statements.configuredLanes, [.int8(revision), .int4Array(numbers)], done) { rows in
+            rows.each { ConfiguredLane(rows, $0) }
         }
     }
 
@@ -140,28 +144,34 @@ extension OriginReport {
     }
 }
 
-extension LineRow {
-    /// The columns of ``Statements/lines``.
+extension ConfiguredLane {
+    /// The columns of ``Statements/configuredLanes``.
     fileprivate init?(_ rows: PostgresRows, _ row: Int) {
-        guard let id = rows.text(row, 0), let lane = rows.int4(row, 1), let hash = rows.int8(row, 2),
-            let address = rows.text(row, 3), let interval = rows.int4(row, 6), let concurrency = rows.int4(row, 7),
-            let gap = rows.int4(row, 8), let isHeld = rows.bool(row, 9), let isRemoved = rows.bool(row, 11),
-            let revision = rows.int8(row, 12)
+        guard let number = rows.int4(row, 0), let name = rows.text(row, 1), let hash = rows.int8(row, 2),
+            let carrier = rows.text(row, 3), let address = rows.text(row, 4), let mayBePrivate = rows.bool(row, 5),
+            let horizon = rows.milliseconds(row, 9), let interval = rows.int4(row, 10),
+            let concurrency = rows.int4(row, 11), let gap = rows.int4(row, 12), let isHeld = rows.bool(row, 14),
+            let isRemoved = rows.bool(row, 16), let revision = rows.int8(row, 17)
         else { return nil }
         self.init(
-            id: id,
-            lane: lane,
+            number: number,
+            name: name,
             shardHash: hash,
-            baseURL: address,
-            sealedToken: rows.bytes(row, 4) ?? [],
-            tokenReference: rows.text(row, 5),
-            keyVersion: rows.int4(row, 13) ?? 0,
+            carrier: carrier,
+            address: address,
+            mayBePrivate: mayBePrivate,
+            secret: StoredSecret(
+                sealed: rows.bytes(row, 6) ?? [],
+                reference: rows.text(row, 7),
+                keyVersion: rows.int4(row, 8) ?? 0
+            ),
+            unknownHorizon: horizon,
             interval: .milliseconds(interval),
             concurrency: concurrency,
             recipientGap: .milliseconds(gap),
-            dailyCap: rows.int4(row, 14),
+            dailyCap: rows.int4(row, 13),
             isHeld: isHeld,
-            holdLeft: rows.milliseconds(row, 10),
+            holdLeft: rows.milliseconds(row, 15),
             isRemoved: isRemoved,
             revision: revision
         )
@@ -287,17 +297,16 @@ extension Statements {
             """,
         parameterTypes: [.uuidArray]
     )
-    static let lines = PostgresStatement(
-        name: "lines",
+    static let configuredLanes = PostgresStatement(
+        name: "configured_lanes",
         sql: """
-            select l.id, l.lane, n.shard_hash, l.base_url, l.token_sealed, l.token_reference, l.pace_interval_ms, l.concurrency,
-                   l.recipient_gap_ms, l.hold_reason is not null,
-                   (extract(epoch from l.hold_until - now()) * 1000)::int8, l.removed_at is not null, l.revision,
-                   l.token_key_version, l.daily_cap
-            from trunkline.lines l join trunkline.lanes n on n.number = l.lane
-            where l.revision > $1 or l.id = any ($2) order by l.revision
+            select number, name, shard_hash, carrier, address, private_network, secret_sealed, secret_reference, secret_key_version,
+                   unknown_horizon_ms::int8, pace_interval_ms, concurrency, recipient_gap_ms, daily_cap, hold_reason is not null,
+                   (extract(epoch from hold_until - now()) * 1000)::int8, removed_at is not null, revision
+            from trunkline.lanes
+            where revision > $1 or number = any ($2) order by revision
             """,
-        parameterTypes: [.int8, .textArray]
+        parameterTypes: [.int8, .int4Array]
     )
     static let shardCount = PostgresStatement(
         name: "shard_count",

@@ -107,14 +107,17 @@ extension TakeAnswer {
             )
         case "repeat":
             guard let job = rows.int8(row, 2) else { return .unheard(word) }
-            return .repeat(job: job, line: rows.text(row, 9), finalState: rows.text(row, 8))
+            return .repeat(job: job, lane: lane(rows, row), finalState: rows.text(row, 8))
         case "conflict":
             guard let job = rows.int8(row, 2) else { return .unheard(word) }
-            return .conflict(job: job, line: rows.text(row, 9))
-        case "unknown_line": return .unknownLine
-        case "removed_line": return .removedLine
+            return .conflict(job: job, lane: lane(rows, row))
+        case "unknown_lane": return .unknownLane
+        case "removed_lane": return .removedLane
         case "lost": return .lost
         default: return .unheard(word)
         }
+    }
+    private static func lane(_ rows: PostgresRows, _ row: Int) -> LaneName? {
+        rows.text(row, 9).flatMap { LaneName(stored: $0) }
     }
 }

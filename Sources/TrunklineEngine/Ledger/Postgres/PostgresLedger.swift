@@ -52,8 +52,8 @@ enum Statements {
     static let hotSettings = [("enable_seqscan", "off"), ("jit", "off")]
 
     static let ofFleet = [
-        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget, lines,
-        shardCount, waitsForUs,
+        beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget,
+        configuredLanes, shardCount, waitsForUs,
     ]
     static let ofJobs = [
         TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,

@@ -11,7 +11,7 @@ extension Check {
         }
         let rows = try await session.query(
             """
-            select c.place, c.state, c.jobs, coalesce(l.id, n.name, 'lane ' || c.lane) from (
+            select c.place, c.state, c.jobs, coalesce(n.name, 'lane ' || c.lane) from (
                 select 'ledger' as place, null::text as state, lane, count(*) as jobs from trunkline.ledger group by lane
                 union all
                 select 'jobs', state, lane, count(*) from trunkline.jobs group by state, lane
@@ -26,7 +26,6 @@ extension Check {
                 group by r.lane
             ) c
             left join trunkline.lanes n on n.number = c.lane
-            left join trunkline.lines l on l.lane = c.lane
             """
         )
         var sums: [String: Sums] = [:]
@@ -43,9 +42,9 @@ extension Check {
             default: sums[name, default: Sums()].attempts += jobs
             }
         }
-        return sums.sorted { $0.key < $1.key }.map { name, sum in
+        return sums.map { (LaneLabel(stored: $0), $1) }.sorted { $0.0 < $1.0 }.map { lane, sum in
             CheckReport.Lane(
-                name: name,
+                lane: lane,
                 ledger: sum.ledger,
                 unfinished: sum.unfinished,
                 finished: sum.finished,

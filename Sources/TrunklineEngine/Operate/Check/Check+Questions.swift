@@ -5,14 +5,13 @@ extension Check {
 
         init(_ body: String) {
             sql = """
-                select q.kind, q.job, coalesce(l.id, n.name), q.detail, q.total
+                select q.kind, q.job, n.name, q.detail, q.total
                 from (
                     select f.*, count(*) over (partition by f.kind) as total,
                            row_number() over (partition by f.kind order by f.job) as position
                     from (\(body)) f
                 ) q
                 left join trunkline.lanes n on n.number = q.lane
-                left join trunkline.lines l on l.lane = q.lane
                 where q.position <= $1
                 order by q.kind, q.job
                 """

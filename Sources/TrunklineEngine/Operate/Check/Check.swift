@@ -1,5 +1,5 @@
 package import PostgresDriver
-internal import TrunklineCore
+package import TrunklineCore
 
 /// Runs the proof.
 package enum Check {
@@ -7,7 +7,9 @@ package enum Check {
     package static let listed: Int64 = 1_000
 
     /// Reads everything once (a million jobs take some seconds). Any time, also while workers run.
-    package static func run(_ session: PostgresSession) async throws -> CheckReport {
+    ///
+    /// - Parameter carriers: those that can read their requests back; requests of others are not compared.
+    package static func run(_ session: PostgresSession, carriers: CarrierRegistry) async throws -> CheckReport {
         try await session.transaction { session in
             try await session.query("set transaction isolation level repeatable read, read only")
             // A million rows are hashed, not sorted on disk.
@@ -20,7 +22,7 @@ package enum Check {
             for question in Question.all {
                 try await collector.add(session.query(question.sql, [.int8(listed)]), of: question)
             }
-            try await compareContents(session, &collector)
+            try await compareContents(session, carriers, &collector)
             let lanes = try await lanes(session)
             return CheckReport(
                 readAt: Timestamp(microseconds: now.timestamp(0, 0) ?? 0),
@@ -49,18 +51,18 @@ package enum Check {
                     totals[kind] = total - 1
                     continue
                 }
-                append(kind, job, rows.text(row, 2), rows.text(row, 3) ?? "")
+                append(kind, job, rows.text(row, 2).map { LaneLabel(stored: $0) }, rows.text(row, 3) ?? "")
             }
             for (kind, total) in totals where total > 0 { counts[kind, default: 0] += total }
         }
 
-        mutating func add(_ kind: CheckReport.Kind, _ job: JobID, _ lane: String?, _ detail: String) {
+        mutating func add(_ kind: CheckReport.Kind, _ job: JobID, _ lane: LaneLabel?, _ detail: String) {
             if doubled.contains(job) { return }
             counts[kind, default: 0] += 1
             if counts[kind, default: 0] <= Check.listed { append(kind, job, lane, detail) }
         }
 
-        private mutating func append(_ kind: CheckReport.Kind, _ job: JobID?, _ lane: String?, _ detail: String) {
+        private mutating func append(_ kind: CheckReport.Kind, _ job: JobID?, _ lane: LaneLabel?, _ detail: String) {
             findings.append(CheckReport.Finding(kind: kind, job: job, lane: lane, detail: detail))
         }
     }
@@ -68,5 +70,7 @@ package enum Check {
 
 extension Operator {
     /// Runs the proof.
-    package func check() async throws -> CheckReport { try await Check.run(session()) }
+    package func check(carriers: CarrierRegistry) async throws -> CheckReport {
+        try await Check.run(session(), carriers: carriers)
+    }
 }

@@ -27,16 +27,15 @@ package struct CheckReport: Sendable, Hashable {
         package let kind: Kind
         /// Nil when the fault is one of numbers only.
         package let job: JobID?
-        /// The line, or another lane's name; nil when unknown.
-        package let lane: String?
+        /// Nil when unknown.
+        package let lane: LaneLabel?
         /// One phrase, without customers' data.
         package let detail: String
     }
 
     /// How the counts of one lane stand: `ledger` is what was accepted and must be the sum of the others.
     package struct Lane: Sendable, Hashable {
-        /// The line's id, or another lane's name.
-        package let name: String
+        package let lane: LaneLabel
         package let ledger: Int64
         /// Unfinished jobs by state.
         package let unfinished: [String: Int64]

@@ -27,8 +27,8 @@ extension Doctor {
         }
         do {
             try await install.requireMasterKey(configuration.masterKey)
-            report(.ok("master key", "opens the stored tokens, or there are none"))
-        } catch let error as LineTokenError {
+            report(.ok("master key", "opens the stored tokens and secrets, or there are none"))
+        } catch let error as LaneSecretError {
             report(
                 .failed(
                     "master key",

@@ -90,6 +90,7 @@ package enum Doctor {
             do {
                 report(workers(try await install.fleetStatus()))
                 try await examineLines(install, configuration, report)
+                try await examineDestinations(install, configuration, report)
             } catch {
                 report(.failed("lines", "cannot be read: \(words(error))", "see the words of the error"))
             }

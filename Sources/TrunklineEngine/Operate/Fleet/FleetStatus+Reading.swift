@@ -18,7 +18,7 @@ extension FleetStatus {
             )
             return FleetStatus(
                 readAt: Timestamp(microseconds: facts.timestamp(0, 0) ?? 0),
-                lines: try await lines(session, shards),
+                lanes: try await lanes(session, shards),
                 workers: try await workers(session),
                 shards: shards,
                 shardsWithoutOwner: Int(facts.int8(0, 1) ?? 0),
@@ -29,7 +29,7 @@ extension FleetStatus {
     }
 
     /// $1: the number of shards; $2: how long a ramp lasts, in seconds.
-    private static let lineQuestion = """
+    private static let laneQuestion = """
         with counted as (
             select j.lane, array_agg(j.state) as states, array_agg(j.jobs) as counts, sum(j.scheduled)::bigint as scheduled,
                    sum(j.retrying)::bigint as retrying, min(j.oldest) as oldest
@@ -41,10 +41,10 @@ extension FleetStatus {
                 from trunkline.jobs group by lane, state
             ) j group by j.lane
         )
-        select l.id, l.workspace,
-            case when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then l.hold_reason end,
-            l.held_at, l.hold_until, coalesce(s.gate, 'unknown'), s.gate_reason, s.gate_since,
-            l.pace_interval_ms, l.concurrency, l.recipient_gap_ms,
+        select n.name, n.workspace,
+            case when n.hold_reason is not null and (n.hold_until is null or n.hold_until > now()) then n.hold_reason end,
+            n.held_at, n.hold_until, coalesce(s.gate, 'unknown'), s.gate_reason, s.gate_since,
+            n.pace_interval_ms, n.concurrency, n.recipient_gap_ms,
             case when s.paused_until > now() and s.paused_until < 'infinity' then s.paused_until end,
             (n.shard_hash % $1)::int,
             exists (select from trunkline.shards h join trunkline.workers w on w.boot = h.owner
@@ -54,29 +54,28 @@ extension FleetStatus {
             coalesce(c.retrying, 0), s.next_probe_at,
             case when s.gate = 'ramping' and s.ramp_started_at > now() - make_interval(secs => $2) then s.ramp_started_at end,
             (select b.origin from trunkline.breakers b
-             where b.origin = substring(l.base_url from '^https?://[^/]*') and b.opened_at is not null),
-            l.daily_cap, l.time_zone,
-            case when s.sent_on = (now() at time zone l.time_zone)::date then s.sent_today else 0 end,
+             where b.origin = substring(n.address from '^https?://[^/]*') and b.opened_at is not null),
+            n.daily_cap, n.time_zone,
+            case when s.sent_on = (now() at time zone n.time_zone)::date then s.sent_today else 0 end,
             (extract(epoch from now() - s.gate_since) * 1000)::bigint
-        from trunkline.lines l
-        join trunkline.lanes n on n.number = l.lane
-        left join trunkline.lane_state s on s.lane = l.lane
-        left join counted c on c.lane = l.lane
-        left join trunkline.sent_today t on t.lane = l.lane and t.day = (now() at time zone 'UTC')::date
-        where l.removed_at is null or c.lane is not null
-        order by l.id
+        from trunkline.lanes n
+        left join trunkline.lane_state s on s.lane = n.number
+        left join counted c on c.lane = n.number
+        left join trunkline.sent_today t on t.lane = n.number and t.day = (now() at time zone 'UTC')::date
+        where n.removed_at is null or c.lane is not null
+        order by n.name
         """
 
-    private static func lines(_ session: PostgresSession, _ shards: Int) async throws -> [Line] {
+    private static func lanes(_ session: PostgresSession, _ shards: Int) async throws -> [Lane] {
         let rows = try await session.query(
-            lineQuestion,
+            laneQuestion,
             [.int8(Int64(shards)), .float8(Gate.rampLength / .seconds(1))]
         )
-        return (0..<rows.count).map { line(rows, $0) }
+        return (0..<rows.count).map { lane(rows, $0) }.sorted { $0.label < $1.label }
     }
 
-    /// A row of ``lineQuestion``.
-    private static func line(_ rows: PostgresRows, _ row: Int) -> Line {
+    /// A row of ``laneQuestion``.
+    private static func lane(_ rows: PostgresRows, _ row: Int) -> Lane {
         let states = rows.textArray(row, 14) ?? []
         let counts = rows.int8Array(row, 15) ?? []
         var backlog: [String: Int64] = [:]
@@ -85,9 +84,9 @@ extension FleetStatus {
         }
         let holdReason = rows.text(row, 2)
         let gate = rows.text(row, 5) ?? "unknown"
-        let isClosed = Line.isClosed(gate)
-        return Line(
-            id: rows.text(row, 0) ?? "",
+        let isClosed = Lane.isClosed(gate)
+        return Lane(
+            label: LaneLabel(stored: rows.text(row, 0) ?? ""),
             workspace: rows.text(row, 1) ?? "",
             holdReason: holdReason,
             heldSince: holdReason == nil ? nil : rows.timestamp(row, 3).map(Timestamp.init(microseconds:)),

@@ -10,11 +10,13 @@ package struct OpenBreaker: Sendable, Hashable {
     package let isBeingAsked: Bool
 }
 
-/// What an install is doing: its lines, its workers, its sums. Read in one snapshot.
+/// What an install is doing: its lines and destinations, its workers, its sums. Read in one snapshot.
 package struct FleetStatus: Sendable, Hashable {
-    /// A line and its backlog.
-    package struct Line: Sendable, Hashable {
-        package let id: String
+    /// A line or a destination and its backlog.
+    package struct Lane: Sendable, Hashable {
+        package let label: LaneLabel
+        /// Without the noun.
+        package var id: String { label.name?.id ?? label.stored }
         package let workspace: String
         /// The operator's hold, if it counts now.
         package let holdReason: String?
@@ -26,11 +28,11 @@ package struct FleetStatus: Sendable, Hashable {
         package let gateSince: Timestamp?
         /// How long it has been held, while it is.
         package let heldFor: Duration?
-        /// When a held line is asked next.
+        /// When a held one is asked next.
         package let nextProbeAt: Timestamp?
-        /// When the line began to go on after a hold, while it ramps.
+        /// When it began to go on after a hold, while it ramps.
         package let rampBegan: Timestamp?
-        /// The origin of the line's address, when nothing is sent to it.
+        /// The origin of its address, when nothing is sent to it.
         package let brokenOrigin: String?
         package let pace: Pace
         package let dailyCap: DailyCap
@@ -81,7 +83,11 @@ package struct FleetStatus: Sendable, Hashable {
     }
 
     package let readAt: Timestamp
-    package let lines: [Line]
+    /// Lines first.
+    package let lanes: [Lane]
+    package var lines: [Lane] { lanes.filter { $0.label.line != nil } }
+    /// Everything that is no line.
+    package var destinations: [Lane] { lanes.filter { $0.label.line == nil } }
     package let workers: [Worker]
     package let shards: Int
     /// Shards that no live worker owns.
@@ -90,9 +96,9 @@ package struct FleetStatus: Sendable, Hashable {
     package let refusalsToday: Int64
     package let breakers: [OpenBreaker]
 
-    /// Unfinished jobs of all lines by state.
+    /// Unfinished jobs of all lanes by state.
     package var backlog: [String: Int64] {
-        lines.reduce(into: [:]) { sum, line in sum.merge(line.backlog) { $0 + $1 } }
+        lanes.reduce(into: [:]) { sum, line in sum.merge(line.backlog) { $0 + $1 } }
     }
-    package var sentToday: Int64 { lines.reduce(0) { $0 + $1.sentToday } }
+    package var sentToday: Int64 { lanes.reduce(0) { $0 + $1.sentToday } }
 }

@@ -28,7 +28,7 @@ package final class Cancellation {
     package struct Item: Sendable, Hashable {
         package let job: JobID
         package let key: String
-        package let line: String
+        package let lane: LaneLabel
         package let verdict: Verdict
     }
 
@@ -40,7 +40,8 @@ package final class Cancellation {
         package internal(set) var ended: [String: Int] = [:]
         /// False when not every job that has ended was looked at: there are many, or it would have taken long.
         package internal(set) var lookedAtAllEnded = true
-        package internal(set) var workspace: String?
+        /// Whose keys were meant; nil when nobody has such.
+        package internal(set) var owner: KeyOwner?
 
         package var tooLate: Int { inTheAir + mayHaveBeenSent }
         package var isEmpty: Bool { cancelled + tooLate == 0 && ended.isEmpty }
@@ -52,7 +53,7 @@ package final class Cancellation {
     private static let timeForEnded: Duration = .seconds(5)
 
     private let pattern: KeyPattern
-    private let workspace: WorkspaceID?
+    private let owner: KeyOwner?
     private let isDryRun: Bool
     private let database: PatientDatabase
     private let tell: ([Item]) async throws -> Void
@@ -61,23 +62,23 @@ package final class Cancellation {
 
     fileprivate init(
         _ pattern: KeyPattern,
-        _ workspace: WorkspaceID?,
+        _ owner: KeyOwner?,
         isDryRun: Bool,
         _ database: PatientDatabase,
         _ tell: @escaping ([Item]) async throws -> Void
     ) {
         self.pattern = pattern
-        self.workspace = workspace
+        self.owner = owner
         self.isDryRun = isDryRun
         self.database = database
         self.tell = tell
     }
 
     fileprivate func run() async throws -> Report {
-        let scope = try await database.perform { [pattern, workspace] in
-            try await $0.scope(of: pattern, workspace: workspace)
+        let scope = try await database.perform { [pattern, owner] in
+            try await $0.scope(of: pattern, owner: owner)
         }
-        report.workspace = scope?.workspace
+        report.owner = scope?.owner
         if let scope {
             // Again from the beginning until nothing new is found: what was accepted meanwhile is meant too.
             var found = true
@@ -101,10 +102,9 @@ package final class Cancellation {
             let rows = try await database.perform { session in
                 try await session.query(
                     """
-                    select c.job, c.key, coalesce(l.id, n.name), c.verdict, c.attempt
+                    select c.job, c.key, n.name, c.verdict, c.attempt
                     from trunkline.cancel($1, $2, $3, $4, $5) c
                     join trunkline.lanes n on n.number = c.lane
-                    left join trunkline.lines l on l.lane = c.lane
                     order by c.job
                     """,
                     parameters
@@ -113,7 +113,7 @@ package final class Cancellation {
             guard rows.count > 0 else { return found }
             var items: [Item] = []
             for row in 0..<rows.count {
-                guard let id = rows.int8(row, 0), let key = rows.text(row, 1), let line = rows.text(row, 2) else {
+                guard let id = rows.int8(row, 0), let key = rows.text(row, 1), let lane = rows.text(row, 2) else {
                     continue
                 }
                 after = max(after, id)
@@ -130,7 +130,7 @@ package final class Cancellation {
                     verdict = .mayHaveBeenSent
                     report.mayHaveBeenSent += 1
                 }
-                items.append(Item(job: JobID(id), key: key, line: line, verdict: verdict))
+                items.append(Item(job: JobID(id), key: key, lane: LaneLabel(stored: lane), verdict: verdict))
             }
             found = found || !items.isEmpty
             if !items.isEmpty { try await tell(items) }
@@ -145,8 +145,8 @@ package final class Cancellation {
             let rows = try await database.perform { session in
                 try await session.query(
                     """
-                    select l.job, $2::text, coalesce(li.id, n.name), l.final_state from trunkline.ledger l
-                    join trunkline.lanes n on n.number = l.lane left join trunkline.lines li on li.lane = l.lane
+                    select l.job, $2::text, n.name, l.final_state from trunkline.ledger l
+                    join trunkline.lanes n on n.number = l.lane
                     where l.scope = $3 and l.key_digest = $1 and l.final_state is not null
                     """,
                     [.bytes(key.digest), .text(key.value), scope.map { .int4($0) } ?? .null]
@@ -194,8 +194,8 @@ package final class Cancellation {
             try await session.query("set local statement_timeout = \(milliseconds)")
             return try await session.query(
                 """
-                select f.id, f.key, coalesce(l.id, n.name), f.state from trunkline.finished_\(part) f
-                join trunkline.lanes n on n.number = f.lane left join trunkline.lines l on l.lane = f.lane
+                select f.id, f.key, n.name, f.state from trunkline.finished_\(part) f
+                join trunkline.lanes n on n.number = f.lane
                 where f.key like $1 and ($2::int is null or f.scope = $2)
                 order by f.id desc limit $3
                 """,
@@ -207,11 +207,11 @@ package final class Cancellation {
     private func add(_ rows: PostgresRows) async throws {
         var items: [Item] = []
         for row in 0..<rows.count {
-            guard let id = rows.int8(row, 0), let key = rows.text(row, 1), let line = rows.text(row, 2),
+            guard let id = rows.int8(row, 0), let key = rows.text(row, 1), let lane = rows.text(row, 2),
                 let state = rows.text(row, 3), told.insert(JobID(id)).inserted
             else { continue }
             report.ended[state, default: 0] += 1
-            items.append(Item(job: JobID(id), key: key, line: line, verdict: .ended(state)))
+            items.append(Item(job: JobID(id), key: key, lane: LaneLabel(stored: lane), verdict: .ended(state)))
         }
         if !items.isEmpty { try await tell(items) }
     }
@@ -222,17 +222,17 @@ extension Operator {
     /// `PostgresError` when the database stays away: then what was told is done, and doing it again goes on.
     ///
     /// - Parameters:
-    ///   - workspace: nil when the keys are of one workspace only.
+    ///   - owner: whose keys are meant; nil when only one has such.
     ///   - isDryRun: says what would become of each job, and changes nothing.
     ///   - tell: gets the verdicts, chunk by chunk, once per job.
     package func cancel(
         _ pattern: KeyPattern,
-        workspace: WorkspaceID? = nil,
+        in owner: KeyOwner? = nil,
         isDryRun: Bool = false,
         tell: @escaping ([Cancellation.Item]) async throws -> Void
     ) async throws -> Cancellation.Report {
         try await patiently { database in
-            try await Cancellation(pattern, workspace, isDryRun: isDryRun, database, tell).run()
+            try await Cancellation(pattern, owner, isDryRun: isDryRun, database, tell).run()
         }
     }
 }

@@ -36,18 +36,58 @@ package struct KeyPattern: Sendable, Hashable, CustomStringConvertible {
     package var description: String { text }
 }
 
+/// Whose keys are meant: those of the notices of a workspace, or of the deliveries to a destination.
+package enum KeyOwner: Sendable, Hashable, Comparable, CustomStringConvertible {
+    case workspace(WorkspaceID)
+    case destination(DestinationID)
+
+    /// The name of the scope in which the keys are unique.
+    var scope: String {
+        switch self {
+        case .workspace(let id): "workspace:" + id.value
+        case .destination(let id): id.laneName
+        }
+    }
+
+    init?(scope: String) {
+        if scope.hasPrefix("workspace:"), let id = try? WorkspaceID(String(scope.dropFirst("workspace:".count))) {
+            self = .workspace(id)
+        } else if let id = LaneName(stored: scope)?.destination {
+            self = .destination(id)
+        } else {
+            return nil
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .workspace(let id): "workspace \(id)"
+        case .destination(let id): "destination \(id)"
+        }
+    }
+
+    package var workspace: WorkspaceID? { if case .workspace(let id) = self { id } else { nil } }
+    package var destination: DestinationID? { if case .destination(let id) = self { id } else { nil } }
+
+    /// For lists.
+    package static func < (left: KeyOwner, right: KeyOwner) -> Bool { left.scope < right.scope }
+}
+
 /// Why nothing was looked for: it is not clear what is meant.
 package enum KeyScopeError: ExplainedError, Hashable {
-    case unknownWorkspace(WorkspaceID)
-    case severalWorkspaces([String])
+    case unknown(KeyOwner)
+    case several([KeyOwner])
 
     package var isRefusal: Bool { true }
 
     package var description: String {
         switch self {
-        case .unknownWorkspace(let id): "there is no workspace \(id)"
-        case .severalWorkspaces(let names):
-            "workspaces \(names.sorted().joined(separator: ", ")) have such keys: say which one with --workspace"
+        case .unknown(let owner): return "there is no \(owner)"
+        case .several(let owners):
+            // They are of one kind: see `scope(of:owner:)`.
+            let option = owners.contains { $0.destination != nil } ? "destination" : "workspace"
+            let names = owners.sorted().map { $0.workspace?.value ?? $0.destination?.value ?? "" }
+            return "\(option)s \(names.joined(separator: ", ")) have such keys: say which one with --\(option)"
         }
     }
 }
@@ -55,42 +95,39 @@ package enum KeyScopeError: ExplainedError, Hashable {
 /// Within what keys are meant.
 struct KeyScope: Sendable, Hashable {
     let number: Int32
-    let workspace: String
+    let owner: KeyOwner
 }
 
 extension PostgresSession {
     /// The one scope in which a pattern means unfinished jobs, or a key any; nil when there is none. Throws
-    /// ``KeyScopeError`` when there are several: a key of one client must not cancel another one's notices.
-    func scope(of pattern: KeyPattern, workspace: WorkspaceID?) async throws -> KeyScope? {
+    /// ``KeyScopeError`` when there are several: a key of one client must not cancel another one's notices. Who names no owner
+    /// means notices as long as somebody has such.
+    func scope(of pattern: KeyPattern, owner: KeyOwner?) async throws -> KeyScope? {
         let rows: PostgresRows
-        if let workspace {
-            rows = try await query(
-                "select number, name from trunkline.scopes where name = $1",
-                [.text("workspace:" + workspace.value)]
-            )
-            if rows.count == 0 { throw KeyScopeError.unknownWorkspace(workspace) }
+        if let owner {
+            rows = try await query("select number, name from trunkline.scopes where name = $1", [.text(owner.scope)])
+            if rows.count == 0 { throw KeyScopeError.unknown(owner) }
         } else if let key = pattern.key {
             rows = try await query(
                 """
-                select number, name from trunkline.scopes s where name like 'workspace:%'
-                  and exists (select from trunkline.ledger l where l.scope = s.number and l.key_digest = $1)
+                select number, name from trunkline.scopes s
+                where exists (select from trunkline.ledger l where l.scope = s.number and l.key_digest = $1)
                 """,
                 [.bytes(key.digest)]
             )
         } else {
             rows = try await query(
-                """
-                select number, name from trunkline.scopes s where name like 'workspace:%'
-                  and number in (select scope from trunkline.jobs where key like $1)
-                """,
+                "select number, name from trunkline.scopes where number in (select scope from trunkline.jobs where key like $1)",
                 [.text(pattern.like)]
             )
         }
-        let scopes = (0..<rows.count).compactMap { row -> KeyScope? in
-            guard let number = rows.int4(row, 0), let name = rows.text(row, 1) else { return nil }
-            return KeyScope(number: number, workspace: String(name.dropFirst("workspace:".count)))
+        var scopes = (0..<rows.count).compactMap { row -> KeyScope? in
+            guard let number = rows.int4(row, 0), let owner = rows.text(row, 1).flatMap({ KeyOwner(scope: $0) })
+            else { return nil }
+            return KeyScope(number: number, owner: owner)
         }
-        guard scopes.count <= 1 else { throw KeyScopeError.severalWorkspaces(scopes.map(\.workspace)) }
+        if scopes.contains(where: { $0.owner.workspace != nil }) { scopes.removeAll { $0.owner.workspace == nil } }
+        guard scopes.count <= 1 else { throw KeyScopeError.several(scopes.map(\.owner).sorted()) }
         return scopes.first
     }
 }

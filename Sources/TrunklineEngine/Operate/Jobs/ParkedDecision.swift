@@ -16,9 +16,9 @@ package enum ParkedAction: String, Sendable, Hashable {
 /// Which parked jobs are meant.
 package enum ParkedChoice: Sendable, Hashable {
     /// By number or key.
-    case named([String], workspace: WorkspaceID?)
+    case named([String], owner: KeyOwner?)
     /// All that fit; nil fits all. `before`: parked before that time.
-    case filter(line: String?, reason: String?, before: Timestamp?)
+    case filter(lane: LaneName?, reason: String?, before: Timestamp?)
 }
 
 /// What became of a parked job about which somebody decided.
@@ -82,7 +82,7 @@ package final class ParkedDecision {
         package let verdict: ParkedVerdict
         /// The state it has or ended in, when it was not parked.
         package let state: String?
-        /// Of a replayed job: notices of the same person that were accepted after it and sent before it. Nil: unknown.
+        /// Of a replayed job: jobs of the same person that were accepted after it and sent before it. Nil: unknown.
         package var overtakenBy: [JobID]?
         /// Of a replayed job: notices of the same person that go before it.
         package var behind: Int64 = 0
@@ -123,23 +123,23 @@ package final class ParkedDecision {
         tell: ([Item]) async throws -> Void
     ) async throws -> Report {
         switch choice {
-        case .named(let names, let workspace):
+        case .named(let names, let owner):
             var ids: [Int64] = []
-            for name in names { ids.append(try await job(name, workspace)) }
+            for name in names { ids.append(try await job(name, owner)) }
             if isDryRun { try await count(ids) } else { try await act(ids, tell) }
-        case .filter(let line, let reason, let before):
-            try await walk(line, reason, before, isDryRun: isDryRun, tell)
+        case .filter(let lane, let reason, let before):
+            try await walk(lane, reason, before, isDryRun: isDryRun, tell)
         }
         return report
     }
 
     // MARK: Inside
 
-    private func job(_ name: String, _ workspace: WorkspaceID?) async throws -> Int64 {
+    private func job(_ name: String, _ owner: KeyOwner?) async throws -> Int64 {
         if let id = JobID(text: name) { return id.value }
         let key = try IdempotencyKey(name)
         let scope = try await database.perform {
-            try await $0.scope(of: KeyPattern(key.value), workspace: workspace)
+            try await $0.scope(of: KeyPattern(key.value), owner: owner)
         }
         let found = try await database.perform {
             try await $0.query(
@@ -172,7 +172,7 @@ package final class ParkedDecision {
     }
 
     private func walk(
-        _ line: String?,
+        _ lane: LaneName?,
         _ reason: String?,
         _ before: Timestamp?,
         isDryRun: Bool,
@@ -183,10 +183,10 @@ package final class ParkedDecision {
         let until = min(started, before?.microseconds ?? started)
         let fits = """
             j.parked_at is not null and j.parked_at <= $1 and ($2::text is null or j.reason = $2)
-            and ($3::text is null or j.lane = (select l.lane from trunkline.lines l where l.id = $3))
+            and ($3::text is null or j.lane = (select n.number from trunkline.lanes n where n.name = $3))
             """
         func text(_ value: String?) -> PostgresParameter { value.map { .text($0) } ?? .null }
-        let parameters: [PostgresParameter] = [.timestamp(microseconds: until), text(reason), text(line)]
+        let parameters: [PostgresParameter] = [.timestamp(microseconds: until), text(reason), text(lane?.value)]
         if isDryRun {
             let rows = try await database.perform {
                 try await $0.query(

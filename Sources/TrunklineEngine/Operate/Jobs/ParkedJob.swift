@@ -4,11 +4,11 @@ package import TrunklineCore
 /// A job that was put aside for a person.
 package struct ParkedJob: Sendable, Hashable {
     package let id: JobID
-    package let line: String
+    package let lane: LaneLabel
     package let key: String
-    /// Masked.
-    package let recipient: String
-    package let purpose: String
+    /// Masked; nil of a delivery.
+    package let recipient: String?
+    package let purpose: String?
     /// The word, as stored.
     package let reason: String
     /// When it was put aside.
@@ -24,10 +24,10 @@ package struct ParkedJob: Sendable, Hashable {
 
 extension Operator {
     /// Parked jobs, the longest parked first.
-    package func parkedJobs(line: String? = nil, reason: String? = nil, limit: Int) async throws -> [ParkedJob] {
+    package func parkedJobs(lane: LaneName? = nil, reason: String? = nil, limit: Int) async throws -> [ParkedJob] {
         try await parkedJobs(
-            where: "($1::text is null or l.id = $1) and ($2::text is null or j.reason = $2)",
-            [line.map { .text($0) } ?? .null, reason.map { .text($0) } ?? .null, .int8(Int64(limit))]
+            where: "($1::text is null or n.name = $1) and ($2::text is null or j.reason = $2)",
+            [lane.map { .text($0.value) } ?? .null, reason.map { .text($0) } ?? .null, .int8(Int64(limit))]
         )
     }
 
@@ -39,12 +39,11 @@ extension Operator {
     private func parkedJobs(where condition: String, _ parameters: [PostgresParameter]) async throws -> [ParkedJob] {
         let rows = try await query(
             """
-            select j.id, coalesce(l.id, n.name), j.key, j.recipient, j.purpose, j.reason,
+            select j.id, n.name, j.key, j.recipient, j.purpose, j.reason,
                    j.parked_at, j.accepted_at,
                    j.attempt, j.tries, j.maybe_sent_since, j.evidence
             from trunkline.jobs j
             join trunkline.lanes n on n.number = j.lane
-            left join trunkline.lines l on l.lane = j.lane
             where j.parked_at is not null and \(condition)
             order by 7, j.id limit $3
             """,
@@ -53,10 +52,10 @@ extension Operator {
         return (0..<rows.count).map { row in
             ParkedJob(
                 id: JobID(rows.int8(row, 0) ?? 0),
-                line: rows.text(row, 1) ?? "",
+                lane: LaneLabel(stored: rows.text(row, 1) ?? ""),
                 key: rows.text(row, 2) ?? "",
-                recipient: JobStory.masked(rows.text(row, 3)),
-                purpose: rows.text(row, 4) ?? "",
+                recipient: rows.text(row, 3).map { JobStory.masked($0) },
+                purpose: rows.text(row, 4),
                 reason: rows.text(row, 5) ?? "",
                 since: Timestamp(microseconds: rows.timestamp(row, 6) ?? 0),
                 acceptedAt: Timestamp(microseconds: rows.timestamp(row, 7) ?? 0),

@@ -13,7 +13,7 @@ package struct RefusalRecord: Sendable, Hashable {
     package let kind: String
     package let field: String?
     package let reason: String
-    package let line: String?
+    package let lane: LaneLabel?
     package let key: String?
     /// The original's whole length in bytes.
     package let rawLength: Int64
@@ -27,19 +27,19 @@ extension Operator {
     /// The latest refusals first.
     ///
     /// - Parameters:
-    ///   - kind, line, via: only those of this kind, line, way in; nil for all.
+    ///   - kind, lane, via: only those of this kind, lane, way in; nil for all.
     ///   - limit: at most so many.
     package func refusals(
         kind: String? = nil,
-        line: String? = nil,
+        lane: LaneName? = nil,
         via: String? = nil,
         limit: Int
     ) async throws -> [RefusalRecord] {
         func text(_ value: String?) -> PostgresParameter { value.map { .text($0) } ?? .null }
         return try await refusals(
             where:
-                "($1::text is null or kind = $1) and ($2::text is null or line = $2) and ($3::text is null or via = $3)",
-            [text(kind), text(line), text(via), .int8(Int64(limit))]
+                "($1::text is null or kind = $1) and ($2::text is null or lane = $2) and ($3::text is null or via = $3)",
+            [text(kind), text(lane?.value), text(via), .int8(Int64(limit))]
         )
     }
 
@@ -60,7 +60,7 @@ extension Operator {
     private func refusals(where condition: String, _ parameters: [PostgresParameter]) async throws -> [RefusalRecord] {
         let rows = try await query(
             """
-            select id, first_at, last_at, times, via, kind, field, reason, line, key, raw_length,
+            select id, first_at, last_at, times, via, kind, field, reason, lane, key, raw_length,
                    replayed_at, replayed_job
             from trunkline.refusals where \(condition) order by last_at desc, id desc limit $4
             """,
@@ -76,7 +76,7 @@ extension Operator {
                 kind: rows.text(row, 5) ?? "",
                 field: rows.text(row, 6),
                 reason: rows.text(row, 7) ?? "",
-                line: rows.text(row, 8),
+                lane: rows.text(row, 8).map { LaneLabel(stored: $0) },
                 key: rows.text(row, 9),
                 rawLength: rows.int8(row, 10) ?? 0,
                 replayedAt: rows.timestamp(row, 11).map(Timestamp.init(microseconds:)),

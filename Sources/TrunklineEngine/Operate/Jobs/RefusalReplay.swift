@@ -9,7 +9,7 @@ package enum RefusalReplay {
     package enum Choice: Sendable, Hashable {
         case named([Int64])
         /// All that fit; nil fits all.
-        case filter(kind: String?, line: String?, via: String?)
+        case filter(kind: String?, lane: LaneName?, via: String?)
     }
 
     package enum Verdict: Sendable, Hashable {
@@ -52,17 +52,17 @@ package enum RefusalReplay {
     private static func ids(_ choice: Choice, _ database: PatientDatabase) async throws -> [Int64] {
         switch choice {
         case .named(let ids): return ids
-        case .filter(let kind, let line, let via):
+        case .filter(let kind, let lane, let via):
             func text(_ value: String?) -> PostgresParameter { value.map { .text($0) } ?? .null }
             let rows = try await database.perform {
                 try await $0.query(
                     """
                     select id from trunkline.refusals
-                    where replayed_at is null and ($1::text is null or kind = $1) and ($2::text is null or line = $2)
+                    where replayed_at is null and ($1::text is null or kind = $1) and ($2::text is null or lane = $2)
                       and ($3::text is null or via = $3)
                     order by id
                     """,
-                    [text(kind), text(line), text(via)]
+                    [text(kind), text(lane?.value), text(via)]
                 )
             }
             return (0..<rows.count).compactMap { rows.int8($0, 0) }
@@ -95,20 +95,24 @@ package enum RefusalReplay {
                 guard PhoneNumbers.isPossible(e164: job.to.value) else {
                     return .refused("to: no country has numbers of that length")
                 }
-                try job.validate(now: .now)
-                if isDryRun { return .accepted(nil) }
-                guard let verdict = try await acceptor.accept([job]).first else { return .unknown }
-                switch verdict {
-                case .new(let job), .repeat(let job, _, _): return .accepted(job)
-                case .refused(let refusal): return .refused(refusal.description)
-                case .conflict, .unknownLine, .removedLine:
-                    return .refused(verdict.refusal(of: job)?.description ?? "")
-                case .confirmed, .unroutable, .rejected, .notSent, .unknown:
-                    preconditionFailure("row first has no such verdict")
-                }
+                return try await take(.send(job), acceptor, isDryRun)
+            case .deliver(let job): return try await take(.deliver(job), acceptor, isDryRun)
             }
         } catch let refusal as Refusal {
             return .refused(refusal.description)
+        }
+    }
+
+    private static func take(_ work: CarriedWork, _ acceptor: Acceptor, _ isDryRun: Bool) async throws -> Verdict {
+        try work.validate(now: .now)
+        if isDryRun { return .accepted(nil) }
+        guard let verdict = try await acceptor.accept([work]).first else { return .unknown }
+        switch verdict {
+        case .new(let job), .repeat(let job, _, _): return .accepted(job)
+        case .refused(let refusal): return .refused(refusal.description)
+        case .conflict, .unknownLane, .removedLane: return .refused(verdict.refusal(of: work)?.description ?? "")
+        case .confirmed, .unroutable, .rejected, .notSent, .unknown:
+            preconditionFailure("row first has no such verdict")
         }
     }
 
@@ -159,6 +163,7 @@ extension Operator {
     /// - Parameters:
     ///   - isDryRun: says what can be read, and accepts nothing.
     ///   - by: who decides. Kept, like `why`.
+    ///   - carriers: what renders the requests.
     ///   - tell: gets each as it is done.
     /// - Returns: whether all were accepted.
     package func replayRefusals(
@@ -166,9 +171,14 @@ extension Operator {
         by: String,
         why: String?,
         isDryRun: Bool,
+        carriers: CarrierRegistry,
         tell: (RefusalReplay.Item) -> Void
     ) async throws -> Bool {
-        var configuration = Acceptor.Configuration(databaseURL: databaseURL, applicationName: name)
+        var configuration = Acceptor.Configuration(
+            databaseURL: databaseURL,
+            applicationName: name,
+            carriers: carriers
+        )
         // It is recorded already.
         configuration.recordsRefusals = false
         let acceptor = Acceptor(configuration: configuration)

@@ -46,21 +46,21 @@ extension Operator {
     /// Throws ``RescheduleError`` or ``KeyScopeError``, and then nothing has changed.
     ///
     /// - Parameter time: nil or in the past: now.
-    package func reschedule(_ key: IdempotencyKey, workspace: WorkspaceID?, to time: Timestamp?) async throws
+    package func reschedule(_ key: IdempotencyKey, of owner: KeyOwner?, to time: Timestamp?) async throws
         -> RescheduledJob
     {
         try await patiently { database in
-            try await database.perform { try await Self.reschedule($0, key, workspace, time) }
+            try await database.perform { try await Self.reschedule($0, key, owner, time) }
         }
     }
 
     private static func reschedule(
         _ session: PostgresSession,
         _ key: IdempotencyKey,
-        _ workspace: WorkspaceID?,
+        _ owner: KeyOwner?,
         _ time: Timestamp?
     ) async throws -> RescheduledJob {
-        let scope = try await session.scope(of: KeyPattern(key.value), workspace: workspace)
+        let scope = try await session.scope(of: KeyPattern(key.value), owner: owner)
         let found = try await session.query(
             "select job, final_state from trunkline.ledger where scope = $1 and key_digest = $2",
             [scope.map { .int4($0.number) } ?? .null, .bytes(key.digest)]

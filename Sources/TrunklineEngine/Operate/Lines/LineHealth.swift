@@ -1,5 +1,4 @@
 package import TrunklineCore
-internal import TrunklineIntegrations
 
 /// What a line's API said of it when it was asked, once, whether it can send.
 package struct LineHealth: Sendable, Hashable {
@@ -74,9 +73,8 @@ extension Operator {
         masterKey: MasterKey?,
         ownFiles: Set<String>
     ) async throws -> any CarrierAccount {
-        let (base, token) = try await access(to: id, masterKey: masterKey, ownFiles: ownFiles)
-        let address = try carriers.line.address(base.value, mayBePrivate: true)
-        return try carriers.line.account(at: address, secret: Array(token.value.utf8))
+        let (text, secret) = try await access(toLane: .line(id), masterKey: masterKey, ownFiles: ownFiles)
+        return try carriers.line.account(at: carriers.line.address(text, mayBePrivate: true), secret: secret)
     }
 
     /// The same after a change of the line, when its token may be one that only the workers can read: then nobody is asked.

@@ -12,8 +12,8 @@ package enum Roles {
             --
             -- the owner     migrate, topology, line, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
-            -- \(producer)    enqueue, send: accepts notices; sees none
-            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: changes nothing, sees no token
+            -- \(producer)    enqueue, send: accepts notices and deliveries; sees none
+            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: changes nothing, sees no secret
             begin;
 
             do $$
@@ -47,7 +47,7 @@ package enum Roles {
                     if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
-                    elsif func.proname in ('accept', 'refuse') then
+                    elsif func.proname in ('accept', 'refuse', 'carriers') then
                         -- With their owner's rights, so that a producer needs none on the tables.
                         execute format('grant execute on function %s to \(producer)', func.name);
                     elsif func.proname in ('local_time') then
@@ -57,15 +57,15 @@ package enum Roles {
             end $$;
 
             grant select on all tables in schema trunkline to \(reader);
-            -- All of a line but its token.
-            revoke select on trunkline.lines from \(reader);
+            -- All of a line or a destination but its secret.
+            revoke select on trunkline.lanes from \(reader);
             do $$
             declare
                 columns text;
             begin
                 select string_agg(quote_ident(attname), ', ') into columns from pg_attribute
-                where attrelid = 'trunkline.lines'::regclass and attnum > 0 and not attisdropped and attname <> 'token_sealed';
-                execute format('grant select (%s) on trunkline.lines to \(reader)', columns);
+                where attrelid = 'trunkline.lanes'::regclass and attnum > 0 and not attisdropped and attname <> 'secret_sealed';
+                execute format('grant select (%s) on trunkline.lanes to \(reader)', columns);
             end $$;
             commit;
             """

@@ -49,8 +49,8 @@ extension JobStory {
 
     private func holdWords(_ hold: String) -> String {
         let end = lane.heldUntil.map { "until \(time($0)), or until" } ?? "until"
-        return "the line \(lane.name) is held by hand since \(time(lane.heldSince)) (\(hold)), \(end) "
-            + "'trunkline line resume \(lane.name)'"
+        return "the \(lane.words) is held by hand since \(time(lane.heldSince)) (\(hold)), \(end) "
+            + "'trunkline \(lane.noun) resume \(lane.id)'"
     }
 
     private var acceptedWords: String {
@@ -78,7 +78,7 @@ extension JobStory {
         }
         if let until = lane.cappedUntil {
             return
-                "\(since), because the line \(lane.name) has sent what it may today (\(lane.dailyCap)); it goes on at \(time(until)), "
+                "\(since), because the \(lane.words) has sent what it may today (\(lane.dailyCap)); it goes on at \(time(until)), "
                 + "midnight of \(lane.timeZone)."
         }
         if let dueAt, !isDue {
@@ -89,18 +89,18 @@ extension JobStory {
         }
         if let suspectWords { return "\(since), because \(suspectWords)." }
         if lane.gate == "unknown" {
-            return "\(since) for the answer of \(owner) to the question whether the line \(lane.name) is well."
+            return "\(since) for the answer of \(owner) to the question whether the \(lane.words) is well."
         }
         if let began = lane.rampBegan {
             return
-                "\(since) for its turn on the line \(lane.name), which goes on slowly after a hold (since \(time(began)), "
+                "\(since) for its turn on the \(lane.words), which goes on slowly after a hold (since \(time(began)), "
                 + "at full pace from \(time(began + Gate.rampLength)) on), with \(jobsBefore) jobs before it."
         }
         if lane.paceInterval > .zero {
             return
-                "\(since) for the pace of the line \(lane.name) (one send per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
+                "\(since) for the pace of the \(lane.words) (one send per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
         }
-        return "\(since) for its turn on the line \(lane.name), with \(jobsBefore) jobs before it."
+        return "\(since) for its turn on the \(lane.words), with \(jobsBefore) jobs before it."
     }
 
     /// Why nothing of the line is sent, as far as workers decide it; nil when something is.
@@ -117,19 +117,19 @@ extension JobStory {
         if let probe = lane.nextProbeAt, probe > readAt { next = "its health is asked again at \(time(probe))" }
         switch lane.gate {
         case "held_human":
-            return "the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
-                + "somebody must mend the line; \(next)"
+            return "the \(lane.words) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
+                + "somebody must mend the \(lane.noun); \(next)"
         case "held_transient":
             return
-                "the line \(lane.name) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
+                "the \(lane.words) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
         case "probing":
             return
-                "the line \(lane.name) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))); its health is "
+                "the \(lane.words) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))); its health is "
                 + "being asked at this moment"
         default: break
         }
         if let paused = lane.pausedUntil, paused > readAt {
-            return "the API asked the line \(lane.name) to slow down until \(time(paused))"
+            return "the API asked the \(lane.words) to slow down until \(time(paused))"
         }
         return nil
     }
@@ -143,7 +143,7 @@ extension JobStory {
     private var unknownWords: String {
         let release: String
         if let hold = lane.holdReason {
-            release = "when the line is resumed: \(holdWords(hold))"
+            release = "when the \(lane.noun) is resumed: \(holdWords(hold))"
         } else if lane.owner == nil {
             release = "when a worker runs: none owns shard \(lane.shard)"
         } else if let closedWords {
@@ -153,11 +153,11 @@ extension JobStory {
         } else if let suspectWords {
             release = "soon: \(suspectWords)"
         } else {
-            release = "as soon as the line is free"
+            release = "as soon as the \(lane.noun) is free"
         }
         return
             "It may have been sent since \(time(maybeSentSince)) (\(words(reason))\(cancelWords)); it is asked again with the same "
-            + "key and bytes \(release); if that does not tell by \(time(maybeSentSince.map { $0 + Retry.unknownHorizon })) (12 h after "
+            + "key and bytes \(release); if that does not tell by \(time(maybeSentSince.map { $0 + lane.unknownHorizon })) (\(span(lane.unknownHorizon)) after "
             + "the first such attempt), it is parked."
     }
 
@@ -192,4 +192,11 @@ extension JobStory {
     }
 
     private func words(_ reason: String?) -> String { Self.words(forReason: reason) }
+}
+
+extension JobStory.Lane {
+    /// `line acme-il`.
+    var words: String { LaneName.shown(label.stored) }
+    var noun: String { label.name?.noun ?? "lane" }
+    var id: String { label.name?.id ?? label.stored }
 }

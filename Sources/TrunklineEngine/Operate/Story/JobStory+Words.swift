@@ -13,8 +13,7 @@ extension JobStory {
     }
 
     /// A stored number, masked.
-    static func masked(_ number: String?) -> String {
-        guard let number else { return "-" }
-        return (try? PhoneNumber(number))?.masked ?? "•••"
+    static func masked(_ number: String) -> String {
+        (try? PhoneNumber(number))?.masked ?? "•••"
     }
 }

@@ -27,8 +27,7 @@ package struct JobStory: Sendable, Hashable {
 
     /// Where a job waits, as far as others decide it.
     package struct Lane: Sendable, Hashable {
-        package var name: String
-        package var isLine: Bool
+        package var label: LaneLabel
         package var shard: Int
         /// `host (process pid)` of the live worker that owns the shard.
         package var owner: String?
@@ -41,6 +40,8 @@ package struct JobStory: Sendable, Hashable {
         package var pausedUntil: Timestamp?
         package var nextSendAt: Timestamp?
         package var paceInterval: Duration
+        /// How long after its stamp a job is asked about again.
+        package var unknownHorizon: Duration
         /// When a held line is asked next.
         package var nextProbeAt: Timestamp?
         /// When the line began to go on after a hold, while it ramps.
@@ -56,7 +57,7 @@ package struct JobStory: Sendable, Hashable {
     package var id: JobID
     /// Nil when the row was dropped by retention.
     package var key: String?
-    /// Masked; nil when the row was dropped.
+    /// Masked; nil when the row was dropped, and of a delivery.
     package var recipient: String?
     package var purpose: String?
     package var lane: Lane

@@ -131,34 +131,38 @@ extension Operator {
     private func laneStory(_ lane: Int32, _ shards: Int) async throws -> JobStory.Lane {
         let rows = try await query(
             """
-            select coalesce(l.id, n.name), l.id is not null, (n.shard_hash % $2)::int,
+            select n.name, n.unknown_horizon_ms::int8, (n.shard_hash % $2)::int,
                 (select w.host || ' (process ' || w.pid || ')' from trunkline.shards h join trunkline.workers w on w.boot = h.owner
                  where h.shard = (n.shard_hash % $2)::int and w.renewed_at > now() - interval '7 seconds'),
-                case when l.hold_reason is not null and (l.hold_until is null or l.hold_until > now()) then l.hold_reason end,
-                l.held_at, l.hold_until, coalesce(s.gate, 'unknown'), s.gate_reason, s.gate_since,
+                case when n.hold_reason is not null and (n.hold_until is null or n.hold_until > now()) then n.hold_reason end,
+                n.held_at, n.hold_until, coalesce(s.gate, 'unknown'), s.gate_reason, s.gate_since,
                 case when s.paused_until > now() and s.paused_until < 'infinity' then s.paused_until end,
                 case when s.next_send_at > now() and s.next_send_at < 'infinity' then s.next_send_at end,
-                coalesce(l.pace_interval_ms, 0), s.next_probe_at,
+                n.pace_interval_ms, s.next_probe_at,
                 case when s.gate = 'ramping' and s.ramp_started_at > now() - make_interval(secs => $3) then s.ramp_started_at end,
-                l.daily_cap, l.time_zone,
-                case when s.sent_today >= l.daily_cap and s.sent_on = (now() at time zone l.time_zone)::date
-                    then (s.sent_on + 1)::timestamp at time zone l.time_zone end,
+                n.daily_cap, n.time_zone,
+                case when s.sent_today >= n.daily_cap and s.sent_on = (now() at time zone n.time_zone)::date
+                    then (s.sent_on + 1)::timestamp at time zone n.time_zone end,
                 b.origin, b.opened_at, b.reason, b.next_probe_at, b.prober is not null
             from trunkline.lanes n
-            left join trunkline.lines l on l.lane = n.number
             left join trunkline.lane_state s on s.lane = n.number
-            left join trunkline.breakers b on b.origin = substring(l.base_url from '^https?://[^/]*') and b.opened_at is not null
+            left join trunkline.breakers b on b.origin = substring(n.address from '^https?://[^/]*') and b.opened_at is not null
             where n.number = $1
             """,
             [.int4(lane), .int8(Int64(shards)), .float8(Gate.rampLength / .seconds(1))]
         )
         guard rows.count == 1 else {
-            return JobStory.Lane(name: "lane \(lane)", isLine: false, shard: 0, gate: "unknown", paceInterval: .zero)
+            return JobStory.Lane(
+                label: LaneLabel(stored: "lane \(lane)"),
+                shard: 0,
+                gate: "unknown",
+                paceInterval: .zero,
+                unknownHorizon: .zero
+            )
         }
         func moment(_ column: Int) -> Timestamp? { rows.timestamp(0, column).map(Timestamp.init(microseconds:)) }
         return JobStory.Lane(
-            name: rows.text(0, 0) ?? "",
-            isLine: rows.bool(0, 1) ?? false,
+            label: LaneLabel(stored: rows.text(0, 0) ?? ""),
             shard: Int(rows.int4(0, 2) ?? 0),
             owner: rows.text(0, 3),
             holdReason: rows.text(0, 4),
@@ -170,6 +174,7 @@ extension Operator {
             pausedUntil: moment(10),
             nextSendAt: moment(11),
             paceInterval: .milliseconds(rows.int4(0, 12) ?? 0),
+            unknownHorizon: rows.milliseconds(0, 1) ?? .zero,
             nextProbeAt: moment(13),
             rampBegan: moment(14),
             dailyCap: DailyCap(stored: rows.int4(0, 15)),
@@ -230,7 +235,7 @@ extension JobStory {
             readAt: moment(20) ?? Timestamp(microseconds: 0),
             id: id,
             key: rows.text(0, 0),
-            recipient: JobStory.masked(rows.text(0, 1)),
+            recipient: rows.text(0, 1).map { JobStory.masked($0) },
             purpose: rows.text(0, 2),
             lane: lane,
             state: rows.text(0, 4) ?? "",

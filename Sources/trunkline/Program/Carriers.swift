@@ -1,0 +1,16 @@
+internal import TrunklineCore
+internal import TrunklineIntegrations
+
+/// What this program can deliver to.
+enum Carriers {
+    static let destinations = CarrierRegistry.standard.destinations
+
+    /// By the word of `--kind`.
+    static func destination(_ kind: String) throws(CommandError) -> any Carrier {
+        if let carrier = destinations.first(where: { $0.kind.value == kind }) { return carrier }
+        throw CommandError(
+            .usage,
+            "there is no kind '\(kind)' of destination here: \(destinations.map(\.kind.value).joined(separator: ", "))"
+        )
+    }
+}
