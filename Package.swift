@@ -170,6 +170,7 @@ let package = Package(
             dependencies: [
                 "TrunklineEngine", "TrunklineIntegrations", "TrunklineCore", "TrunklineLedgerModel", "PostgresDriver",
                 "RabbitDriver", "CurlDriver", "EventLoop", "TestKit",
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         // The tests start the built program.

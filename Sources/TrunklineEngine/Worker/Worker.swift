@@ -34,7 +34,7 @@ final class Worker {
         self.ports = ports
         self.onStopped = onStopped
         here = Surroundings(configuration, ports, logger)
-        parts = WorkerParts(configuration, ports, here)
+        parts = WorkerParts(ports, here)
     }
 
     /// 16 bytes that no other boot of a worker has.

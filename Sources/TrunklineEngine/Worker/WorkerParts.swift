@@ -32,7 +32,7 @@ struct WorkerParts {
     let consumption: Consumption
     let queueLooks: QueueLooks
 
-    init(_ configuration: WorkerConfiguration, _ ports: WorkerPorts, _ here: Surroundings) {
+    init(_ ports: WorkerPorts, _ here: Surroundings) {
         self.here = here
         directory = LaneDirectory(here, ports.control)
         shards = Shards(here, agenda, directory, ports.control)

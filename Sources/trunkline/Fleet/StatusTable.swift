@@ -36,15 +36,20 @@ enum StatusTable {
                 ]
             }
         )
+        let isLine = noun == "LINE"
+        let cannot = isLine ? "cannot send" : "takes nothing"
+        let again = isLine ? "; its health is asked again by itself" : "; the next delivery is tried by itself"
         let cannotSend = lanes.filter { $0.isClosed && $0.gateReason != nil && $0.unfinished > 0 }
         for line in cannotSend.prefix(20) {
             Output.line(
-                "\(line.label) cannot send since \(Output.time(line.gateSince)): "
+                "\(line.label) \(cannot) since \(Output.time(line.gateSince)): "
                     + JobStory.words(forReason: line.gateReason)
-                    + (line.gate == "held_human" ? "; somebody must mend it" : "; its health is asked again by itself")
+                    + (line.gate == "held_human" ? "; somebody must mend it" : again)
             )
         }
-        if cannotSend.count > 20 { Output.line("and \(cannotSend.count - 20) more \(noun.lowercased())s cannot send") }
+        if cannotSend.count > 20 {
+            Output.line("and \(cannotSend.count - 20) more \(noun.lowercased())s \(isLine ? cannot : "take nothing")")
+        }
     }
 
     private static func workers(_ status: FleetStatus) {

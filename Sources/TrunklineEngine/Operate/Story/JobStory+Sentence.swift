@@ -74,11 +74,11 @@ extension JobStory {
         if let closed = closedWords { return "\(since), because \(closed)." }
         if let ahead {
             return
-                "\(since), behind job \(ahead.job) of the same person, which is \(ahead.state); it goes when that one is done."
+                "\(since), behind job \(ahead.job) of the same \(lane.person), which is \(ahead.state); it goes when that one is done."
         }
         if let until = lane.cappedUntil {
             return
-                "\(since), because the \(lane.words) has sent what it may today (\(lane.dailyCap)); it goes on at \(time(until)), "
+                "\(since), because the \(lane.words) has \(lane.isAsked ? "sent" : "been sent") what it may today (\(lane.dailyCap)); it goes on at \(time(until)), "
                 + "midnight of \(lane.timeZone)."
         }
         if let dueAt, !isDue {
@@ -88,7 +88,7 @@ extension JobStory {
                 + "tries are used, and the next attempt is due at \(time(dueAt))."
         }
         if let suspectWords { return "\(since), because \(suspectWords)." }
-        if lane.gate == "unknown" {
+        if lane.gate == "unknown", lane.isAsked {
             return "\(since) for the answer of \(owner) to the question whether the \(lane.words) is well."
         }
         if let began = lane.rampBegan {
@@ -98,7 +98,7 @@ extension JobStory {
         }
         if lane.paceInterval > .zero {
             return
-                "\(since) for the pace of the \(lane.words) (one send per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
+                "\(since) for the pace of the \(lane.words) (one \(lane.isAsked ? "send" : "delivery") per \(span(lane.paceInterval))), with \(jobsBefore) jobs before it."
         }
         return "\(since) for its turn on the \(lane.words), with \(jobsBefore) jobs before it."
     }
@@ -113,23 +113,29 @@ extension JobStory {
                     ? "it is being asked at this moment" : "it is asked again at \(time(breaker.nextProbeAt))")
                 + ", and all its lines go on when it answers"
         }
-        var next = "its health is asked again by itself"
-        if let probe = lane.nextProbeAt, probe > readAt { next = "its health is asked again at \(time(probe))" }
+        let isAsked = lane.isAsked
+        var next = isAsked ? "its health is asked again by itself" : "the next delivery is tried by itself"
+        if let probe = lane.nextProbeAt, probe > readAt {
+            next = (isAsked ? "its health is asked again at " : "one delivery is tried at ") + time(probe)
+        }
+        let cannot = isAsked ? "cannot send" : "takes nothing"
         switch lane.gate {
         case "held_human":
-            return "the \(lane.words) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
+            return "the \(lane.words) \(cannot) since \(time(lane.gateSince)) (\(words(lane.gateReason))): "
                 + "somebody must mend the \(lane.noun); \(next)"
         case "held_transient":
             return
-                "the \(lane.words) cannot send for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
+                "the \(lane.words) \(cannot) for now, since \(time(lane.gateSince)) (\(words(lane.gateReason))); \(next)"
         case "probing":
             return
-                "the \(lane.words) cannot send since \(time(lane.gateSince)) (\(words(lane.gateReason))); its health is "
-                + "being asked at this moment"
+                "the \(lane.words) \(cannot) since \(time(lane.gateSince)) (\(words(lane.gateReason))); "
+                + (isAsked ? "its health is being asked at this moment" : "one delivery is being tried")
         default: break
         }
         if let paused = lane.pausedUntil, paused > readAt {
-            return "the API asked the \(lane.words) to slow down until \(time(paused))"
+            return isAsked
+                ? "the API asked the \(lane.words) to slow down until \(time(paused))"
+                : "the \(lane.words) asked to slow down until \(time(paused))"
         }
         return nil
     }
@@ -147,7 +153,7 @@ extension JobStory {
         } else if lane.owner == nil {
             release = "when a worker runs: none owns shard \(lane.shard)"
         } else if let closedWords {
-            release = "when the line can send again: \(closedWords)"
+            release = "when the \(lane.noun) \(lane.isAsked ? "can send" : "takes something") again: \(closedWords)"
         } else if !isDue {
             release = "at \(time(dueAt))"
         } else if let suspectWords {
@@ -197,6 +203,10 @@ extension JobStory {
 extension JobStory.Lane {
     /// `line acme-il`.
     var words: String { LaneName.shown(label.stored) }
+    /// Whether its gate asks for health, or is opened and closed by what deliveries bring.
+    var isAsked: Bool { label.name?.destination == nil }
+    /// What keeps its jobs in order.
+    var person: String { isAsked ? "person" : "ordering key" }
     var noun: String { label.name?.noun ?? "lane" }
     var id: String { label.name?.id ?? label.stored }
 }

@@ -1,0 +1,156 @@
+import PostgresDriver
+import Testing
+import TrunklineCore
+import TrunklineLedgerModel
+
+@testable import RabbitDriver
+@testable import TrunklineEngine
+
+@Suite struct IntakeTests {
+    private let kit: PartsKit
+    private let shard: ConsumedQueue
+    private let bulk: ConsumedQueue
+
+    init() throws {
+        kit = try PartsKit()
+        kit.own()
+        let broker = AbsentBroker()
+        func queue(_ kind: ConsumedQueue.Kind) -> ConsumedQueue {
+            ConsumedQueue(
+                kind: kind,
+                name: kind.via,
+                broker: broker,
+                newTag: { 0 },
+                onDelivery: { _, _ in },
+                onFailure: { _, _ in },
+                onLeft: { _ in }
+            )
+        }
+        shard = queue(.shard(1))
+        bulk = queue(.bulk)
+    }
+
+    private var intake: Intake { kit.parts.intake }
+    private var now: ContinuousClock.Instant { kit.here.now }
+
+    private func arrive(_ queue: ConsumedQueue, _ tag: UInt64, key: String? = nil, deliveries: Int = 1) {
+        let body = Array(
+            """
+            {"schema":"trunkline.send.v1","line":"a","key":"\(key ?? "k\(tag)")","to":"+97250123456\(tag % 10)",\
+            "body":"Ready.","purpose":"order"}
+            """.utf8
+        )
+        intake.arrived(
+            queue,
+            RabbitDelivery(
+                tag: tag,
+                redelivered: deliveries > 1,
+                exchange: "",
+                routingKey: "",
+                contentType: nil,
+                messageID: nil,
+                deliveryCount: deliveries - 1,
+                deathCount: 0,
+                firstDeathQueue: nil,
+                bodySize: UInt64(body.count),
+                body: body
+            )
+        )
+    }
+
+    @Test func oneTakeIsUnderWayAndEverySecondOneIsTheShards() {
+        for tag in 1...3 as ClosedRange<UInt64> {
+            arrive(bulk, tag)
+            arrive(shard, tag + 10)
+            intake.take(at: now)
+        }
+        #expect(kit.intake.names == ["take"])
+        var taken: [Int] = []
+        while !kit.intake.names.isEmpty {
+            let before = kit.model.jobs.count
+            kit.intake.end()
+            taken.append(kit.model.jobs.count - before)
+            intake.take(at: now)
+        }
+        // The shard's first one; then what gathered meanwhile, the others' and the shard's, a batch each.
+        #expect(taken == [1, 3, 2] && intake.isDone)
+        #expect(kit.here.telemetry.taken == 6)
+    }
+
+    @Test func aJobThatMayGoAtOnceBeginsWithItsTake() throws {
+        let lane = try #require(kit.openLane(1))
+        arrive(shard, 1)
+        arrive(shard, 2)
+        intake.take(at: now)
+        #expect(lane.inAir == 1 && kit.parts.caller.freeSlots == 7, "a slot is promised to the first")
+        kit.intake.endAll()
+        #expect(kit.http.calls.count == 1 && kit.parts.attempts.count == 1 && kit.parts.caller.freeSlots == 7)
+        #expect(lane.count == 1, "the second waits for the lane's one call")
+        #expect(kit.here.telemetry.claimed == 1 && kit.here.telemetry.called == 1)
+    }
+
+    @Test func aTakeThatFailedGivesItsSlotsBack() throws {
+        let lane = try #require(kit.openLane(1))
+        arrive(shard, 1)
+        intake.take(at: now)
+        kit.intake.end(connectionLost)
+        #expect(lane.inAir == 0 && kit.parts.caller.freeSlots == 8 && !intake.isDone)
+        intake.take(at: now)
+        #expect(kit.intake.names == ["take"], "what was committed is found by its key")
+    }
+
+    /// Of four messages one cannot be stored: it is refused with its bytes, and the others are taken.
+    @Test func aFailedBatchIsHalvedDownToTheOneAtFault() {
+        for tag in 1...4 as ClosedRange<UInt64> { arrive(bulk, tag, key: tag == 3 ? "bad" : nil) }
+        for _ in 1...40 where !intake.isDone {
+            intake.take(at: now)
+            guard let name = kit.intake.names.first else {
+                kit.loop.pass(.milliseconds(10))
+                continue
+            }
+            let isBad = name == "take" && (kit.intake.taken.last?.contains("bad") ?? false)
+            kit.intake.end(isBad ? serverError : nil)
+        }
+        #expect(Set(kit.model.jobs.map(\.key)) == ["k1", "k2", "k4"])
+        #expect(kit.model.refusals.count == 1 && kit.here.telemetry.refused == 1)
+    }
+
+    @Test func aBatchThatFailedOnALockIsTriedAgainHere() {
+        arrive(bulk, 1)
+        intake.take(at: now)
+        kit.intake.end(PostgresError(code: .server, sqlState: "55P03", message: "locked"))
+        intake.take(at: now)
+        #expect(kit.intake.names.isEmpty)
+        kit.loop.pass(.milliseconds(110))
+        intake.take(at: now)
+        #expect(kit.intake.names == ["take"])
+        kit.intake.endAll()
+        #expect(intake.isDone && kit.model.jobs.count == 1)
+    }
+
+    @Test func aMessageThatCameBackOftenIsNotedBeforeItIsRead() {
+        arrive(bulk, 1, deliveries: 3)
+        arrive(bulk, 2)
+        intake.take(at: now)
+        #expect(kit.intake.names == ["suspect"])
+        kit.intake.endAll()
+        intake.take(at: now)
+        #expect(kit.intake.names == ["take"] && kit.intake.taken.last == ["k1"], "alone")
+        kit.intake.endAll()
+        #expect(kit.model.suspects.isEmpty, "it was read to its end")
+        intake.take(at: now)
+        kit.intake.endAll()
+        #expect(intake.isDone && kit.model.jobs.count == 2)
+    }
+
+    @Test func aMessageOverWhichThreeWorkersWereLostIsPutAside() throws {
+        arrive(bulk, 1, deliveries: 3)
+        intake.take(at: now)
+        let message = try #require(kit.intake.suspected.first)
+        for reader in 2...4 as ClosedRange<UInt8> {
+            _ = kit.model.suspect(message, by: BootID(bytes: Array(repeating: reader, count: 16)))
+        }
+        kit.intake.endAll()
+        #expect(kit.model.jobs.isEmpty && kit.model.refusals.values.map(\.kind) == ["poison"] && intake.isDone)
+    }
+}

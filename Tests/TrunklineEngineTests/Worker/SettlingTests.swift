@@ -1,0 +1,114 @@
+import PostgresDriver
+import Testing
+import TrunklineCore
+import TrunklineLedgerModel
+
+@testable import TrunklineEngine
+
+@Suite struct SettlingTests {
+    private func outcome(_ job: Int64, _ outcome: SettleOutcome = .sent, evidence: String? = nil) -> Settlement {
+        Settlement(job: job, attempt: 1, outcome: outcome, dueIn: .seconds(7), evidence: evidence)
+    }
+
+    @Test func oneStatementAtATimeAndWhatGathersIsTheNext() throws {
+        let kit = try PartsKit()
+        let settling = kit.parts.settling
+        settling.add(outcome(1))
+        settling.write(at: kit.here.now)
+        settling.add(outcome(2))
+        settling.write(at: kit.here.now)
+        #expect(kit.settler.names == ["settle"] && !settling.isDone)
+        kit.settler.endAll()
+        settling.write(at: kit.here.now)
+        #expect(kit.settler.names == ["settle"])
+        kit.settler.endAll()
+        #expect(settling.isDone)
+    }
+
+    @Test func aBatchWhoseConnectionWasLostIsWrittenAgainAtOnce() throws {
+        let kit = try PartsKit()
+        let settling = kit.parts.settling
+        settling.add(outcome(1))
+        settling.write(at: kit.here.now)
+        kit.settler.isConnected = false
+        kit.settler.end(connectionLost)
+        settling.write(at: kit.here.now)
+        #expect(kit.settler.names.isEmpty && !settling.isDone)
+        kit.settler.isConnected = true
+        settling.connected()
+        settling.write(at: kit.here.now)
+        #expect(kit.settler.names == ["settle"])
+        kit.settler.endAll()
+        #expect(settling.isDone)
+    }
+
+    /// Of four outcomes one cannot be stored: the others are recorded, and it loses the words that are at fault.
+    @Test func aFailedBatchIsHalvedDownToTheOneAtFault() throws {
+        let kit = try PartsKit()
+        kit.own()
+        let lane = try #require(kit.openLane(1))
+        let settling = kit.parts.settling
+        for job in 1...4 as ClosedRange<Int64> {
+            try kit.begin(kit.job(job), in: lane)
+            settling.add(outcome(job, evidence: job == 3 ? "bad" : nil))
+        }
+        for _ in 1...20 where !settling.isDone {
+            settling.write(at: kit.here.now)
+            if kit.settler.names.isEmpty {
+                kit.loop.pass(.milliseconds(110))
+            } else {
+                let isBad = kit.settler.settled.last?.contains { $0.evidence == "bad" } ?? false
+                kit.settler.end(isBad ? serverError : nil)
+            }
+        }
+        #expect(settling.isDone && kit.parts.attempts.isEmpty && lane.inAir == 0)
+        #expect(kit.settler.settled.map(\.count) == [4, 2, 2, 1, 1, 1])
+        #expect(kit.settler.settled.suffix(2).first?.first?.evidence == nil)
+    }
+
+    @Test func aPauseIsWrittenBeforeTheOutcomeThatItCameWith() throws {
+        let kit = try PartsKit()
+        kit.parts.settling.add(outcome(1, .givenBack))
+        kit.parts.settling.keepPause(of: 1, until: kit.here.now + .seconds(60))
+        kit.parts.settling.write(at: kit.here.now)
+        #expect(kit.settler.names == ["pause", "settle"])
+        kit.settler.end(serverError)
+        kit.settler.endAll()
+        kit.loop.pass(.milliseconds(200))
+        kit.parts.settling.write(at: kit.here.now)
+        #expect(kit.settler.names == ["pause"], "one that was not written is written again")
+    }
+
+    @Test func anAttemptThatSomebodyTookOverHoldsItsPersonUntilItsRowIsRead() throws {
+        let kit = try PartsKit()
+        kit.own()
+        let lane = try #require(kit.openLane(1))
+        try kit.begin(kit.job(1), in: lane)
+        lane.add(kit.job(2, person: 1))
+        kit.parts.settling.add(outcome(1, .unknown))
+        kit.parts.settling.write(at: kit.here.now)
+        // The model knows no such attempt: somebody else's it is.
+        kit.settler.endAll()
+        #expect(kit.parts.attempts.isEmpty && lane.inAir == 0)
+        #expect(!lane.mayBegin(at: kit.here.now))
+        let looks = kit.parts.agenda.takeLooks()
+        #expect(looks.map(\.jobs) == [[1]] && looks.first?.held == [LanePerson(lane: 1, person: 1)])
+        kit.parts.rows.look(at: [1], held: [LanePerson(lane: 1, person: 1)])
+        kit.intake.endAll()
+        #expect(lane.mayBegin(at: kit.here.now))
+    }
+
+    @Test func whatIsRecordedIsCounted() {
+        var telemetry = Telemetry()
+        telemetry.recorded(.sent, .sent)
+        telemetry.recorded(.waiting, .retry)
+        telemetry.recorded(.waiting, .givenBack)
+        telemetry.recorded(.unknown, .unknown)
+        telemetry.recorded(.parked, .park)
+        telemetry.recorded(.lateSent, .sent)
+        var expected = Telemetry()
+        (expected.sent, expected.retried, expected.givenBack) = (1, 1, 1)
+        (expected.unknown, expected.parked, expected.late) = (1, 1, 1)
+        #expect(telemetry == expected)
+    }
+}
