@@ -1,4 +1,5 @@
 import Foundation
+import TestKit
 import Testing
 import TrunklineChaos
 
@@ -6,11 +7,11 @@ import TrunklineChaos
 @Suite struct ChaosTests {
     @Test func twoMinutesOfChaosLoseDoubleAndReorderNothing() async throws {
         let environment = ProcessInfo.processInfo.environment
-        let dev = try #require(environment["TRUNKLINE_TEST_DEV"], "run the tests with './dev test'")
+        let checkout = try Checkout.underTest()
         let program = try #require(environment["TRUNKLINE_BINARY"], "run the tests with './dev test'")
         let folder = FileManager.default.temporaryDirectory.resolvingSymlinksInPath()
             .appendingPathComponent("trunkline-chaos-\(UInt64.random(in: 0 ... .max))").path
-        var options = ChaosOptions(folder: folder, dev: dev, program: program)
+        var options = ChaosOptions(folder: folder, checkout: checkout, program: program)
         options.jobs = 2_500
         options.minutes = 1.25
         options.seed = UInt64.random(in: 1...999_999)

@@ -79,7 +79,7 @@ final class Stage: Sendable {
     static func setUp(_ options: ChaosOptions, say: @Sendable (String) -> Void) async throws -> Stage {
         try FileManager.default.createDirectory(atPath: options.folder, withIntermediateDirectories: true)
         let plan = LoadPlan(options)
-        var servers = Servers(folder: options.folder, dev: options.dev)
+        var servers = Servers(folder: options.folder, checkout: options.checkout)
         do {
             say("starting RabbitMQ, PostgreSQL and the simulator")
             try await servers.start()

@@ -10,11 +10,11 @@ import TrunklineCore
         let kit = try PartsKit(slots: 3)
         kit.own()
         let caller = kit.parts.caller
-        caller.promise(to: CarriedCalls.kind)
+        caller.promise(to: "ezwhatsapp")
         caller.wait(7)
         #expect(caller.freeSlots == 1 && caller.canCall)
         #expect(caller.nextWaiting() == 7 && caller.nextWaiting() == nil)
-        caller.promiseEnded(to: CarriedCalls.kind)
+        caller.promiseEnded(to: "ezwhatsapp")
         #expect(caller.freeSlots == 3)
     }
 

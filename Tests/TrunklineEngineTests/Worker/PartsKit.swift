@@ -181,7 +181,8 @@ final class PartsKit {
             amqpURL: "",
             masterKey: Self.masterKey,
             host: "tested",
-            version: "0"
+            version: "0",
+            carriers: .standard
         )
         here = Surroundings(configuration, ports, Logger(label: "parts") { _ in SwiftLogNoOpLogHandler() })
         parts = WorkerParts(ports, here)

@@ -44,7 +44,7 @@ import TrunklineLedgerModel
 
     /// Of four outcomes one cannot be stored: the others are recorded, and it loses the words that are at fault.
     @Test func aFailedBatchIsHalvedDownToTheOneAtFault() throws {
-        let kit = try PartsKit()
+        let kit = try PartsKit(concurrency: 16)
         kit.own()
         let lane = try #require(kit.openLane(1))
         let settling = kit.parts.settling
