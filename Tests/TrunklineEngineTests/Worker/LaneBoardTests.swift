@@ -56,8 +56,8 @@ import TrunklineLedgerModel
 
     @Test func aHeldLaneWaitsAndIsLookedAtWhenItsHoldEnds() throws {
         let kit = try PartsKit()
-        kit.model.lines[0].isHeld = true
-        kit.model.lines[0].holdUntil = kit.model.now + 60_000_000
+        kit.model.lanes[0].isHeld = true
+        kit.model.lanes[0].holdUntil = kit.model.now + 60_000_000
         kit.own()
         let lane = try #require(kit.openLane(1))
         lane.add(kit.job(1))
@@ -70,7 +70,7 @@ import TrunklineLedgerModel
 
     @Test func aLaneThatCannotBeUsedIsHeldForAPersonAndReadAgain() throws {
         let kit = try PartsKit()
-        kit.model.lines[0].sealedToken = []
+        kit.model.lanes[0].secret = StoredSecret(sealed: [], reference: nil, keyVersion: MasterKey.version)
         kit.own()
         let lane = try #require(kit.parts.board.ownedLane(1))
         lane.add(kit.job(1))

@@ -143,23 +143,22 @@ final class PartsKit {
         model = LedgerModel(shardCount: Self.shardCount) { [loop] in loop.wallTime.microseconds }
         for (index, id) in lines.enumerated() {
             let lane = Int32(index + 1)
-            var line = LedgerModel.Line(
-                id: id,
-                lane: lane,
+            let name = LaneName.line(try LineID(id))
+            let token = LaneSecret.sealed(Array("ezw_line_tested".utf8), hint: "", Self.masterKey)
+            var row = LedgerModel.Lane(
+                name: name,
+                number: lane,
                 hash: Int64(lane),
+                carrier: CarrierRegistry.standard.line.kind.value,
+                horizon: CarrierRegistry.standard.line.policy.unknownHorizon,
                 interval: 0,
                 concurrency: concurrency,
                 gap: 0,
                 revision: Int64(lane)
             )
-            line.baseURL = Self.base + id
-            line.sealedToken = try StoredToken(
-                LineToken.sealed(try EZWhatsApp.Token("ezw_line_tested"), Self.masterKey),
-                line: LineID(id),
-                base: EZWhatsApp.BaseURL(line.baseURL)
-            ).sealed
-            line.keyVersion = MasterKey.version
-            model.lines.append(line)
+            row.address = Self.base + id
+            row.secret = try StoredSecret(token, lane: name, address: row.address)
+            model.lanes.append(row)
             model.laneStates[lane] = .init()
         }
         model.lastRevision = Int64(lines.count)
