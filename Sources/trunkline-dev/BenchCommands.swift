@@ -6,7 +6,7 @@ internal import TrunklineDev
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measures what is never asserted in a test.",
-        subcommands: [Held.self, Speed.self]
+        subcommands: [Held.self, Destinations.self, Speed.self]
     )
 }
 
@@ -47,6 +47,78 @@ struct Held: AsyncParsableCommand {
             print("Held lines cost the others more than a tenth.")
             throw ExitCode.failure
         }
+    }
+}
+
+struct Destinations: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "What a dead and a slow receiver cost everybody else: five interleaved pairs.",
+        discussion: "Exit code 0: the median loses at most a tenth. 1: it loses more, or it could not be measured."
+    )
+
+    @OptionGroup var place: Place
+
+    @Option(help: "Deliveries to the others in each measurement.")
+    var deliveries = 20_000
+
+    @Option(help: "Sends in each measurement.")
+    var sends = 10_000
+
+    @Option(help: "Destinations, of which two are made sick.")
+    var destinations = 1_000
+
+    @Option(help: "Lines.")
+    var lines = 50
+
+    @Option(help: "Worker processes.")
+    var workers = 1
+
+    func validate() throws {
+        guard deliveries > 0, sends > 0, destinations > 2, lines >= 4, workers > 0 else {
+            throw ValidationError("one delivery, one send, three destinations, four lines and one worker are needed")
+        }
+    }
+
+    func run() async throws {
+        var options = try await place.options()
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        options.lines = lines
+        options.destinations = destinations
+        options.workers = workers
+        let (deliveries, sends) = (deliveries, sends)
+        let result = try await place.proof("bench destinations") { [options] in
+            try await DestinationsBench.run(options, deliveries: deliveries, sends: sends, say: Terminal.note)
+        }
+        print("\n\(destinations) destinations, \(lines) lines   deliveries/s      ratio    sends/s      ratio")
+        for (pair, (well, sick)) in zip(result.healthy, result.sick).enumerated() {
+            say("pair \(pair + 1), two receivers well", well, against: well)
+            say("        dead and slow", sick, against: well)
+        }
+        let (ofDeliveries, ofSends) = (result.ratio(\.deliveries), result.ratio(\.sends))
+        print(String(format: "median of the ratios: deliveries/s %.3f, sends/s %.3f", ofDeliveries, ofSends))
+        print(options.subject.words)
+        guard result.isUnchanged else {
+            print("A dead and a slow receiver cost the others more than a tenth.")
+            throw ExitCode.failure
+        }
+    }
+
+    private func say(
+        _ name: String,
+        _ figures: DestinationsBench.Figures,
+        against well: DestinationsBench.Figures
+    ) {
+        print(
+            name.padding(toLength: 32, withPad: " ", startingAt: 0)
+                + String(
+                    format: "%12.0f %10.3f %10.0f %10.3f",
+                    figures.deliveries,
+                    figures.deliveries / well.deliveries,
+                    figures.sends,
+                    figures.sends / well.sends
+                )
+        )
     }
 }
 

@@ -68,15 +68,24 @@ struct Chaos: AsyncParsableCommand {
     @Option(help: "Lines, of which every seventh has a pace.")
     var lines = 40
 
+    @Option(help: "Destinations, of which every fourth has a pace; none: nothing is delivered.")
+    var destinations = 8
+
     @Option(help: "Worker processes.")
     var workers = 4
 
-    @Option(help: "Whether the simulated API remembers keys: on, off, or both in turn.", transform: Self.keyMemory)
+    @Option(
+        help: "Whether the simulated API and receivers remember keys: on, off, or both in turn.",
+        transform: Self.keyMemory
+    )
     var keyMemory = ChaosOptions.KeyMemory.both
 
     func validate() throws {
         guard (100...10_000_000).contains(jobs) else { throw ValidationError("--jobs must be 100 to 10000000") }
         guard (4...1_000).contains(lines) else { throw ValidationError("--lines must be 4 to 1000") }
+        guard destinations == 0 || (4...1_000).contains(destinations) else {
+            throw ValidationError("--destinations must be 0, or 4 to 1000")
+        }
         guard (2...32).contains(workers) else { throw ValidationError("--workers must be 2 to 32") }
         if let minutes, !(0.5...600).contains(minutes) { throw ValidationError("--minutes must be 0.5 to 600") }
     }
@@ -87,6 +96,7 @@ struct Chaos: AsyncParsableCommand {
         options.minutes = minutes
         options.seed = seed ?? UInt64.random(in: 1...999_999)
         options.lines = lines
+        options.destinations = destinations
         options.workers = workers
         options.keyMemory = keyMemory
         let report = try await place.proof("chaos") { [options] in
@@ -99,7 +109,7 @@ struct Chaos: AsyncParsableCommand {
             let minutes = minutes.map { " --minutes \($0)" } ?? ""
             print("NOT PROVEN. The same load and schedule again:")
             print(
-                "    ./dev chaos --jobs \(jobs)\(minutes) --lines \(lines) --workers \(workers) "
+                "    ./dev chaos --jobs \(jobs)\(minutes) --lines \(lines) --destinations \(destinations) --workers \(workers) "
                     + "--key-memory \(keyMemory.rawValue) --seed \(report.seed)"
             )
             throw ExitCode.failure

@@ -14,7 +14,25 @@ import TrunklineDev
             lines.append(#"{"kind":"effect","key":"k\#(number)","line":"\#(line)","t":\#(number)000}"#)
             lines.append(#"{"kind":"answer","req":\#(number),"status":201,"t":\#(number)}"#)
         }
-        return try DemoJournal((lines + more).joined(separator: "\n"))
+        return try DemoJournal((lines + Self.events + more).joined(separator: "\n"))
+    }
+
+    /// Two of one order and one of another; the first was turned away at first.
+    private static let events =
+        delivery(80_001, "order:1:0", status: 503) + delivery(80_003, "order:1:0") + delivery(80_005, "order:2:0")
+        + delivery(80_007, "order:1:1")
+
+    private static func delivery(
+        _ number: Int,
+        _ key: String,
+        status: Int = 200,
+        isNew: Bool? = nil
+    ) -> [String] {
+        let verdict = isNew ?? (status == 200) ? "accepted" : status == 200 ? "replay" : "fault"
+        return [
+            #"{"kind":"delivery","seq":\#(number),"hook":"acme-crm","key":"\#(key)","verdict":"\#(verdict)","t":1}"#,
+            #"{"kind":"answer","req":\#(number),"hook":"acme-crm","key":"\#(key)","status":\#(status),"t":1}"#,
+        ]
     }
 
     /// The worker was killed while this call was in the air; another asked again and was told.
@@ -27,7 +45,7 @@ import TrunklineDev
     private func proof(
         _ journal: DemoJournal,
         new: Int = DemoTests.orders.notices,
-        sentByCheck: Int = DemoTests.orders.notices,
+        sentByCheck: Int = DemoTests.orders.notices + 3,
         findings: Int = 0,
         keys: (inout Set<String>) -> Void = { _ in }
     ) -> DemoProof {
@@ -38,6 +56,7 @@ import TrunklineDev
             journal: journal,
             keys: expected,
             enqueued: .init(new: new, repeat: Self.orders.repeats, refused: Self.orders.refused),
+            events: 3,
             sentByCheck: sentByCheck,
             findings: findings
         )
@@ -53,6 +72,7 @@ import TrunklineDev
         #expect(failing(proof).isEmpty && proof.failures == 0)
         #expect(proof.table.contains("killed in the air, finished by others          1   ok\n"))
         #expect(proof.table.contains("acme-01        20"))
+        #expect(proof.table.contains("acme-crm           3            1\n"))
     }
 
     @Test func aRunInWhichNobodyWasInterruptedProvesLess() throws {
@@ -74,12 +94,32 @@ import TrunklineDev
             failing(proof(try journal(Self.killed)) { $0.insert("lost") }) == ["keys of orders.csv", "of these lost"]
         )
         let unfinished = failing(
-            proof(try journal(Self.brokenCall), sentByCheck: Self.orders.notices + 1) { $0.insert("broken") }
+            proof(try journal(Self.brokenCall), sentByCheck: Self.orders.notices + 4) { $0.insert("broken") }
         )
         #expect(unfinished.contains("killed in the air, finished by others"))
         #expect(failing(proof(try journal(Self.killed), new: 39)) == ["notices expected"])
-        #expect(failing(proof(try journal(Self.killed), sentByCheck: 1)) == ["sent, says trunkline check"])
+        #expect(failing(proof(try journal(Self.killed), sentByCheck: 1)) == ["both, says trunkline check"])
         #expect(failing(proof(try journal(Self.killed), findings: 1)) == ["findings of trunkline check"])
+    }
+
+    @Test func faultsOfEventsAreFound() throws {
+        let repeated = Self.delivery(90_001, "order:1:1", isNew: false)
+        #expect(failing(proof(try journal(Self.killed + repeated))) == ["events delivered again"])
+        let early = Self.delivery(90_001, "order:3:1") + Self.delivery(90_003, "order:3:0")
+        #expect(
+            failing(proof(try journal(Self.killed + early), sentByCheck: Self.orders.notices + 5))
+                == ["events delivered, say the receivers", "both, says trunkline check", "events out of order"]
+        )
+        #expect(
+            failing(proof(try journal(Self.killed + Self.delivery(90_001, "order:9:0"))))
+                == ["events delivered, say the receivers"]
+        )
+    }
+
+    @Test func aRunInWhichNobodyWasDownProvesLess() throws {
+        let text = (Self.delivery(1, "order:1:0") + Self.killed).joined(separator: "\n")
+        let proof = proof(try DemoJournal(text))
+        #expect(!proof.wasSomebodyDown && proof.failures == proof.rows.count { !$0.holds } + 2)
     }
 
     @Test func whatEnqueueHasCountedIsInItsLastLine() throws {

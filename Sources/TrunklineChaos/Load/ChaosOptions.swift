@@ -16,6 +16,10 @@ package struct ChaosOptions: Sendable {
     package var minutes: Double?
     package var seed: UInt64 = 1
     package var lines = 40
+    /// Receivers of events, as many of all jobs as of all lanes.
+    package var destinations = 8
+    /// Whether some lanes have a pace.
+    var hasPaces = true
     package var workers = 4
     package var keyMemory = KeyMemory.both
     /// How much of the calls the API fails.

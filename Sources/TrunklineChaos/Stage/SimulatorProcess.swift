@@ -62,4 +62,11 @@ final class SimulatorProcess: Sendable {
     func control(_ method: String, _ path: String, _ body: String = "") async throws -> String {
         try await SmallRequest.send(method, "/__sim" + path, body, to: port)
     }
+
+    /// What a hook wants to be signed with.
+    func secret(ofHook name: String) async throws -> String {
+        struct Hook: Decodable { let secret: String }
+        let answer = try await control("PUT", "/hooks/\(name)", "{}")
+        return try JSONDecoder().decode(Hook.self, from: Data(answer.utf8)).secret
+    }
 }

@@ -2,7 +2,7 @@ internal import Foundation
 internal import TestKit
 
 /// The whole way in about a minute: orders of a CSV become notices, sent once each by two worker processes of which one is
-/// killed halfway.
+/// killed halfway; and what becomes of orders is told to two destinations of which one is down for a while.
 ///
 /// It does only what a user of Trunkline could type: it is an example, too.
 package struct Demo: Sendable {
@@ -21,7 +21,7 @@ package struct Demo: Sendable {
     }
 
     private var checkout: Checkout { rooms.checkout }
-    private var folder: String { rooms.demo }
+    var folder: String { rooms.demo }
     private var servers: ProductServers { ProductServers(folder: folder, checkout: checkout) }
     private var environment: [String: String] {
         ProcessInfo.processInfo.environment
@@ -39,6 +39,7 @@ package struct Demo: Sendable {
         let began = ContinuousClock.now
         try await startWorker(1)
         try await startWorker(2)
+        try await enqueueEvents(simulator)
         let enqueued = try await enqueue()
         try await killWorker(simulator)
         try await waitUntilDrained(simulator)
@@ -71,7 +72,7 @@ package struct Demo: Sendable {
 
     /// Returns the simulator's port.
     private func prepare() async throws -> UInt16 {
-        Terminal.log("Preparing the database, the queues and \(Self.lines.count) lines")
+        Terminal.log("Preparing the database, the queues, \(Self.lines.count) lines and two destinations")
         try await step("migrate", ["migrate", "--shards", "16"])
         try await step("topology", ["topology", "apply"])
         let port = try await PortLeases().port("simulator", of: folder)
@@ -96,11 +97,12 @@ package struct Demo: Sendable {
             )
         }
         removeFiles(token)
+        try await addDestinations(port)
         return port
     }
 
     /// A command of the product, with what it says in a log.
-    private func step(_ name: String, _ arguments: [String]) async throws {
+    func step(_ name: String, _ arguments: [String]) async throws {
         let log = "\(folder)/\(name).log"
         let child = try ChildProcess(program, arguments, environment: environment, output: log, errors: log)
         guard await end(of: child) == 0 else { throw failure(name) }
@@ -192,7 +194,7 @@ package struct Demo: Sendable {
     // MARK: Looking
 
     @discardableResult
-    private func ask(_ port: UInt16, _ method: String, _ path: String, _ body: String = "") async throws -> String {
+    func ask(_ port: UInt16, _ method: String, _ path: String, _ body: String = "") async throws -> String {
         try await SmallRequest.send(method, "/__sim/" + path, body, to: port)
     }
 
@@ -201,10 +203,22 @@ package struct Demo: Sendable {
     }
 
     private func number(_ name: String, of document: String) throws -> Int {
-        guard let object = try JSONSerialization.jsonObject(with: Data(document.utf8)) as? [String: Any],
-            let number = object[name] as? Int
-        else { throw KitError("the simulator does not say \(name)") }
+        guard let number = try Self.member(name, of: document) as? Int else {
+            throw KitError("the simulator does not say \(name)")
+        }
         return number
+    }
+
+    /// With what the simulator's answer about a hook says that it is signed.
+    static func secret(of hook: String) throws -> String {
+        guard let secret = try member("secret", of: hook) as? String else {
+            throw KitError("the simulator does not say with what a hook is signed")
+        }
+        return secret
+    }
+
+    private static func member(_ name: String, of document: String) throws -> Any? {
+        (try JSONSerialization.jsonObject(with: Data(document.utf8)) as? [String: Any])?[name]
     }
 
     private struct Status: Decodable { let backlog: [String: Int] }
@@ -253,6 +267,7 @@ package struct Demo: Sendable {
             journal: journal,
             keys: Set(keys.split(separator: "\n").map(String.init)),
             enqueued: enqueued,
+            events: Self.events,
             sentByCheck: check.totals.sent,
             findings: check.findings.count
         )
@@ -260,11 +275,12 @@ package struct Demo: Sendable {
         if !proof.hasCallInTheAir {
             Terminal.note("no call was in the air when the worker was killed: this run proves less than it should.")
         }
+        if !proof.wasSomebodyDown { Terminal.note("no event was turned away: this run proves less than it should.") }
         guard proof.failures == 0 else {
             throw KitError(
                 "\(proof.failures) figures are not as they must be; everything is in .dev/demo/ until the next demo."
             )
         }
-        Terminal.log("All as it must be: every notice once.")
+        Terminal.log("All as it must be: every notice and every event once.")
     }
 }
