@@ -139,10 +139,13 @@ let package = Package(
             // Run as it lies there.
             exclude: ["Foreign/producer.py"]
         ),
+        // What `./dev` hands over to. Small, because everything waits for it.
+        .target(name: "TrunklineDev", dependencies: ["EventLoop", "TestKit"]),
         .executableTarget(
-            name: "trunkline-chaos",
+            name: "trunkline-dev",
             dependencies: [
-                "TrunklineChaos", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "EventLoop", "TestKit", "TrunklineChaos", "TrunklineDev",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
         .executableTarget(
@@ -204,6 +207,8 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ]
         ),
+        // The tests start the built program.
+        .testTarget(name: "TrunklineDevTests", dependencies: ["TestKit", "TrunklineDev", "trunkline-dev"]),
         // Workers as they are, in a world of one seed.
         .testTarget(
             name: "TrunklineSimulationTests",

@@ -6,9 +6,7 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
 
     /// A generator of its own for one part of a run, so that parts that run side by side do not disturb each other's numbers.
     package init(seed: UInt64, part: String) {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in part.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        state = seed ^ hash
+        state = seed ^ stableHash(part)
     }
 
     package mutating func next() -> UInt64 {

@@ -19,16 +19,18 @@ package enum TestEnvironment {
     /// The built program: `TRUNKLINE_BINARY`, else the one that `swift build` put beside the tests.
     package static func program() throws(KitError) -> String {
         if let given = try? variable("TRUNKLINE_BINARY") { return given }
+        return try built("trunkline")
+    }
+
+    /// A program that `swift build` put beside the tests.
+    package static func built(_ name: String) throws(KitError) -> String {
         var folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
         for _ in 0..<6 {
-            let candidate = folder.appendingPathComponent("trunkline").path
-            var isFolder: ObjCBool = false
-            if FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder), !isFolder.boolValue {
-                return candidate
-            }
+            let candidate = folder.appendingPathComponent(name).path
+            if FileManager.default.fileExists(atPath: candidate), !isFolder(candidate) { return candidate }
             folder.deleteLastPathComponent()
         }
-        throw KitError("the program is not built: 'swift build', or name it in TRUNKLINE_BINARY")
+        throw KitError("\(name) is not built: 'swift build', or name the program in TRUNKLINE_BINARY")
     }
 
     /// `url` with another path: the name of a database or of a virtual host.
@@ -38,17 +40,4 @@ package enum TestEnvironment {
         guard let changed = parts.string else { throw KitError("\(name) cannot stand in a URL") }
         return changed
     }
-}
-
-/// A variable of a file that `dev` wrote: lines of `export NAME=value`, quoted where a shell needs it.
-///
-/// - Throws: ``KitError`` when it is not there.
-package func variable(_ name: String, inFile path: String) throws(KitError) -> String {
-    let prefix = "export \(name)="
-    guard let line = text(of: path).split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {
-        throw KitError("\(name) is not in \(path)")
-    }
-    let value = line.dropFirst(prefix.count)
-    guard value.first == "'", value.count >= 2 else { return String(value) }
-    return value.dropFirst().dropLast().replacingOccurrences(of: #"'\''"#, with: "'")
 }

@@ -30,7 +30,8 @@ package enum ChaosRun {
         let producer = try Producer(stage)
         let mayhem = Mayhem(stage, producer)
         say(
-            "giving \(options.jobs) jobs for \(stage.plan.persons) persons on \(stage.plan.lines.count) lines to "
+            "giving \(options.jobs) jobs for \(stage.plan.persons) persons and threads on \(stage.plan.lines.count) lines and "
+                + "\(stage.plan.destinations.count) destinations to "
                 + "\(options.workers) workers within \(Int(options.loadSeconds)) s; seed \(options.seed)"
         )
         try await mayhem.setAPIFaults()
@@ -65,8 +66,9 @@ package enum ChaosRun {
         try await keep(stage)
         let versions = try await versions(stage)
         await stage.simulator.stop()
-        evidence.paced = stage.plan.lines.filter { $0.pace.interval > 0 }.map {
-            .init(line: $0.id, interval: $0.pace.interval, concurrency: $0.pace.concurrency, gap: $0.pace.gap)
+        evidence.paced = (stage.plan.lines + stage.plan.destinations).filter { $0.pace.interval > 0 }.map {
+            let gap = $0.kind == .line ? $0.pace.gap : 0
+            return .init(lane: $0.name, interval: $0.pace.interval, concurrency: $0.pace.concurrency, gap: gap)
         }
         try evidence.writeRest(folder: options.folder)
         evidence = try Evidence.read(folder: options.folder)
@@ -136,7 +138,7 @@ package enum ChaosRun {
             + "\(times(.brokerRestart, .brokerKill)) broker and \(times(.databaseCrash, .databaseRestart)) database ends, "
             + "\(counts.filter { $0.key.rawValue.hasPrefix("proxy") }.values.reduce(0, +)) on the wire, "
             + "\(times(.partition)) partitions, "
-            + "\(times(.lineHold, .lineState)) lines"
+            + "\(times(.lineHold, .lineState)) lines, \(times(.destinationHold, .destinationState)) destinations"
     }
 
     private static func remember(_ keys: Bool, _ stage: Stage) async throws {
@@ -217,7 +219,7 @@ package enum ChaosRun {
             ), ("workers", "select * from trunkline.workers"), ("lane_state", "select * from trunkline.lane_state"),
             (
                 "refusals",
-                "select first_at, last_at, via, kind, field, reason, line, key, times from trunkline.refusals"
+                "select first_at, last_at, via, kind, field, reason, lane, key, times from trunkline.refusals"
             ),
         ]
         for (name, sql) in parts {
@@ -260,22 +262,31 @@ package enum ChaosRun {
         let counts = mayhem.counts
         for demand in options.demands { report.demand(demand.what, demand.wanted, had: demand.had(counts)) }
         let faults = evidence.apiFaults.filter { !$0.key.hasSuffix("latency") }
-        let ofHealth = faults.filter { $0.key.hasPrefix("health.") }.values.reduce(0, +)
-        let all = faults.values.reduce(0, +)
+        func sum(_ part: String) -> Int { faults.filter { $0.key.hasPrefix(part) }.values.reduce(0, +) }
+        let (ofHealth, ofReceivers) = (sum("health."), sum("hooks."))
         // On a slow machine most of the work is left to the drain, in which nothing fails.
         let healed = evidence.faults.first { $0.kind == .phase && $0.word == FaultRecord.healed }?.begin ?? .max
-        let exposed = evidence.calls.count { $0.at < healed }
+        func exposed(_ areDeliveries: Bool) -> Int {
+            evidence.calls.count { $0.at < healed && $0.isDelivery == areDeliveries }
+        }
         report.demand(
             "faults of the API at sends",
-            max(1, exposed / ChaosOptions.callsPerAPIFault),
-            had: all - ofHealth
+            max(1, exposed(false) / ChaosOptions.callsPerAPIFault),
+            had: sum("") - ofHealth - ofReceivers
         )
+        if options.destinations > 0 {
+            report.demand(
+                "faults of receivers",
+                max(1, exposed(true) / ChaosOptions.callsPerAPIFault),
+                had: ofReceivers
+            )
+        }
         report.demand("faults of the API at questions for health", 1, had: ofHealth)
         if options.loadSeconds >= ChaosOptions.fullSeconds {
-            for kind in ChaosOptions.apiFaultKinds { report.demand("API: \(kind)", 1, had: faults[kind] ?? 0) }
+            for kind in options.apiFaultKinds { report.demand("API: \(kind)", 1, had: faults[kind] ?? 0) }
         }
         report.demand(ChaosReport.Figure.promised.rawValue, options.jobs, had: report[.promised])
-        for figure in ChaosOptions.figures { report.demand(figure.rawValue, 1, had: report[figure]) }
+        for figure in options.figures { report.demand(figure.rawValue, 1, had: report[figure]) }
     }
 
     private static func write(_ report: ChaosReport, to path: String) throws {

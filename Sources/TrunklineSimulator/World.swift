@@ -227,6 +227,16 @@ struct World: Sendable {
         return entry
     }
 
+    /// The hash of the body with which a receiver remembers an id at this moment: for as long as the API remembers a key.
+    func rememberedBody(of id: String, to hook: String, wall: Int64) -> String? {
+        guard let known = received.known(id, to: hook) else { return nil }
+        switch settings.keyMemory {
+        case .forever: return known.bodyHash
+        case .off: return nil
+        case .seconds(let seconds): return Double(wall - known.t) < seconds * 1_000_000 ? known.bodyHash : nil
+        }
+    }
+
     /// Whether the API is still at work on the message of a key.
     func isInFlight(_ known: Remembered, key: String, besides call: Int, wall: Int64) -> Bool {
         if wall - known.t < Int64(settings.inFlightMilliseconds) * 1_000 { return true }

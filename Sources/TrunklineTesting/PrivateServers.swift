@@ -17,11 +17,11 @@ package struct PrivateServers: Sendable {
     /// Starts both on free ports; they keep their ports over a restart. With `standby` another database streams from the
     /// first, asynchronously.
     static func start(standby: Bool) async throws -> PrivateServers {
-        let dev = try TestEnvironment.dev()
+        let checkout = try Checkout.underTest()
         let folder = temporaryFolder("servers")
-        let broker = PrivateBroker(folder: folder + "/broker", dev: dev)
-        let database = PrivateDatabase(folder: folder + "/database", dev: dev)
-        let copy = standby ? PrivateDatabase(folder: folder + "/standby", dev: dev) : nil
+        let broker = PrivateBroker(folder: folder + "/broker", checkout: checkout)
+        let database = PrivateDatabase(folder: folder + "/database", checkout: checkout)
+        let copy = standby ? PrivateDatabase(folder: folder + "/standby", checkout: checkout) : nil
         do {
             async let started: Void = broker.start()
             try await database.start()

@@ -566,7 +566,7 @@ import TrunklineChaos
         story = Story()
         story.label(7, worker: 1)
         story.give("job:1")
-        story.fault(.lineHold, seconds: 60) { $0.line = "line-01" }
+        story.fault(.lineHold, seconds: 60) { $0.lane = "line:line-01" }
         story.pass(-50)
         story.partition(7, worker: 1, direction, began: 10, seconds: 10)
         story.pass(0.1)
@@ -800,7 +800,7 @@ import TrunklineChaos
     func nothingIsSentWhileALineIsHeld(kind: FaultRecord.Kind, after seconds: Double, isTooLate: Bool) {
         var story = Story()
         story.give("job:1")
-        story.fault(kind, seconds: 60) { $0.line = "line-01" }
+        story.fault(kind, seconds: 60) { $0.lane = "line:line-01" }
         story.pass(seconds - 60)
         story.send("job:1")
         if isTooLate { expect(story, trips: .sentWhileHeld) } else { expect(story) }
@@ -811,7 +811,7 @@ import TrunklineChaos
             var story = Story()
             story.give("job:1")
             story.flow(7, isFrozen ? "frozen" : "slowed")
-            story.fault(.lineHold, seconds: 60) { $0.line = "line-01" }
+            story.fault(.lineHold, seconds: 60) { $0.lane = "line:line-01" }
             story.pass(-54)
             story.flow(7, isFrozen ? "frozen" : "slowed")
             if !isFrozen {
@@ -841,7 +841,7 @@ import TrunklineChaos
 
     @Test func aPaceIsKept() {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
         for number in 1...9 { story.give("job:\(number)", to: "p\(number)") }
         for number in 1...9 {
             story.send("job:\(number)", lasting: 0.01)
@@ -852,7 +852,7 @@ import TrunklineChaos
 
     @Test func aPaceMayJitter() {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
         for number in 1...6 { story.give("job:\(number)", to: "p\(number)") }
         for number in 1...6 {
             story.send("job:\(number)", lasting: 0.01)
@@ -863,7 +863,7 @@ import TrunklineChaos
 
     @Test func noMoreCallsAtOnceThanAllowed() {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
         story.give("job:1", to: "a")
         story.give("job:2", to: "b")
         story.send("job:1", lasting: 5)
@@ -874,7 +874,7 @@ import TrunklineChaos
 
     @Test func aPersonIsLeftInPeaceForTheGap() {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 0.1, concurrency: 1, gap: 10)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 0.1, concurrency: 1, gap: 10)]
         story.give("job:1")
         story.give("job:2")
         story.send("job:1", lasting: 0.1)
@@ -886,7 +886,7 @@ import TrunklineChaos
     @Test func afterAFreezeAPaceMayBunchOnlyWhatItHeldBack() {
         for seconds in [4.0, 1] {
             var story = Story()
-            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 9, gap: 0)]
+            story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 9, gap: 0)]
             for number in 1...6 { story.give("job:\(number)", to: "p\(number)") }
             story.send("job:1", lasting: 0.01, port: 7)
             story.flow(7, "frozen")
@@ -900,7 +900,7 @@ import TrunklineChaos
 
     @Test func aSlowWireExcusesNoPaceAndNoGap() {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 0.1, concurrency: 1, gap: 10)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 0.1, concurrency: 1, gap: 10)]
         story.give("job:1")
         story.give("job:2")
         story.send("job:1", lasting: 0.1, port: 7)
@@ -915,7 +915,7 @@ import TrunklineChaos
     @Test func aGapCountsFromWhenTheFirstLeft() {
         for isHeldBack in [true, false] {
             var story = Story()
-            story.evidence.paced = [.init(line: "line-01", interval: 0.1, concurrency: 9, gap: 10)]
+            story.evidence.paced = [.init(lane: "line:line-01", interval: 0.1, concurrency: 9, gap: 10)]
             story.give("job:1")
             story.give("job:2")
             if isHeldBack { story.flow(7, "frozen") }
@@ -932,7 +932,7 @@ import TrunklineChaos
     @Test(arguments: [(8.0, 7 as UInt16, false), (3, 7, true), (8, 9, true)])
     func aLostWorkersCallIsNotCountedWithItsSuccessors(seconds: Double, port: UInt16, isTooMany: Bool) {
         var story = Story()
-        story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+        story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
         story.give("job:1", to: "a")
         story.give("job:2", to: "b")
         story.send("job:1", lasting: 12, port: 7)
@@ -947,7 +947,7 @@ import TrunklineChaos
     @Test func aWorkerWithoutItsDatabaseLeavesItsCallsToo() {
         for worker in [1, 2] {
             var story = Story()
-            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+            story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
             story.label(7, worker: 1)
             story.give("job:1", to: "a")
             story.give("job:2", to: "b")
@@ -964,7 +964,7 @@ import TrunklineChaos
     @Test func aWorkerThatCannotReachTheAPILeavesItsCallsToo() {
         for worker in [1, 2] {
             var story = Story()
-            story.evidence.paced = [.init(line: "line-01", interval: 1, concurrency: 1, gap: 0)]
+            story.evidence.paced = [.init(lane: "line:line-01", interval: 1, concurrency: 1, gap: 0)]
             story.label(7, worker: 1)
             story.give("job:1", to: "a")
             story.give("job:2", to: "b")
@@ -996,7 +996,7 @@ import TrunklineChaos
     @Test func aMessageOnAnotherLineIsMisdirected() {
         var story = Story()
         story.give("job:1")
-        story.send("job:1", line: "line-02")
+        story.send("job:1", lane: "line:line-02")
         expect(story, trips: .misdirected)
     }
 

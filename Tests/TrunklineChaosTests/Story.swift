@@ -25,12 +25,14 @@ struct Story {
         answer: ProducerRecord.Answer? = .promised,
         lasting: Double = 0.1,
         producer: Int? = nil,
-        line: String = "line-01"
+        lane: String = "line:line-01",
+        orderingKey: String? = nil
     ) {
         tries += 1
         var record = ProducerRecord(.try, number: tries, key: key, mono: now)
-        record.line = line
-        record.to = to
+        record.lane = lane
+        record.to = lane.hasPrefix("line:") ? to : nil
+        record.orderingKey = orderingKey
         record.way = way
         record.queue = way == .row ? "row" : way == .shard ? "shard.01" : "send"
         record.producer = producer ?? 100 + tries
@@ -47,8 +49,22 @@ struct Story {
         pass(0.001)
     }
 
-    mutating func cancel(_ pattern: String, saying words: [String: String]) {
-        evidence.producer.append(ProducerRecord(.cancel, number: 1, key: pattern, mono: now))
+    /// The producer gives an event for a destination.
+    mutating func giveEvent(
+        _ key: String,
+        in orderingKey: String? = nil,
+        supersedeKey: String? = nil,
+        fact: Int64? = nil,
+        way: ProducerRecord.Way = .row,
+        lane: String = "destination:crm"
+    ) {
+        give(key, supersedeKey: supersedeKey, fact: fact, way: way, lane: lane, orderingKey: orderingKey)
+    }
+
+    mutating func cancel(_ pattern: String, at destination: String? = nil, saying words: [String: String]) {
+        var record = ProducerRecord(.cancel, number: 1, key: pattern, mono: now)
+        record.lane = destination
+        evidence.producer.append(record)
         pass(0.1)
         for (key, word) in words {
             var record = ProducerRecord(.cancelled, number: 1, key: key, mono: now)
@@ -66,11 +82,13 @@ struct Story {
         makesMessage: Bool = true,
         to: String? = nil,
         port: UInt16 = 1,
-        line: String = "line-01"
+        lane: String = "line:line-01",
+        bytes: String? = nil
     ) {
         sequence += 3
-        let person = evidence.producer.first { $0.key == key }?.to
-        var call = Evidence.Call(seq: sequence, at: now, wall: wall, line: line, key: key, to: to ?? person ?? "a")
+        let person = lane.hasPrefix("line:") ? evidence.producer.first { $0.key == key }?.to ?? "a" : nil
+        var call = Evidence.Call(seq: sequence, at: now, wall: wall, lane: lane, key: key, to: to ?? person)
+        call.bodyHash = bytes
         call.port = port
         call.effect = makesMessage ? sequence + 1 : nil
         call.verdict = makesMessage ? "accepted" : "replay"
@@ -81,6 +99,29 @@ struct Story {
         evidence.calls.append(call)
         evidence.calls.sort { $0.at < $1.at }
         pass(0.01)
+    }
+
+    /// The same of an event; it is new to its receiver unless that remembers it.
+    mutating func deliver(
+        _ key: String,
+        lasting: Double = 0.05,
+        status: Int? = 200,
+        because reason: String = "dropped",
+        isNew: Bool = true,
+        port: UInt16 = 1,
+        lane: String = "destination:crm",
+        bytes: String? = nil
+    ) {
+        send(
+            key,
+            lasting: lasting,
+            status: status,
+            because: reason,
+            makesMessage: isNew,
+            port: port,
+            lane: lane,
+            bytes: bytes
+        )
     }
 
     /// The same, given up by its client.

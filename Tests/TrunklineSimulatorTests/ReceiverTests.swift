@@ -65,6 +65,20 @@ import Testing
         )
     }
 
+    // MARK: Memory
+
+    /// As the API forgets keys.
+    @Test func aReceiverMayForget() async throws {
+        try await withSimulator { server async throws in
+            #expect(try await deliver(server, id: "one")?.text.contains(#""repeat":false"#) == true)
+            #expect(try await deliver(server, id: "one")?.text.contains(#""repeat":true"#) == true)
+            try server.control("PUT", "/__sim/settings", #"{"keyMemory":"off"}"#)
+            #expect(try await deliver(server, id: "one")?.text.contains(#""repeat":false"#) == true)
+            #expect(server.report().hooks["crm"]?.deliveries == 2)
+            #expect(server.report().hooks["crm"]?.repeats == 1)
+        }
+    }
+
     // MARK: Signatures
 
     /// The vectors of the specification's repository and of our own contract sheet.

@@ -50,12 +50,12 @@ import TrunklineTesting
             let address = "address = '\(foreign.origin)/api/v1'"
             let changes = [
                 "line-01": address,
-                "line-02": address + ", token_reference = 'env:TRUNKLINE_MASTER_KEY'",
-                "line-03": address + ", token_reference = 'file:\(keyFile)'",
-                "line-04": address + ", token_reference = 'env:OTHER_TOKEN'",
+                "line-02": address + ", secret_reference = 'env:TRUNKLINE_MASTER_KEY'",
+                "line-03": address + ", secret_reference = 'file:\(keyFile)'",
+                "line-04": address + ", secret_reference = 'env:OTHER_TOKEN'",
                 "line-05": address + ", (secret_sealed, secret_reference, secret_hint) = "
                     + "(select secret_sealed, secret_reference, secret_hint from trunkline.lanes where name = 'line:line-06')",
-                "line-06": "token_reference = 'env:TRUNKLINE_MASTER_KEY'",
+                "line-06": "secret_reference = 'env:TRUNKLINE_MASTER_KEY'",
             ]
             for (line, change) in changes {
                 try await install.database.query("update trunkline.lanes set \(change) where name = 'line:\(line)'")

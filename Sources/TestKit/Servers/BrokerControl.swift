@@ -24,7 +24,7 @@ package struct BrokerControl: Sendable {
         }
     }
 
-    /// Of a private broker: what `./dev broker start` was given.
+    /// Of a private broker.
     private let folder: String
 
     package init(folder: String) { self.folder = folder }
@@ -34,11 +34,13 @@ package struct BrokerControl: Sendable {
         BrokerControl(folder: try TestEnvironment.variable("TRUNKLINE_TEST_BROKER"))
     }
 
-    /// Makes a virtual host in which the user of the private brokers may do everything.
+    /// Makes a virtual host, where there is none of that name, in which the user of the private brokers may do everything.
     package func makeVirtualHost(_ name: String) async throws {
         try await evaluate(
             """
-            ok = rabbit_vhost:add(\(binary(name)), <<"tests">>),
+            ok = case rabbit_vhost:exists(\(binary(name))) of
+                true -> ok; false -> rabbit_vhost:add(\(binary(name)), <<"tests">>)
+            end,
             ok = rabbit_auth_backend_internal:set_permissions(
                 <<"guest">>, \(binary(name)), <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
             """
@@ -128,7 +130,7 @@ package struct BrokerControl: Sendable {
         try await evaluate("ok = vm_memory_monitor:set_vm_memory_high_watermark({absolute, 1})")
     }
 
-    /// Gives the broker the share of the memory that `dev` gives it.
+    /// Gives the broker the share of the memory that its configuration gives it.
     package func endMemoryAlarm() async throws {
         try await evaluate("ok = vm_memory_monitor:set_vm_memory_high_watermark(0.6)")
     }

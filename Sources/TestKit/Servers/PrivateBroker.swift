@@ -5,20 +5,26 @@ internal import Glibc
 package struct PrivateBroker: Sendable {
     /// Holds everything of it.
     package let folder: String
-    private let dev: String
+    let checkout: Checkout
 
     /// - Parameters:
     ///   - folder: absolute; need not exist.
-    ///   - dev: the script of the checkout.
-    package init(folder: String, dev: String) {
+    ///   - checkout: whose secrets and certificates it has, and who notes that it runs.
+    package init(folder: String, checkout: Checkout) {
         self.folder = folder
-        self.dev = dev
+        self.checkout = checkout
     }
+
+    var record: ProcessRecord { ProcessRecord(folder + "/broker.pid") }
+    /// Erlang's, which the broker would start itself, and leave behind.
+    var portMapper: ProcessRecord { ProcessRecord(folder + "/epmd.pid") }
+    /// Its data, configuration and log, and the home of its user.
+    var home: String { folder + "/broker" }
 
     /// Runs `body` with a broker that has just been started, and takes it away.
     package static func with<Value>(_ body: (PrivateBroker) async throws -> Value) async throws -> Value {
         let folder = temporaryFolder("broker")
-        let broker = PrivateBroker(folder: folder, dev: try TestEnvironment.dev())
+        let broker = PrivateBroker(folder: folder, checkout: try Checkout.underTest())
         let result: Result<Value, any Error>
         do {
             try await broker.start()
@@ -31,26 +37,54 @@ package struct PrivateBroker: Sendable {
         return try result.get()
     }
 
-    package func start() async throws { try await run("start") }
-    package func stop() async throws { try await run("stop") }
-    package func restart() async throws { try await run("restart") }
-    /// SIGKILL.
-    package func kill() async throws { try await run("kill") }
-    /// Stops it, frozen or not, and removes what it wrote.
-    package func remove() async throws { try await run("remove") }
+    // MARK: Starting and ending
 
-    private func run(_ action: String) async throws { try await runDev(dev, ["broker", action, folder]) }
+    /// Starts it, and writes `env` in its folder; one that runs already is waited for.
+    package func start() async throws {
+        try await launch()
+        try ServerFolder(folder, checkout).writeEnvironment()
+    }
+
+    package func stop() async throws {
+        try await shielded {
+            try await record.end(SIGTERM, within: .seconds(60))
+            try await portMapper.end(SIGTERM, within: .seconds(5))
+            checkout.forget(.broker, folder)
+        }
+    }
+
+    package func restart() async throws {
+        try await stop()
+        try await start()
+    }
+
+    /// SIGKILL.
+    package func kill() async throws {
+        guard record.isAlive else { throw KitError("no broker is running in \(folder)") }
+        try await record.kill()
+    }
+
+    /// Stops it, frozen or not, and removes what it wrote.
+    package func remove() async throws {
+        try await shielded {
+            // Nothing of it is to be kept: it need not end in order.
+            try await record.end(SIGKILL, within: .seconds(10))
+            try await stop()
+            PortLeases.release(of: folder)
+            removeFiles(home, folder + "/rabbitmqctl", folder + "/erl_call", folder + "/env")
+        }
+    }
 
     /// To the broker itself.
     package func signal(_ signal: Int32) throws(KitError) {
-        guard let pid = text(of: folder + "/broker.pid").split(separator: " ").first.flatMap({ pid_t($0) }),
-            Glibc.kill(pid, signal) == 0
-        else { throw KitError("no broker is running in \(folder)") }
+        guard let pid = record.pid, Glibc.kill(pid, signal) == 0 else {
+            throw KitError("no broker is running in \(folder)")
+        }
     }
 
     /// Of its virtual host `/`.
     package var url: String {
-        get throws(KitError) { try variable("TRUNKLINE_INSTANCE_AMQP_URL", inFile: folder + "/env") }
+        get throws { try url(virtualHost: "%2f") }
     }
 
     package var control: BrokerControl { BrokerControl(folder: folder) }
@@ -80,11 +114,4 @@ package struct PrivateBroker: Sendable {
 /// A path for a folder of a test; nothing is there yet.
 package func temporaryFolder(_ purpose: String) -> String {
     FileManager.default.temporaryDirectory.resolvingSymlinksInPath().path + "/" + freshName(purpose)
-}
-
-/// In a task of its own: servers must be removed even when whoever wanted them was cancelled.
-func runDev(_ dev: String, _ arguments: [String]) async throws {
-    _ = try await Task {
-        try await Command.run(dev, arguments).requireSuccess("./dev \(arguments.prefix(2).joined(separator: " "))")
-    }.value
 }

@@ -1,7 +1,7 @@
 internal import Foundation
 internal import Glibc
 
-/// `openssl s_server` with one of the certificates that `dev` makes.
+/// `openssl s_server` with one of the certificates that every checkout makes.
 package struct TLSServer: Sendable {
     /// On 127.0.0.1.
     package let port: UInt16

@@ -48,18 +48,30 @@ package struct TestDatabase: Sendable {
         return value
     }
 
+    /// Makes a database, unless there is one of that name.
+    package static func makeWhereMissing(_ name: String, on server: String) async throws {
+        try await execute(["create database \(name)"], ignoring: "42P04", on: server)
+    }
+
     /// Executes statements, each in a transaction of its own, as the server's administrator.
     package static func execute(_ statements: String..., on server: String) async throws {
+        try await execute(statements, ignoring: nil, on: server)
+    }
+
+    /// - Parameter state: an SQLSTATE that is no failure.
+    private static func execute(_ statements: [String], ignoring state: String?, on server: String) async throws {
         // On a thread of its own: the few that tasks share must not be blocked.
         let result: Result<Void, KitError> = await withCheckedContinuation { continuation in
             Thread.detachNewThread {
-                continuation.resume(returning: Result { () throws(KitError) in try blocking(statements, server) })
+                continuation.resume(
+                    returning: Result { () throws(KitError) in try blocking(statements, state, server) }
+                )
             }
         }
         try result.get()
     }
 
-    private static func blocking(_ statements: [String], _ server: String) throws(KitError) {
+    private static func blocking(_ statements: [String], _ ignored: String?, _ server: String) throws(KitError) {
         let connection = PQconnectdb(server)
         defer { PQfinish(connection) }
         func refusal() -> KitError { KitError("PostgreSQL: " + String(cString: PQerrorMessage(connection))) }
@@ -69,7 +81,9 @@ package struct TestDatabase: Sendable {
         for statement in ["set statement_timeout = 0"] + statements {
             let result = PQexec(connection, statement)
             defer { PQclear(result) }
-            guard [PGRES_COMMAND_OK, PGRES_TUPLES_OK].contains(PQresultStatus(result)) else { throw refusal() }
+            if [PGRES_COMMAND_OK, PGRES_TUPLES_OK].contains(PQresultStatus(result)) { continue }
+            let state = PQresultErrorField(result, Int32(tl_pg_sqlstate)).map { String(cString: $0) }
+            guard let ignored, state == ignored else { throw refusal() }
         }
     }
 }

@@ -30,6 +30,7 @@ package enum HeldBench {
     ) async throws -> Result {
         var options = options
         options.hasProxies = false
+        options.destinations = 0
         let stage = try await Stage.setUp(options, say: say)
         do {
             let result = try await measure(stage, jobs, say)
@@ -45,7 +46,7 @@ package enum HeldBench {
         try await stage.setLinesFree()
         for worker in stage.workers { try worker.start() }
         let half = stage.plan.lines.count / 2
-        let (open, others) = (stage.plan.lines[..<half].map(\.id), stage.plan.lines[half...].map(\.id))
+        let (open, others) = (Array(stage.plan.lines[..<half]), Array(stage.plan.lines[half...]))
         _ = try await send(stage, jobs, "warm", to: open + others)
         var result = Result()
         for pair in 0..<pairs {
@@ -66,9 +67,11 @@ package enum HeldBench {
     }
 
     /// Holds the lines and gives them a backlog that is wholly in the database.
-    private static func hold(_ stage: Stage, _ jobs: Int, _ name: String, _ lines: [String]) async throws {
+    private static func hold(_ stage: Stage, _ jobs: Int, _ name: String, _ lines: [LoadPlan.Lane]) async throws {
         for line in lines {
-            try await stage.trunkline(["line", "hold", line, "--reason", "bench"]).requireSuccess("trunkline line hold")
+            try await stage.trunkline(["line", "hold", line.id, "--reason", "bench"]).requireSuccess(
+                "trunkline line hold"
+            )
         }
         // From a second after a hold nothing of the line begins.
         try await Task.sleep(for: .seconds(2))
@@ -78,9 +81,9 @@ package enum HeldBench {
         }
     }
 
-    private static func resume(_ stage: Stage, _ lines: [String]) async throws {
+    private static func resume(_ stage: Stage, _ lines: [LoadPlan.Lane]) async throws {
         for line in lines {
-            try await stage.trunkline(["line", "resume", line]).requireSuccess("trunkline line resume")
+            try await stage.trunkline(["line", "resume", line.id]).requireSuccess("trunkline line resume")
         }
         try await stage.wait(for: "the held lines to drain") {
             try await stage.count("select count(*) from trunkline.jobs") == 0
@@ -88,7 +91,9 @@ package enum HeldBench {
     }
 
     /// Publishes jobs and waits until all are sent. Returns sends a second.
-    private static func send(_ stage: Stage, _ jobs: Int, _ name: String, to lines: [String]) async throws -> Double {
+    private static func send(_ stage: Stage, _ jobs: Int, _ name: String, to lines: [LoadPlan.Lane]) async throws
+        -> Double
+    {
         let sent = try await stage.count("select count(*) from trunkline.finished")
         let begin = Moment.now
         try await stage.publish(jobs, name, to: lines)

@@ -44,6 +44,7 @@ package enum SpeedBench {
                 var options = options
                 options.hasProxies = false
                 options.workers = 1
+                options.destinations = 0
                 options.folder += "/" + name
                 options.program = program
                 let stage = try await Stage.setUp(options, say: say)
@@ -86,7 +87,7 @@ package enum SpeedBench {
     /// Fills the queues while no worker runs, and lets one drain them. It goes on running.
     private static func drain(_ stage: Stage, _ jobs: Int, _ name: String) async throws -> Double {
         _ = await stage.workers[0].stop(within: .seconds(30))
-        try await stage.publish(jobs, name, to: stage.plan.lines.map(\.id))
+        try await stage.publish(jobs, name, to: stage.plan.lines)
         try stage.workers[0].start()
         let mine = "from trunkline.finished where state = 'sent' and key like '\(name):%'"
         try await stage.wait(for: "the backlog to be sent") {
@@ -102,7 +103,7 @@ package enum SpeedBench {
     private static func latencies(_ stage: Stage, _ count: Int, _ name: String) async throws -> [Double] {
         let publisher = try stage.publisher()
         var begins: [String: Int64] = [:]
-        let lines = stage.plan.lines.map(\.id)
+        let lines = stage.plan.lines
         for number in 0..<count {
             let begin = Moment.now
             begins["\(name):\(number)"] = begin

@@ -13,19 +13,26 @@ extension Stage {
         }
     }
 
-    /// Jobs `NAME:0`… for these lines in turn. Everybody gets one message, so that nobody waits for the order of a person.
-    static func messages(_ numbers: Range<Int>, _ name: String, to lines: [String]) -> [RabbitMessage] {
+    /// Jobs `NAME:0`… for these lanes in turn. Everybody gets one message, so that nobody waits for the order of a person.
+    static func messages(_ numbers: Range<Int>, _ name: String, to lanes: [LoadPlan.Lane]) -> [RabbitMessage] {
         numbers.map { number in
-            let line = lines[number % lines.count]
-            let to = "+97250" + String(1_000_000 + number)
-            let body =
-                #"{"schema":"trunkline.send.v1","line":"\#(line)","key":"\#(name):\#(number)","to":"\#(to)","#
-                + #""body":"Notice \#(number).","purpose":"order"}"#
+            let lane = lanes[number % lanes.count]
             return RabbitMessage(
                 exchange: Routing.exchange,
-                routingKey: Routing.queue(.shard, line: line),
-                body: Array(body.utf8)
+                routingKey: Routing.queue(.shard, lane),
+                body: Array(body(number, "\(name):\(number)", lane).utf8)
             )
+        }
+    }
+
+    private static func body(_ number: Int, _ key: String, _ lane: LoadPlan.Lane) -> String {
+        switch lane.kind {
+        case .line:
+            #"{"schema":"trunkline.send.v1","line":"\#(lane.id)","key":"\#(key)","to":"+97250\#(1_000_000 + number)","#
+                + #""body":"Notice \#(number).","purpose":"order"}"#
+        case .destination:
+            #"{"schema":"trunkline.deliver.v1","destination":"\#(lane.id)","key":"\#(key)","type":"order.ready","#
+                + #""timestamp":"2026-12-01T09:00:00Z","data":{"order":"\#(number)"}}"#
         }
     }
 
@@ -43,11 +50,11 @@ extension Stage {
     }
 
     /// Publishes that many jobs, and returns when every one is confirmed.
-    func publish(_ jobs: Int, _ name: String, to lines: [String]) async throws {
+    func publish(_ jobs: Int, _ name: String, to lanes: [LoadPlan.Lane]) async throws {
         let publisher = try publisher()
         for start in stride(from: 0, to: jobs, by: 1_000) {
             let outcomes = await publisher.publish(
-                Self.messages(start..<min(jobs, start + 1_000), name, to: lines)
+                Self.messages(start..<min(jobs, start + 1_000), name, to: lanes)
             )
             guard outcomes.allSatisfy(\.isConfirmed) else { throw ChaosError("the broker did not confirm everything") }
         }

@@ -9,13 +9,13 @@ package struct ChaosReport: Codable, Sendable {
         case calledAgain = "called again after an answer"
         case hungUp = "called again after hanging up without a cause"
         case staleOwner = "two calls of one key at once"
-        case outOfOrder = "out of order for a person"
+        case outOfOrder = "out of order for a person or ordering key"
         case olderFact = "an older fact after a newer one"
         case sentAfterCancel = "sent after cancel said cancelled"
         case sentWhileHeld = "sent while held"
         case sentEarly = "sent before its time"
         case paceExceeded = "pace exceeded"
-        case misdirected = "sent on another line or to another person"
+        case misdirected = "sent elsewhere, or with other bytes"
         case unexpected = "sent without having been given"
         case disagrees = "Trunkline says otherwise than the journal"
         case misbehaviour = "processes that did not behave"
@@ -29,6 +29,7 @@ package struct ChaosReport: Codable, Sendable {
         case foreign = "keys promised to the foreign client"
         case repeats = "keys given more than once"
         case messages
+        case deliveries
         case calls
         case cancelled
         case superseded
@@ -39,8 +40,10 @@ package struct ChaosReport: Codable, Sendable {
         case lostOnWire = "of these: the answer was lost on the wire"
         case hangUps = "hang-ups judged before a repeat"
         case ordered = "pairs compared for order"
+        case orderedDeliveries = "of these: of one destination's ordering key"
         case facts = "pairs of facts compared"
         case holds = "intervals without sends checked"
+        case destinationHolds = "of these: of held destinations"
         case paced = "pairs of paced sends compared"
         case scheduled = "scheduled sends checked"
     }

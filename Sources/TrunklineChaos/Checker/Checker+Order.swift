@@ -4,33 +4,38 @@ extension Checker {
     /// How long a deleted queue's messages may go another way.
     private static let detour = Moment.seconds(120)
 
-    /// Per line and person in the order of arrival, where the order of arrival is known: one promise was complete before
-    /// the other job was first tried, in one queue or as rows; or both went through one connection or one file.
+    /// Per line and person, and per destination and ordering key, in the order of arrival, where that is known: one promise was
+    /// complete before the other job was first tried, in one queue or as rows; or both went through one connection or one file.
     mutating func checkOrder() {
         let deleted = evidence.faults.filter { $0.kind == .brokerQueueDeleted }
         var persons: [String: [Job]] = [:]
         for job in jobs.values where job.firstEffect != nil && job.notBefore == nil {
-            persons[job.line + " " + job.to, default: []].append(job)
+            if let name = job.orderName { persons[name, default: []].append(job) }
         }
         for jobs in persons.values {
             let sent = jobs.sorted { $0.firstEffect ?? 0 < $1.firstEffect ?? 0 }
             for (place, later) in sent.enumerated().dropFirst() {
                 for earlier in sent[..<place] {
                     if Self.precedes(later, earlier, deleted) {
-                        report.add(.ordered)
+                        addPair(later)
                         report.found(
                             .outOfOrder,
                             later.key,
                             "arrived before \(earlier.key) (\(later.tries[0].queue), \(earlier.tries[0].queue)), and was "
-                                + "sent after it on \(later.line) (\(later.firstEffect ?? 0), \(earlier.firstEffect ?? 0))"
+                                + "sent after it on \(later.lane) (\(later.firstEffect ?? 0), \(earlier.firstEffect ?? 0))"
                         )
                     } else if Self.precedes(earlier, later, deleted) {
-                        report.add(.ordered)
+                        addPair(later)
                     }
                 }
             }
         }
         checkScheduledOrder()
+    }
+
+    private mutating func addPair(_ job: Job) {
+        report.add(.ordered)
+        if job.isDelivery { report.add(.orderedDeliveries) }
     }
 
     /// Whether every arrival of `second` came after some promise of `first`.
@@ -52,23 +57,23 @@ extension Checker {
         return first.producer == second.producer && first.index < second.index && second.answer == .promised
     }
 
-    /// Scheduled jobs of one person by their times.
+    /// Scheduled jobs of one person or ordering key by their times.
     private mutating func checkScheduledOrder() {
         var persons: [String: [Job]] = [:]
         for job in jobs.values where job.firstEffect != nil && job.notBefore != nil && isEarlyKnown(job) {
-            persons[job.line + " " + job.to, default: []].append(job)
+            if let name = job.orderName { persons[name, default: []].append(job) }
         }
         for jobs in persons.values where jobs.count > 1 {
             let sent = jobs.sorted { $0.firstEffect ?? 0 < $1.firstEffect ?? 0 }
             for (place, later) in sent.enumerated().dropFirst() {
                 for earlier in sent[..<place] {
                     guard let due = later.notBefore, let other = earlier.notBefore else { continue }
-                    report.add(.ordered)
+                    addPair(later)
                     if due < other {
                         report.found(
                             .outOfOrder,
                             later.key,
-                            "was due \((other - due) / 1_000) ms before \(earlier.key), and was sent after it on \(later.line)"
+                            "was due \((other - due) / 1_000) ms before \(earlier.key), and was sent after it on \(later.lane)"
                         )
                     }
                 }

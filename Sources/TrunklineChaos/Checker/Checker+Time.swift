@@ -1,25 +1,33 @@
 internal import TestKit
 
 extension Checker {
-    /// From 30 s after a line stopped being sendable, and from a second after a hold by hand, nothing is sent; both with a
-    /// margin for the way to the simulator.
+    /// From 30 s after a line stopped being sendable, and from a second after a hold by hand of a line or destination, nothing is
+    /// sent; both with a margin for the way to the simulator.
     private static let sickAfter = Moment.seconds(32)
     private static let heldAfter = Moment.seconds(2.5)
 
     mutating func checkHolds() {
-        var byLine: [String: [Evidence.Call]] = [:]
-        for call in evidence.calls { byLine[call.line, default: []].append(call) }
-        for fault in evidence.faults where fault.kind == .lineHold || fault.kind == .lineState {
-            let begin = fault.begin + (fault.kind == .lineHold ? Self.heldAfter : Self.sickAfter)
-            guard begin < fault.end, let line = fault.line else { continue }
+        var byLane: [String: [Evidence.Call]] = [:]
+        for call in evidence.calls { byLane[call.lane, default: []].append(call) }
+        for fault in evidence.faults {
+            let tolerance: Int64
+            switch fault.kind {
+            case .lineHold, .destinationHold: tolerance = Self.heldAfter
+            case .lineState: tolerance = Self.sickAfter
+            // A receiver says nothing of itself but by its answers: whoever asks may get one.
+            default: continue
+            }
+            let begin = fault.begin + tolerance
+            guard begin < fault.end, let lane = fault.lane else { continue }
             report.add(.holds)
+            if fault.kind == .destinationHold { report.add(.destinationHolds) }
             // Bytes that a proxy held back left before.
-            for call in byLine[line] ?? [] where excuses.earliest(call) > begin && call.at < fault.end {
+            for call in byLane[lane] ?? [] where excuses.earliest(call) > begin && call.at < fault.end {
                 report.found(
                     .sentWhileHeld,
                     call.key,
-                    "request \(call.seq) on \(line), \((call.at - fault.begin) / 1_000_000) ms after "
-                        + (fault.kind == .lineHold ? "a hold by hand" : "it became \(fault.word ?? "sick")")
+                    "request \(call.seq) on \(lane), \((call.at - fault.begin) / 1_000_000) ms after "
+                        + (fault.kind == .lineState ? "it became \(fault.word ?? "sick")" : "a hold by hand")
                 )
             }
         }
@@ -41,11 +49,11 @@ extension Checker {
     // MARK: Pace
 
     mutating func checkPace() {
-        for line in evidence.paced {
-            let calls = evidence.calls.filter { $0.line == line.line }
-            checkInterval(line, calls)
-            checkConcurrency(line, calls)
-            checkGap(line, calls)
+        for lane in evidence.paced {
+            let calls = evidence.calls.filter { $0.lane == lane.lane }
+            checkInterval(lane, calls)
+            checkConcurrency(lane, calls)
+            checkGap(lane, calls)
         }
     }
 
@@ -54,8 +62,8 @@ extension Checker {
 
     /// No more sends than the pace gives, in whatever span: a bucket of one that fills by the interval. A single early send
     /// may be the way's jitter; what runs ahead of the pace is not.
-    private mutating func checkInterval(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
-        let interval = Moment.seconds(line.interval)
+    private mutating func checkInterval(_ lane: Evidence.PacedLane, _ calls: [Evidence.Call]) {
+        let interval = Moment.seconds(lane.interval)
         let tolerance = interval / 2 + Self.jitter
         var due: Int64?
         for call in calls {
@@ -67,7 +75,7 @@ extension Checker {
                     report.found(
                         .paceExceeded,
                         call.key,
-                        "request \(call.seq) on \(line.line), \((due - call.at) / 1_000_000) ms ahead of its pace"
+                        "request \(call.seq) on \(lane.lane), \((due - call.at) / 1_000_000) ms ahead of its pace"
                     )
                 }
             }
@@ -75,27 +83,27 @@ extension Checker {
         }
     }
 
-    private mutating func checkConcurrency(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
+    private mutating func checkConcurrency(_ lane: Evidence.PacedLane, _ calls: [Evidence.Call]) {
         var open: [Evidence.Call] = []
         for call in calls {
             open.removeAll { $0.end ?? .max <= call.at }
             open.append(call)
-            guard open.count > line.concurrency else { continue }
+            guard open.count > lane.concurrency else { continue }
             let counted = open.filter {
                 !excuses.mayBeOver($0, at: call.at) && !excuses.isLeftToItsLease($0, at: call.at)
             }
-            guard counted.count > line.concurrency else { continue }
+            guard counted.count > lane.concurrency else { continue }
             report.found(
                 .paceExceeded,
                 call.key,
-                "request \(call.seq) on \(line.line): \(counted.count) calls at once, \(line.concurrency) allowed"
+                "request \(call.seq) on \(lane.lane): \(counted.count) calls at once, \(lane.concurrency) allowed"
             )
         }
     }
 
-    private mutating func checkGap(_ line: Evidence.PacedLine, _ calls: [Evidence.Call]) {
-        guard line.gap > 0 else { return }
-        let gap = Moment.seconds(line.gap)
+    private mutating func checkGap(_ lane: Evidence.PacedLane, _ calls: [Evidence.Call]) {
+        guard lane.gap > 0 else { return }
+        let gap = Moment.seconds(lane.gap)
         var last: [String: Evidence.Call] = [:]
         for call in calls where call.effect != nil {
             guard let to = call.to else { continue }
@@ -103,7 +111,7 @@ extension Checker {
                 report.found(
                     .paceExceeded,
                     call.key,
-                    "request \(call.seq) on \(line.line) to the person of \(before.key), "
+                    "request \(call.seq) on \(lane.lane) to the person of \(before.key), "
                         + "\((call.at - before.at) / 1_000_000) ms after it"
                 )
             }

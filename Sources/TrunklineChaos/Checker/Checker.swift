@@ -3,14 +3,20 @@ package struct Checker {
     /// All that is known of one key.
     struct Job {
         var key: String
-        var line: String
-        var to: String
+        /// `line:ID` or `destination:ID`.
+        var lane: String
+        var to: String?
+        var orderingKey: String?
         var supersedeKey: String?
         var factAt: Int64?
         var notBefore: Int64?
         var tries: [Try] = []
         var calls: [Evidence.Call] = []
         var isPromised = false
+
+        var isDelivery: Bool { lane.hasPrefix("destination:") }
+        /// With whom it keeps its order: those of its lane that have the same. Nil: with nobody.
+        var orderName: String? { (orderingKey ?? to).map { lane + " " + $0 } }
 
         /// Place in the journal of its first message.
         var firstEffect: Int64? { calls.lazy.compactMap(\.effect).first }
@@ -65,8 +71,9 @@ package struct Checker {
                     jobs[record.key]
                     ?? Job(
                         key: record.key,
-                        line: record.line ?? "",
-                        to: record.to ?? "",
+                        lane: record.lane ?? "",
+                        to: record.to,
+                        orderingKey: record.orderingKey,
                         supersedeKey: record.supersedeKey,
                         factAt: record.factAt,
                         notBefore: record.notBefore
@@ -102,13 +109,16 @@ package struct Checker {
     private mutating func gatherCalls() {
         report.add(.calls, evidence.calls.count)
         for call in evidence.calls {
-            if call.effect != nil { report.add(.messages) }
+            if call.effect != nil { report.add(call.isDelivery ? .deliveries : .messages) }
             guard let job = jobs[call.key] else {
-                if call.effect != nil { report.found(.unexpected, call.key, "on \(call.line)") }
+                if call.effect != nil { report.found(.unexpected, call.key, "on \(call.lane)") }
                 continue
             }
-            if call.line != job.line || call.to.map({ $0 != job.to }) ?? false {
-                report.found(.misdirected, call.key, "on \(call.line), given for \(job.line)")
+            if call.lane != job.lane || call.to.map({ $0 != job.to }) ?? false {
+                report.found(.misdirected, call.key, "on \(call.lane), given for \(job.lane)")
+            }
+            if let hash = call.bodyHash, let before = job.calls.first(where: { $0.bodyHash ?? hash != hash }) {
+                report.found(.misdirected, call.key, "request \(call.seq) said other bytes than \(before.seq)")
             }
             jobs[call.key]?.calls.append(call)
         }
@@ -122,7 +132,7 @@ package struct Checker {
         for job in jobs.values {
             if let name = job.supersedeKey, let fact = job.factAt { newest[name] = max(newest[name] ?? fact, fact) }
         }
-        let cancels = evidence.producer.filter { $0.kind == .cancel }.map { String($0.key.prefix { $0 != "*" }) }
+        let cancels = evidence.producer.filter { $0.kind == .cancel }
         for job in jobs.values {
             let final = evidence.finals[job.key]
             if job.firstEffect != nil {
@@ -135,7 +145,7 @@ package struct Checker {
                 continue
             }
             switch final.state {
-            case "cancelled" where cancels.contains { job.key.hasPrefix($0) }:
+            case "cancelled" where cancels.contains { $0.names(job) }:
                 report.add(.cancelled)
             case "superseded" where job.supersedeKey.flatMap { newest[$0] }.map { $0 > job.factAt ?? 0 } ?? false:
                 report.add(.superseded)
@@ -199,5 +209,12 @@ package struct Checker {
         if !evidence.checkAddsUp { report.found(.disagrees, "trunkline check", "does not add up") }
         for finding in evidence.checkFindings { report.found(.disagrees, "trunkline check", finding) }
         for sentence in evidence.misbehaviour { report.found(.misbehaviour, "-", sentence) }
+    }
+}
+
+extension ProducerRecord {
+    /// Whether a cancel meant a job: without a destination it means notices only.
+    fileprivate func names(_ job: Checker.Job) -> Bool {
+        lane == (job.isDelivery ? job.lane : nil) && job.key.hasPrefix(key.prefix { $0 != "*" })
     }
 }

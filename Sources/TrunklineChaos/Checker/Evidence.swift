@@ -3,7 +3,7 @@ internal import Foundation
 /// Everything that the checker may look at. Nothing in it comes from the code that is judged, but for the final states of
 /// jobs that were not sent and the word of `trunkline check`.
 package struct Evidence: Sendable {
-    /// One request to send a message, as the simulator's journal tells it.
+    /// One request to send a message or to deliver an event, as the simulator's journal tells it.
     package struct Call: Sendable, Hashable {
         /// Its number in the journal: the order of events.
         package var seq: Int64
@@ -11,14 +11,16 @@ package struct Evidence: Sendable {
         package var at: Int64
         /// The same by the wall clock, microseconds since 1970.
         package var wall: Int64
-        package var line: String
+        /// `line:ID` or `destination:ID`.
+        package var lane: String
         package var key: String
         package var to: String?
         /// The port of its connection, as the simulator saw it.
         package var port: UInt16?
         /// When an earlier connection of the same port was last seen; nil: never.
         package var earlierUse: Int64?
-        /// Number of the record of its message; nil when nobody would have received one.
+        /// Number of the record of its message, or of the request that a receiver took as a new event; nil when nobody would have
+        /// received one.
         package var effect: Int64?
         /// When its answer left, or its connection was found closed; nil: neither while the simulator lived.
         package var end: Int64?
@@ -26,6 +28,8 @@ package struct Evidence: Sendable {
         package var status: Int?
         /// The simulator's word for what it did with it.
         package var verdict: String?
+        /// Names the bytes that were sent.
+        package var bodyHash: String?
         /// Why no answer left, in the simulator's word.
         package var reason: String?
 
@@ -33,7 +37,7 @@ package struct Evidence: Sendable {
             seq: Int64,
             at: Int64,
             wall: Int64 = 0,
-            line: String,
+            lane: String,
             key: String,
             to: String? = nil,
             port: UInt16? = nil,
@@ -42,12 +46,13 @@ package struct Evidence: Sendable {
             end: Int64? = nil,
             status: Int? = nil,
             verdict: String? = nil,
+            bodyHash: String? = nil,
             reason: String? = nil
         ) {
             self.seq = seq
             self.at = at
             self.wall = wall
-            self.line = line
+            self.lane = lane
             self.key = key
             self.to = to
             self.port = port
@@ -56,8 +61,12 @@ package struct Evidence: Sendable {
             self.end = end
             self.status = status
             self.verdict = verdict
+            self.bodyHash = bodyHash
             self.reason = reason
         }
+
+        /// It was for a destination.
+        package var isDelivery: Bool { lane.hasPrefix("destination:") }
 
         /// An answer of the 200s left: the sender could know that it was sent.
         package var wasAccepted: Bool { status.map { (200..<300).contains($0) } ?? false }
@@ -84,16 +93,16 @@ package struct Evidence: Sendable {
         }
     }
 
-    /// A line that may not send as fast as it likes.
-    package struct PacedLine: Sendable, Hashable, Codable {
-        package var line: String
+    /// A line or destination that is not used as fast as it could be.
+    package struct PacedLane: Sendable, Hashable, Codable {
+        package var lane: String
         /// Seconds between two sends.
         package var interval: Double
         package var concurrency: Int
         /// Seconds between two messages to one person.
         package var gap: Double
-        package init(line: String, interval: Double, concurrency: Int, gap: Double) {
-            self.line = line
+        package init(lane: String, interval: Double, concurrency: Int, gap: Double) {
+            self.lane = lane
             self.interval = interval
             self.concurrency = concurrency
             self.gap = gap
@@ -101,13 +110,14 @@ package struct Evidence: Sendable {
     }
 
     package var calls: [Call] = []
-    /// How many requests each fault of the API has hit; those for health with `health.` before the name.
+    /// How many requests each fault of the API has hit; those for health with `health.` before the name, those of receivers with
+    /// `hooks.`.
     package var apiFaults: [String: Int] = [:]
     package var producer: [ProducerRecord] = []
     package var faults: [FaultRecord] = []
     /// By key; jobs that Trunkline says were sent are not in it.
     package var finals: [String: Final] = [:]
-    package var paced: [PacedLine] = []
+    package var paced: [PacedLane] = []
     /// Whether `trunkline check` says that it adds up, and its findings.
     package var checkAddsUp = true
     package var checkFindings: [String] = []
@@ -121,7 +131,7 @@ package struct Evidence: Sendable {
     /// What is neither in the journal nor in a log.
     private struct Rest: Codable {
         let finals: [String: Final]
-        let paced: [PacedLine]
+        let paced: [PacedLane]
         let checkAddsUp: Bool
         let checkFindings: [String]
         let misbehaviour: [String]
@@ -157,7 +167,7 @@ package struct Evidence: Sendable {
     }
 
     /// One line of the journal, as far as it matters here.
-    private struct Line: Decodable {
+    fileprivate struct Line: Decodable {
         let seq: Int64
         let t: Int64
         let mono: Int64
@@ -167,13 +177,18 @@ package struct Evidence: Sendable {
         let req: Int64?
         let on: String?
         let line: String?
+        let hook: String?
         let key: String?
         let to: String?
+        let bodyHash: String?
         let verdict: String?
         let status: Int?
         let reason: String?
         let fault: String?
     }
+
+    /// How ``apiFaults`` calls what hit these kinds of requests.
+    private static let faultPrefixes = ["request": "", "health": "health.", "delivery": "hooks."]
 
     /// Reads the simulator's journal.
     ///
@@ -194,27 +209,17 @@ package struct Evidence: Sendable {
             } catch {
                 throw ChaosError("the journal \(path) cannot be read at line \(number): \(error)")
             }
-            if line.kind == "request" || line.kind == "health", let fault = line.fault {
-                apiFaults[line.kind == "health" ? "health.\(fault)" : fault, default: 0] += 1
+            if let part = Self.faultPrefixes[line.kind], let fault = line.fault {
+                apiFaults[part + fault, default: 0] += 1
             }
             if let port = line.peer, let connection = line.conn { ports.note(port, of: connection, at: line.mono) }
             switch line.kind {
-            case "request":
-                guard line.on == "text", let key = line.key, let id = line.line else { continue }
+            case "request", "delivery":
+                guard let call = Call(line, earlierUse: line.peer.flatMap { ports.earlierUse(of: $0) }) else {
+                    continue
+                }
                 index[line.seq] = calls.count
-                calls.append(
-                    Call(
-                        seq: line.seq,
-                        at: line.mono,
-                        wall: line.t,
-                        line: id,
-                        key: key,
-                        to: line.to,
-                        port: line.peer,
-                        earlierUse: line.peer.flatMap { ports.earlierUse(of: $0) },
-                        verdict: line.verdict
-                    )
-                )
+                calls.append(call)
             case "effect":
                 guard let call = line.req.flatMap({ index[$0] }) else { continue }
                 calls[call].effect = line.seq
@@ -227,6 +232,30 @@ package struct Evidence: Sendable {
             default: break
             }
         }
+    }
+}
+
+extension Evidence.Call {
+    /// Nil for what is neither a message nor an event.
+    fileprivate init?(_ line: Evidence.Line, earlierUse: Int64?) {
+        let isDelivery = line.kind == "delivery"
+        guard let key = line.key, isDelivery || line.on == "text",
+            let lane = isDelivery ? line.hook.map({ "destination:\($0)" }) : line.line.map({ "line:\($0)" })
+        else { return nil }
+        self.init(
+            seq: line.seq,
+            at: line.mono,
+            wall: line.t,
+            lane: lane,
+            key: key,
+            to: line.to,
+            port: line.peer,
+            earlierUse: earlierUse,
+            // A message has a record of its own; an event that is new to its receiver is one with its request.
+            effect: isDelivery && line.verdict == "accepted" ? line.seq : nil,
+            verdict: line.verdict,
+            bodyHash: line.bodyHash
+        )
     }
 }
 

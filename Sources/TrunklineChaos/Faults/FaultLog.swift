@@ -24,6 +24,8 @@ package struct FaultRecord: Codable, Sendable, Hashable {
         case partition = "worker.partitioned"
         case lineState = "line.state"
         case lineHold = "line.hold"
+        case destinationState = "destination.state"
+        case destinationHold = "destination.hold"
         /// No fault of its own: what another did to one connection of the API.
         case flow
         /// No fault: which worker a connection of the API belongs to.
@@ -56,10 +58,11 @@ package struct FaultRecord: Codable, Sendable, Hashable {
     /// Number of the worker.
     package var worker: Int?
     package var part: Part?
-    package var line: String?
+    /// `line:ID` or `destination:ID`.
+    package var lane: String?
     /// Of a partition: which way nothing passed.
     package var direction: FaultProxy.Direction?
-    /// Of a line's state, a flow's event, a phase, or an SQL statement.
+    /// Of a line's or destination's state, a flow's event, a phase, or an SQL statement.
     package var word: String?
     /// Of API connections: ports as the simulator sees them.
     package var ports: [UInt16]?

@@ -13,23 +13,23 @@ extension Mayhem {
         let every = max(4, seconds / 60)
         await withTaskGroup(of: Void.self) { group in
             while await pause(random.span(every * 0.5...every * 1.5)) {
-                let line = random.pick(stage.plan.lines).id
+                let line = random.pick(stage.plan.lines)
                 let (state, sick, held) = (random.pick(Self.states), random.span(38...60), random.span(5...20))
                 let isHold = random.chance(0.4)
-                guard troubles(line) else { continue }
+                guard troubles(line, atMost: stage.plan.lines.count / 8) else { continue }
                 group.addTask {
-                    await isHold ? self.hold(line, for: held) : self.makeSick(line, state, for: sick)
+                    await isHold ? self.hold(line, .lineHold, for: held) : self.makeSick(line, state, for: sick)
                     self.calms(line)
                 }
             }
         }
     }
 
-    private func makeSick(_ line: String, _ state: String, for span: Duration) async {
+    private func makeSick(_ line: LoadPlan.Lane, _ state: String, for span: Duration) async {
         var record = FaultRecord(.lineState, hits: 1)
-        record.line = line
+        record.lane = line.name
         record.word = state
-        guard (try? await stage.simulator.control("PUT", "/lines/\(line)/state", #"{"state":"\#(state)"}"#)) != nil
+        guard (try? await stage.simulator.control("PUT", "/lines/\(line.id)/state", #"{"state":"\#(state)"}"#)) != nil
         else {
             return miss("line.state: the simulator refused it")
         }
@@ -37,7 +37,7 @@ extension Mayhem {
         _ = await pause(span)
         // The interval ends before the line is well again.
         record = record.ended()
-        await heal(line)
+        await heal(line.id)
         count(record)
     }
 
@@ -51,26 +51,28 @@ extension Mayhem {
         miss("line.state: \(line) stayed sick")
     }
 
-    private func hold(_ line: String, for span: Duration) async {
-        let done = try? await stage.trunkline(["line", "hold", line, "--reason", "chaos"])
+    /// - Parameter kind: what it counts as.
+    func hold(_ lane: LoadPlan.Lane, _ kind: FaultRecord.Kind, for span: Duration) async {
+        let done = try? await stage.trunkline([lane.kind.rawValue, "hold", lane.id, "--reason", "chaos"])
         guard done?.status == 0 else {
             // It may be held or not: let nobody rest on it.
-            return await resume(line)
+            return await resume(lane)
         }
-        var record = FaultRecord(.lineHold, hits: 1)
-        record.line = line
+        var record = FaultRecord(kind, hits: 1)
+        record.lane = lane.name
         _ = await pause(span)
         record = record.ended()
-        await resume(line)
+        await resume(lane)
         count(record)
     }
 
-    private func resume(_ line: String) async {
+    func resume(_ lane: LoadPlan.Lane) async {
         for _ in 0..<120 {
-            if let outcome = try? await stage.trunkline(["line", "resume", line]), outcome.status == 0 { return }
+            let done = try? await stage.trunkline([lane.kind.rawValue, "resume", lane.id])
+            if done?.status == 0 { return }
             try? await Task.sleep(for: .milliseconds(500))
         }
-        miss("line.hold: \(line) stayed held")
+        miss("\(lane.name) stayed held")
     }
 
     /// Everything well again, so that what is left can drain.
@@ -90,5 +92,7 @@ extension Mayhem {
             worker.send(SIGCONT)
             try worker.start()
         }
+        // Whoever said that it is gone for ever is not asked again by itself.
+        for destination in stage.plan.destinations { await resume(destination) }
     }
 }

@@ -13,7 +13,7 @@ final class Mayhem: Sendable {
         var hits: [FaultRecord.Kind: Int] = [:]
         var isOver = false
         var misbehaviour: [String] = []
-        var troubledLines: Set<String> = []
+        var troubled: Set<String> = []
         var missed: [String] = []
     }
     private let state = Mutex(State())
@@ -52,15 +52,17 @@ final class Mayhem: Sendable {
 
     func miss(_ what: String) { state.withLock { $0.missed.append(what) } }
 
-    /// Marks a line as in trouble; false when it is already, or when many are.
-    func troubles(_ line: String) -> Bool {
+    /// Marks a lane as in trouble; false when it is already, or when as many of its kind are as may be.
+    func troubles(_ lane: LoadPlan.Lane, atMost limit: Int) -> Bool {
         state.withLock { state in
-            guard state.troubledLines.count < max(1, stage.plan.lines.count / 8) else { return false }
-            return state.troubledLines.insert(line).inserted
+            guard state.troubled.count(where: { $0.hasPrefix(lane.kind.rawValue) }) < max(1, limit) else {
+                return false
+            }
+            return state.troubled.insert(lane.name).inserted
         }
     }
 
-    func calms(_ line: String) { state.withLock { _ = $0.troubledLines.remove(line) } }
+    func calms(_ lane: LoadPlan.Lane) { state.withLock { _ = $0.troubled.remove(lane.name) } }
 
     /// Everything, until ``end()``; after ``setAPIFaults()``.
     func run() async {
@@ -73,6 +75,7 @@ final class Mayhem: Sendable {
             group.addTask { await self.proxyLane() }
             if stage.options.hasProxies { group.addTask { await self.partitionLane() } }
             group.addTask { await self.lineLane() }
+            if !stage.plan.destinations.isEmpty { group.addTask { await self.destinationLane() } }
             group.addTask { await self.onceLane() }
         }
     }
@@ -99,7 +102,7 @@ final class Mayhem: Sendable {
 
     // MARK: The API's own faults
 
-    /// A twentieth of all calls, in every way that the API may fail; questions for health too.
+    /// A twentieth of all calls, in every way that the API and receivers may fail; questions for health too.
     ///
     /// - Throws: ``ChaosError`` when the simulator refuses one: a run without them would prove less than it says.
     func setAPIFaults() async throws {
@@ -107,24 +110,31 @@ final class Mayhem: Sendable {
         func fault(_ kind: String, _ probability: Double, _ more: String = "") -> String {
             #"{"kind":"\#(kind)","probability":\#(probability * part)\#(more)}"#
         }
-        let faults = [
-            #"{"kind":"latency","minMs":20,"maxMs":150}"#,
-            fault("status", 0.010, #","status":500"#),
-            fault("status", 0.006, #","status":503"#),
-            fault("status", 0.004, #","status":429,"retryAfter":1"#),
-            fault("status", 0.002, #","status":429,"retryAfter":2,"retryAfterForm":"date""#),
-            fault("acceptThenDrop", 0.010),
-            fault("dropBefore", 0.010),
-            fault("acceptThenStatus", 0.004, #","status":502"#),
-            fault("truncate", 0.003),
-            fault("hang", 0.0005),
-            fault("acceptThenHang", 0.0005),
+        func ofCalls(on part: String) -> [String] {
+            let on = #","on":"\#(part)""#
+            return [
+                #"{"kind":"latency","minMs":20,"maxMs":150\#(on)}"#,
+                fault("status", 0.010, #","status":500"# + on),
+                fault("status", 0.006, #","status":503"# + on),
+                fault("status", 0.004, #","status":429,"retryAfter":1"# + on),
+                fault("status", 0.002, #","status":429,"retryAfter":2,"retryAfterForm":"date""# + on),
+                fault("acceptThenDrop", 0.010, on),
+                fault("dropBefore", 0.010, on),
+                fault("acceptThenStatus", 0.004, #","status":502"# + on),
+                fault("truncate", 0.003, on),
+                fault("hang", 0.0005, on),
+                fault("acceptThenHang", 0.0005, on),
+            ]
+        }
+        let ofHealth = [
             fault("status", 0.02, #","on":"health","status":503"#),
             fault("status", 0.01, #","on":"health","status":429,"retryAfter":1"#),
             fault("dropBefore", 0.015, #","on":"health""#),
             fault("hang", 0.005, #","on":"health""#),
         ]
-        for fault in faults { try await stage.simulator.control("POST", "/faults", fault) }
+        for fault in ofCalls(on: "messages") + ofCalls(on: "hooks") + ofHealth {
+            try await stage.simulator.control("POST", "/faults", fault)
+        }
     }
 
     // MARK: Housekeeping

@@ -33,8 +33,7 @@ final class ForeignProducer: Sendable {
         else { throw ChaosError("\(path) cannot be written") }
         self.jobs = jobs
         arguments = [
-            URL(fileURLWithPath: stage.options.dev).deletingLastPathComponent()
-                .appendingPathComponent("Sources/TrunklineChaos/Foreign/producer.py").path,
+            stage.options.checkout.root + "/Sources/TrunklineChaos/Foreign/producer.py",
             Routing.exchange, path, notes,
         ]
         // Everybody may read command lines; it holds the password.

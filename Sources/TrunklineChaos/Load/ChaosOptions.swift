@@ -1,3 +1,5 @@
+package import TestKit
+
 /// What a run is asked for.
 package struct ChaosOptions: Sendable {
     /// Whether the simulated API remembers keys.
@@ -14,6 +16,10 @@ package struct ChaosOptions: Sendable {
     package var minutes: Double?
     package var seed: UInt64 = 1
     package var lines = 40
+    /// Receivers of events, as many of all jobs as of all lanes.
+    package var destinations = 8
+    /// Whether some lanes have a pace.
+    var hasPaces = true
     package var workers = 4
     package var keyMemory = KeyMemory.both
     /// How much of the calls the API fails.
@@ -26,14 +32,14 @@ package struct ChaosOptions: Sendable {
     package var subject = ChaosReport.Subject()
     /// Everything that the run leaves is in here.
     package var folder: String
-    /// The script `dev`, which starts the servers.
-    package var dev: String
+    /// Whose servers they are, and where `producer.py` lies.
+    package var checkout: Checkout
     /// The built program.
     package var program: String
 
-    package init(folder: String, dev: String, program: String) {
+    package init(folder: String, checkout: Checkout, program: String) {
         self.folder = folder
-        self.dev = dev
+        self.checkout = checkout
         self.program = program
     }
 

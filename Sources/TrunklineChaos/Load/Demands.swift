@@ -44,8 +44,15 @@ extension ChaosOptions {
             Demand("partitions", share(0.02), .partition),
             Demand("sick or held lines", share(0.02), .lineState, .lineHold),
         ]
+        let ofDestinations: [FaultRecord.Kind] = [.destinationState, .destinationHold]
+        if destinations > 0 {
+            demands.append(
+                Demand("sick or held destinations", share(0.02), ofDestinations[0], ofDestinations[1])
+            )
+        }
         if loadSeconds >= Self.fullSeconds {
-            demands += FaultRecord.Kind.faults.map { Demand($0.rawValue, 1, $0) }
+            demands += FaultRecord.Kind.faults.filter { destinations > 0 || !ofDestinations.contains($0) }
+                .map { Demand($0.rawValue, 1, $0) }
         }
         return demands
     }
@@ -53,12 +60,19 @@ extension ChaosOptions {
     /// Of all sends the API must have failed one of so many.
     static let callsPerAPIFault = 50
     /// Every kind of fault of the API that a full run must have seen, as ``Evidence/apiFaults`` names them.
-    static let apiFaultKinds = [
+    var apiFaultKinds: [String] { Self.sendFaultKinds + (destinations > 0 ? Self.receiverFaultKinds : []) }
+    private static let sendFaultKinds = [
         "status", "acceptThenDrop", "dropBefore", "acceptThenStatus", "truncate", "hang", "acceptThenHang",
         "health.status", "health.dropBefore",
     ]
+    private static let receiverFaultKinds = [
+        "status", "acceptThenDrop", "dropBefore", "acceptThenStatus", "truncate", "hang", "acceptThenHang",
+    ].map { "hooks." + $0 }
     /// What a rule must have had to look at in every run: without it the rule has proven nothing.
-    static let figures: [ChaosReport.Figure] = [
-        .repeats, .cancelled, .superseded, .ambiguous, .ordered, .facts, .holds, .paced, .scheduled, .foreign,
-    ]
+    var figures: [ChaosReport.Figure] {
+        let ofDestinations: [ChaosReport.Figure] = [.deliveries, .orderedDeliveries]
+        return [
+            .repeats, .cancelled, .superseded, .ambiguous, .ordered, .facts, .holds, .paced, .scheduled, .foreign,
+        ] + (destinations > 0 ? ofDestinations : [])
+    }
 }

@@ -56,8 +56,19 @@ struct JobText: Sendable {
     func factAt(_ job: LoadPlan.Job) -> Int64? { job.fact.map { begin - 86_400_000_000 + Int64($0) * 60_000_000 } }
 
     func encode(_ job: LoadPlan.Job) -> String {
-        var text = #"{"schema":"trunkline.send.v1","line":"\#(job.line)","key":"\#(job.key)","to":"\#(job.to)","#
-        text += #""body":"Notice \#(job.key).","purpose":"order""#
+        var text: String
+        switch job.lane.kind {
+        case .line:
+            text =
+                #"{"schema":"trunkline.send.v1","line":"\#(job.lane.id)","key":"\#(job.key)","to":"\#(job.to ?? "")","#
+            text += #""body":"Notice \#(job.key).","purpose":"order""#
+        case .destination:
+            text = #"{"schema":"trunkline.deliver.v1","destination":"\#(job.lane.id)","key":"\#(job.key)","#
+            // The time belongs to the content, which is the same whenever it is given.
+            text += #""type":"order.ready","timestamp":"\#(Moment.rfc3339(microseconds: begin))","#
+            text += #""data":{"event":"\#(job.key)"}"#
+            if let name = job.orderingKey { text += #","orderingKey":"\#(name)""# }
+        }
         if let time = notBefore(job) { text += #","notBefore":"\#(Moment.rfc3339(microseconds: time))""# }
         if let key = job.supersedeKey, let fact = factAt(job) {
             text += #","supersedeKey":"\#(key)","factAt":"\#(Moment.rfc3339(microseconds: fact))""#
@@ -70,13 +81,13 @@ struct JobText: Sendable {
 enum Routing {
     static let exchange = "trunkline.jobs"
 
-    static func queue(_ way: ProducerRecord.Way, line: String) -> String {
+    static func queue(_ way: ProducerRecord.Way, _ lane: LoadPlan.Lane) -> String {
         switch way {
         case .row: return "row"
         case .intake, .foreign: return "send"
         case .bulk: return "bulk"
         case .shard, .direct:
-            let shard = Int(crc32(Array("line:\(line)".utf8))) % Stage.shards
+            let shard = Int(crc32(Array(lane.name.utf8))) % Stage.shards
             return shard < 10 ? "shard.0\(shard)" : "shard.\(shard)"
         }
     }

@@ -108,7 +108,7 @@ final class Producer: Sendable {
                 due.map { give in
                     RabbitMessage(
                         exchange: Routing.exchange,
-                        routingKey: Routing.queue(give.way, line: give.job.line),
+                        routingKey: Routing.queue(give.way, give.job.lane),
                         body: Array(text.encode(give.job).utf8)
                     )
                 },
@@ -224,10 +224,11 @@ final class Producer: Sendable {
     /// What is written down of a try, but for who makes it.
     private func note(of give: Give, number: Int) -> ProducerRecord {
         var record = ProducerRecord(.try, number: number, key: give.job.key)
-        record.line = give.job.line
+        record.lane = give.job.lane.name
         record.to = give.job.to
+        record.orderingKey = give.job.orderingKey
         record.way = give.way
-        record.queue = Routing.queue(give.way, line: give.job.line)
+        record.queue = Routing.queue(give.way, give.job.lane)
         record.supersedeKey = give.job.supersedeKey
         record.factAt = text.factAt(give.job)
         record.notBefore = text.notBefore(give.job)
@@ -280,13 +281,16 @@ final class Producer: Sendable {
                 if isEnded { return }
                 try? await Task.sleep(for: .milliseconds(100))
             }
-            await self.cancel(number, cancel.pattern)
+            await self.cancel(number, cancel)
         }
     }
 
-    private func cancel(_ number: Int, _ pattern: String) async {
-        stage.producerLog.append(ProducerRecord(.cancel, number: number, key: pattern))
-        let outcome = try? await stage.trunkline(["cancel", pattern, "--json"], limit: .seconds(60))
+    private func cancel(_ number: Int, _ cancel: LoadPlan.Cancel) async {
+        var record = ProducerRecord(.cancel, number: number, key: cancel.pattern)
+        record.lane = cancel.destination?.name
+        stage.producerLog.append(record)
+        let owner = cancel.destination.map { ["--destination", $0.id] } ?? ["--workspace", Stage.workspace]
+        let outcome = try? await stage.trunkline(["cancel", cancel.pattern, "--json"] + owner, limit: .seconds(60))
         guard let outcome else { return }
         let words = CancelAnswer.read(outcome.output)
         stage.producerLog.append(

@@ -18,7 +18,7 @@ package struct ProducerRecord: Codable, Sendable, Hashable {
 
     /// How a job is given.
     package enum Way: String, Codable, Sendable, CaseIterable {
-        /// Published to the queue of the line's shard.
+        /// Published to the queue of the lane's shard.
         case shard
         /// Published with the routing key `send`.
         case intake
@@ -52,8 +52,11 @@ package struct ProducerRecord: Codable, Sendable, Hashable {
     /// Number of the try, of its end, or of the cancel.
     package var number: Int
     package var key: String
-    package var line: String?
+    /// `line:ID` or `destination:ID`; of a cancel, the destination whose deliveries it means.
+    package var lane: String?
     package var to: String?
+    /// Of a delivery that keeps its order with others of the same.
+    package var orderingKey: String?
     package var way: Way?
     /// The routing key; `row` for rows, and one name per file for `--direct`.
     package var queue: String?

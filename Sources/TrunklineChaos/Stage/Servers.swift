@@ -14,9 +14,9 @@ struct Servers: Sendable {
     private var databaseLogin = ""
     private var brokerLogin = ""
 
-    init(folder: String, dev: String) {
-        broker = PrivateBroker(folder: folder + "/broker", dev: dev)
-        database = PrivateDatabase(folder: folder + "/database", dev: dev)
+    init(folder: String, checkout: Checkout) {
+        broker = PrivateBroker(folder: folder + "/broker", checkout: checkout)
+        database = PrivateDatabase(folder: folder + "/database", checkout: checkout)
     }
 
     /// Starts both, with a database and a virtual host for the product.

@@ -57,50 +57,16 @@ final class SimulatorProcess: Sendable {
 
     /// A request to the control surface.
     ///
-    /// - Throws: ``ChaosError`` when it is not answered with a status of the 200s.
+    /// - Throws: ``KitError`` when it is not answered with a status of the 200s.
     @discardableResult
     func control(_ method: String, _ path: String, _ body: String = "") async throws -> String {
-        let port = port
-        let answer = await withCheckedContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(returning: Self.exchange(port, method, "/__sim" + path, body))
-            }
-        }
-        guard let answer, answer.hasPrefix("HTTP/1.1 2"), let end = answer.range(of: "\r\n\r\n") else {
-            throw ChaosError("the simulator refused \(method) \(path): \(answer ?? "no answer")")
-        }
-        return String(answer[end.upperBound...])
+        try await SmallRequest.send(method, "/__sim" + path, body, to: port)
     }
 
-    /// One request on a connection of its own, blocking.
-    private static func exchange(_ port: UInt16, _ method: String, _ path: String, _ body: String) -> String? {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        let request = Array(
-            "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
-                .utf8
-        )
-        guard connected == 0, send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
-            return nil
-        }
-        var answer: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = read(descriptor, &buffer, buffer.count)
-            guard count > 0 else { break }
-            answer += buffer[..<count]
-        }
-        return String(decoding: answer, as: UTF8.self)
+    /// What a hook wants to be signed with.
+    func secret(ofHook name: String) async throws -> String {
+        struct Hook: Decodable { let secret: String }
+        let answer = try await control("PUT", "/hooks/\(name)", "{}")
+        return try JSONDecoder().decode(Hook.self, from: Data(answer.utf8)).secret
     }
 }

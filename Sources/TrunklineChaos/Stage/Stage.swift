@@ -24,6 +24,7 @@ final class Stage: Sendable {
     private let environment: [String: String]
     private let session = Mutex<PostgresSession?>(nil)
 
+    static let workspace = "chaos"
     static let masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
     private init(
@@ -78,7 +79,7 @@ final class Stage: Sendable {
     static func setUp(_ options: ChaosOptions, say: @Sendable (String) -> Void) async throws -> Stage {
         try FileManager.default.createDirectory(atPath: options.folder, withIntermediateDirectories: true)
         let plan = LoadPlan(options)
-        var servers = Servers(folder: options.folder, dev: options.dev)
+        var servers = Servers(folder: options.folder, checkout: options.checkout)
         do {
             say("starting RabbitMQ, PostgreSQL and the simulator")
             try await servers.start()
@@ -113,18 +114,38 @@ final class Stage: Sendable {
     private func prepare(_ say: (String) -> Void) async throws {
         try await trunkline(["migrate", "--shards", "\(Self.shards)"]).requireSuccess("trunkline migrate")
         try await trunkline(["topology", "apply"]).requireSuccess("trunkline topology apply")
-        say("adding \(plan.lines.count) lines")
+        say("adding \(plan.lines.count) lines and \(plan.destinations.count) destinations")
         let apiPort = options.hasProxies ? api.port : simulator.port
         for line in plan.lines {
             try await trunkline(
                 [
-                    "line", "add", line.id, "--workspace", "chaos", "--token-env", "CHAOS_TOKEN", "--base-url",
+                    "line", "add", line.id, "--workspace", Self.workspace, "--token-env", "CHAOS_TOKEN", "--base-url",
                     "http://127.0.0.1:\(apiPort)/api/v1", "--no-check",
-                ] + line.pace.arguments,
+                ] + line.pace.arguments(.line),
                 environment: ["CHAOS_TOKEN": "ezw_line_\(line.id)"]
             ).requireSuccess("trunkline line add \(line.id)")
         }
+        for destination in plan.destinations {
+            try await trunkline(
+                ["destination", "add", destination.id, "--kind", "webhook", "--workspace", Self.workspace]
+                    + Self.address(of: destination, port: apiPort) + destination.pace.arguments(.destination),
+                environment: secret(of: destination)
+            ).requireSuccess("trunkline destination add \(destination.id)")
+        }
         try await servers.broker.waitUntilQueueNamesAreWritten()
+    }
+
+    /// Arguments that lead a destination to the simulator, or where else; with ``secret(of:)``.
+    static func address(of destination: LoadPlan.Lane, port: UInt16) -> [String] {
+        [
+            "--url", "http://127.0.0.1:\(port)/hooks/\(destination.id)", "--allow-private-network", "--secret-env",
+            "CHAOS_SECRET",
+        ]
+    }
+
+    /// What the simulator wants a destination's events to be signed with, as a variable for the command.
+    func secret(of destination: LoadPlan.Lane) async throws -> [String: String] {
+        ["CHAOS_SECRET": try await simulator.secret(ofHook: destination.id)]
     }
 
     /// Ends everything that was started, whatever state it is in.

@@ -15,17 +15,23 @@ struct Received: Sendable {
     static let kept = 200_000
 
     private(set) var deliveries: [Delivery] = []
-    /// By hook and id: the hash of the body.
-    private var known: [String: [String: String]] = [:]
+    /// What a receiver knows of an id that it took.
+    struct Known: Sendable {
+        /// Wall clock of the last time, microseconds since 1970.
+        var t: Int64
+        var bodyHash: String
+    }
 
-    /// The hash of the body with which an id came first.
-    func bodyHash(of id: String, to hook: String) -> String? { known[hook]?[id] }
+    /// By hook and id.
+    private var known: [String: [String: Known]] = [:]
+
+    func known(_ id: String, to hook: String) -> Known? { known[hook]?[id] }
 
     mutating func apply(_ record: JournalRecord) {
         guard record.verdict == .accepted || record.verdict == .replay, let hook = record.hook, let id = record.key,
             let hash = record.bodyHash
         else { return }
-        known[hook, default: [:]][id] = hash
+        known[hook, default: [:]][id] = Known(t: record.t, bodyHash: hash)
         if deliveries.count >= Self.kept + Self.kept / 4 { deliveries.removeFirst(deliveries.count - Self.kept) }
         deliveries.append(
             Delivery(

@@ -17,7 +17,7 @@ extension Simulator {
                 do throws(APIRefusal) {
                     let secrets = (world.hooks[hook] ?? Hook(name: hook)).accepted
                     let (key, sentAt) = try request.verified(body: body, secrets: secrets, now: wall / 1_000_000)
-                    let known = world.received.bodyHash(of: key, to: hook)
+                    let known = world.rememberedBody(of: key, to: hook, wall: wall)
                     record.data = .object([JSON.Member(name: "sentAt", value: .integer(sentAt))])
                     record.verdict = known.map { $0 == hash ? .replay : .conflict } ?? .accepted
                     answer = .received(isRepeat: known != nil)

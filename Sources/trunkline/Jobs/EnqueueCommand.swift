@@ -8,9 +8,9 @@ internal import TrunklineIntegrations
 struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
         commandName: "enqueue",
-        abstract: "Enqueue a file of notices, with a verdict for every row.",
+        abstract: "Enqueue a file of notices or deliveries, with a verdict for every row.",
         discussion: """
-            NDJSON: one trunkline.send.v1 object per line. CSV: the first row names the columns, and --map says which column \
+            NDJSON: one trunkline.send.v1 or trunkline.deliver.v1 object per line. CSV, for notices: the first row names the columns, and --map says which column \
             or template becomes which field. Good rows go on whatever is wrong with others. The same file again sends nothing \
             twice. Exit code 0: every row is accepted, now or before; 3: some rows were refused.
             """

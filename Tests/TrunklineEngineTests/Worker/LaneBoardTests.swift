@@ -70,7 +70,7 @@ import TrunklineLedgerModel
 
     @Test func aLaneThatCannotBeUsedIsHeldForAPersonAndReadAgain() throws {
         let kit = try PartsKit()
-        kit.model.lanes[0].secret = StoredSecret(sealed: [], reference: nil, keyVersion: 1)
+        kit.model.lanes[0].secret = StoredSecret(sealed: [], reference: nil, keyVersion: MasterKey.version)
         kit.own()
         let lane = try #require(kit.parts.board.ownedLane(1))
         lane.add(kit.job(1))

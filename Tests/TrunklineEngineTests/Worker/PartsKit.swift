@@ -142,27 +142,24 @@ final class PartsKit {
     init(lines: [String] = ["a"], concurrency: Int32 = 1, slots: Int = 8) throws {
         model = LedgerModel(shardCount: Self.shardCount) { [loop] in loop.wallTime.microseconds }
         for (index, id) in lines.enumerated() {
-            let number = Int32(index + 1)
-            let name = try LaneName.line(LineID(id))
-            var lane = LedgerModel.Lane(
+            let lane = Int32(index + 1)
+            let name = LaneName.line(try LineID(id))
+            let token = LaneSecret.sealed(Array("ezw_line_tested".utf8), hint: "", Self.masterKey)
+            var row = LedgerModel.Lane(
                 name: name,
-                number: number,
-                hash: Int64(number),
-                carrier: "ezwhatsapp",
-                horizon: .seconds(12 * 3_600),
+                number: lane,
+                hash: Int64(lane),
+                carrier: CarrierRegistry.standard.line.kind.value,
+                horizon: CarrierRegistry.standard.line.policy.unknownHorizon,
                 interval: 0,
                 concurrency: concurrency,
                 gap: 0,
-                revision: Int64(number)
+                revision: Int64(lane)
             )
-            lane.address = Self.base + id
-            lane.secret = try StoredSecret(
-                LaneSecret.sealed(try EZWhatsApp.Token("ezw_line_tested"), Self.masterKey),
-                lane: name,
-                address: lane.address
-            )
-            model.lanes.append(lane)
-            model.laneStates[number] = .init()
+            row.address = Self.base + id
+            row.secret = try StoredSecret(token, lane: name, address: row.address)
+            model.lanes.append(row)
+            model.laneStates[lane] = .init()
         }
         model.lastRevision = Int64(lines.count)
         (control, intake, settler) = (HeldLedger(model), HeldLedger(model), HeldLedger(model))

@@ -1,0 +1,191 @@
+internal import ArgumentParser
+internal import Foundation
+internal import TrunklineChaos
+internal import TrunklineDev
+
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measures what is never asserted in a test.",
+        subcommands: [Held.self, Destinations.self, Speed.self]
+    )
+}
+
+struct Held: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Whether held lines cost the others throughput: five interleaved pairs.",
+        discussion: "Exit code 0: the median loses at most a tenth. 1: it loses more, or it could not be measured."
+    )
+
+    @OptionGroup var place: Place
+
+    @Option(help: "Jobs on the open half in each measurement, and waiting on the held half.")
+    var jobs = 10_000
+
+    @Option(help: "Lines, of which half are held.")
+    var lines = 20
+
+    @Option(help: "Worker processes.")
+    var workers = 1
+
+    func run() async throws {
+        var options = try await place.options()
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        options.lines = lines
+        options.workers = workers
+        let jobs = jobs
+        let result = try await place.proof("bench held") { [options] in
+            try await HeldBench.run(options, jobs: jobs, say: Terminal.note)
+        }
+        print("\nsends/s of \(lines / 2) lines     other \(lines / 2) idle   other \(lines / 2) held     ratio")
+        for (pair, (idle, held)) in zip(result.idle, result.held).enumerated() {
+            print(String(format: "pair %d %26.0f %15.0f %9.3f", pair + 1, idle, held, held / idle))
+        }
+        print(String(format: "median of the ratios %37.3f", result.ratio))
+        print(options.subject.words)
+        guard result.isUnchanged else {
+            print("Held lines cost the others more than a tenth.")
+            throw ExitCode.failure
+        }
+    }
+}
+
+struct Destinations: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "What a dead and a slow receiver cost everybody else: five interleaved pairs.",
+        discussion: "Exit code 0: the median loses at most a tenth. 1: it loses more, or it could not be measured."
+    )
+
+    @OptionGroup var place: Place
+
+    @Option(help: "Deliveries to the others in each measurement.")
+    var deliveries = 20_000
+
+    @Option(help: "Sends in each measurement.")
+    var sends = 10_000
+
+    @Option(help: "Destinations, of which two are made sick.")
+    var destinations = 1_000
+
+    @Option(help: "Lines.")
+    var lines = 50
+
+    @Option(help: "Worker processes.")
+    var workers = 1
+
+    func validate() throws {
+        guard deliveries > 0, sends > 0, destinations > 2, lines >= 4, workers > 0 else {
+            throw ValidationError("one delivery, one send, three destinations, four lines and one worker are needed")
+        }
+    }
+
+    func run() async throws {
+        var options = try await place.options()
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        options.lines = lines
+        options.destinations = destinations
+        options.workers = workers
+        let (deliveries, sends) = (deliveries, sends)
+        let result = try await place.proof("bench destinations") { [options] in
+            try await DestinationsBench.run(options, deliveries: deliveries, sends: sends, say: Terminal.note)
+        }
+        print("\n\(destinations) destinations, \(lines) lines   deliveries/s      ratio    sends/s      ratio")
+        for (pair, (well, sick)) in zip(result.healthy, result.sick).enumerated() {
+            say("pair \(pair + 1), two receivers well", well, against: well)
+            say("        dead and slow", sick, against: well)
+        }
+        let (ofDeliveries, ofSends) = (result.ratio(\.deliveries), result.ratio(\.sends))
+        print(String(format: "median of the ratios: deliveries/s %.3f, sends/s %.3f", ofDeliveries, ofSends))
+        print(options.subject.words)
+        guard result.isUnchanged else {
+            print("A dead and a slow receiver cost the others more than a tenth.")
+            throw ExitCode.failure
+        }
+    }
+
+    private func say(
+        _ name: String,
+        _ figures: DestinationsBench.Figures,
+        against well: DestinationsBench.Figures
+    ) {
+        print(
+            name.padding(toLength: 32, withPad: " ", startingAt: 0)
+                + String(
+                    format: "%12.0f %10.3f %10.0f %10.3f",
+                    figures.deliveries,
+                    figures.deliveries / well.deliveries,
+                    figures.sends,
+                    figures.sends / well.sends
+                )
+        )
+    }
+}
+
+struct Speed: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "How fast one worker drains a backlog, and how long a single notice takes to the API.",
+        discussion:
+            "With --against: interleaved pairs. Exit code 1: ours drains less than 0.97 of it, or it could not be measured."
+    )
+
+    /// What a change may cost.
+    private static let tolerance = 0.03
+
+    @OptionGroup var place: Place
+
+    @Option(help: ArgumentHelp("Another built trunkline to compare with.", valueName: "file"))
+    var against: String?
+
+    @Option(help: "Jobs in each backlog.")
+    var jobs = 20_000
+
+    @Option(help: "Single notices in each measurement.")
+    var singles = 500
+
+    @Option(help: "Lines.")
+    var lines = 50
+
+    @Option(help: "How often each is measured.")
+    var pairs = 5
+
+    func validate() throws {
+        guard jobs > 0, singles >= 100, lines >= 4, pairs > 0 else {
+            throw ValidationError("at least one job, 100 single notices, 4 lines and one pair are needed")
+        }
+    }
+
+    func run() async throws {
+        var options = try await place.options()
+        options.lines = lines
+        let (against, jobs, singles, pairs) = (against, jobs, singles, pairs)
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        let result = try await place.proof("bench speed") { [options] in
+            try await SpeedBench.run(
+                options,
+                against: against,
+                jobs: jobs,
+                singles: singles,
+                pairs: pairs,
+                say: Terminal.note
+            )
+        }
+        print("\n\(jobs) jobs, \(lines) lines     sends/s     p50 ms     p99 ms")
+        for pair in result.ours.indices {
+            say("pair \(pair + 1)", result.ours[pair])
+            if result.rivals.indices.contains(pair) { say("     against", result.rivals[pair]) }
+        }
+        print(options.subject.words)
+        guard let ratio = result.ratio(\.drain), let slowness = result.ratio(\.median) else { return }
+        print(String(format: "median of the ratios: sends/s %.3f, latency %.3f", ratio, slowness))
+        guard ratio >= 1 - Self.tolerance else { throw ExitCode.failure }
+    }
+
+    private func say(_ name: String, _ figures: SpeedBench.Figures) {
+        print(
+            name.padding(toLength: 24, withPad: " ", startingAt: 0)
+                + String(format: "%11.0f %10.1f %10.1f", figures.drain, figures.median, figures.worstOfHundred)
+        )
+    }
+}
