@@ -20,7 +20,7 @@ import TrunklineTesting
         let job = try TestInstall.job(key)
         return """
             select verdict || ' ' || coalesce(state, '-') from trunkline.take('\(boot)', 1, array[0], array[\(fence)]::bigint[], 30000,
-                0, null, array['line-01'], array['\(key)'], array[\(hex(job.key.digest))], array[\(hex(job.contentDigest))],
+                0, null, array['line:line-01'], array['\(key)'], array[\(hex(job.key.digest))], array[\(hex(job.contentDigest))],
                 array[\(person)]::bigint[], array['\(job.to.value)'], array[\(hex(EZWhatsApp.textRequestBody(job)))], array['order'],
                 array[null::text], array[null::timestamptz], array[null::timestamptz], array[null::text], array[null::timestamptz],
                 array[true], array[]::int[], array[]::int[])
