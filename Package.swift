@@ -73,13 +73,17 @@ let package = Package(
             ]
         ),
         .target(
-            name: "TrunklineIntegrations",
+            name: "TrunklinePhones",
             dependencies: ["TrunklineCore", "CPhoneNumber"]
+        ),
+        .target(
+            name: "TrunklineIntegrations",
+            dependencies: ["TrunklineCore"]
         ),
         .target(
             name: "TrunklineEngine",
             dependencies: [
-                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "EventLoop", "RabbitDriver", "PostgresDriver",
+                "CPlatform", "TrunklineCore", "TrunklinePhones", "EventLoop", "RabbitDriver", "PostgresDriver",
                 "CurlDriver",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -151,8 +155,8 @@ let package = Package(
         .executableTarget(
             name: "trunkline",
             dependencies: [
-                "CPlatform", "TrunklineCore", "TrunklineIntegrations", "TrunklineEngine", "TrunklineSimulator",
-                "EventLoop",
+                "CPlatform", "TrunklineCore", "TrunklinePhones", "TrunklineIntegrations", "TrunklineEngine",
+                "TrunklineSimulator", "EventLoop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
@@ -166,7 +170,7 @@ let package = Package(
         .testTarget(name: "TrunklineCoreTests", dependencies: ["TrunklineCore", "TestKit"]),
         .testTarget(
             name: "TrunklineIntegrationsTests",
-            dependencies: ["TrunklineIntegrations", "TrunklineCore", "TrunklineTesting"]
+            dependencies: ["TrunklineIntegrations", "TrunklinePhones", "TrunklineCore", "TrunklineTesting"]
         ),
         .testTarget(
             name: "TrunklineEngineTests",

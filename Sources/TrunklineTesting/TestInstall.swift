@@ -163,8 +163,9 @@ package final class TestInstall: Sendable {
                 _ = try await install.addLine(
                     try LineID(id),
                     workspace: try WorkspaceID("acme"),
-                    baseURL: try EZWhatsApp.BaseURL(lineURL),
-                    token: .sealed(try EZWhatsApp.Token("ezw_line_" + id), key),
+                    carrier: EZWhatsAppCarrier(),
+                    baseURL: try EZWhatsAppCarrier().address(lineURL, mayBePrivate: true),
+                    token: try .sealed(Array(("ezw_line_" + id).utf8), of: EZWhatsAppCarrier(), key),
                     pace: pace(id)
                 )
             }

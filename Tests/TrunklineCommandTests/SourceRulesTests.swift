@@ -60,6 +60,18 @@ import Testing
         #expect((Self.fault(Substring(line)) != nil) == isFault)
     }
 
+    // MARK: The engine
+
+    /// It knows outside systems only through Core's ports.
+    @Test func theEngineNamesNoIntegration() throws {
+        for source in try Self.sources(under: "Sources/TrunklineEngine") {
+            for (number, line) in source.lines.enumerated()
+            where line.contains("TrunklineIntegrations") || line.contains("EZWhatsApp") {
+                Issue.record("\(source.path):\(number + 1): the engine names an integration")
+            }
+        }
+    }
+
     // MARK: Lengths
 
     private static let longestFile = 450

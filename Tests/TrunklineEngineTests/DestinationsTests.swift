@@ -95,8 +95,9 @@ import TrunklineIntegrations
             let line = try await install.addLine(
                 LineID("a"),
                 workspace: WorkspaceID("acme"),
-                baseURL: EZWhatsApp.BaseURL("https://hooks.example/api/v1"),
-                token: .sealed(EZWhatsApp.Token("ezw_line_1234"), Self.key()),
+                carrier: EZWhatsAppCarrier(),
+                baseURL: EZWhatsAppCarrier().address("https://hooks.example/api/v1", mayBePrivate: true),
+                token: .sealed(Array("ezw_line_1234".utf8), of: EZWhatsAppCarrier(), Self.key()),
                 pace: .standard
             )
             let destination = try await Self.add("a", to: install)

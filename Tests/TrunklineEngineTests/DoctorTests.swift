@@ -252,8 +252,8 @@ import TrunklineIntegrations
             for (id, variable) in [("acme-2", "NOT_THERE"), ("acme-3", "PATH"), ("other-1", "HOME")] {
                 if id == "acme-3" { try await database.addLine(id, workspace: "acme") }
                 let line = try LineID(id)
-                let base = try EZWhatsApp.BaseURL("http://127.0.0.1:1")
-                let reference = LaneSecret.reference(try SecretReference("env:" + variable), current: nil, Self.key)
+                let base = try EZWhatsAppCarrier().address("http://127.0.0.1:1", mayBePrivate: true)
+                let reference = LaneSecret.reference(try SecretReference("env:" + variable), hint: "", Self.key)
                 _ = try await database.install.changeLine(line, LineChanges(baseURL: base, token: reference))
             }
             _ = try await database.install.holdLine(LineID("other-1"), reason: "repair", until: nil)

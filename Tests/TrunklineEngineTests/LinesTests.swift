@@ -32,15 +32,17 @@ import TrunklineIntegrations
         try await install.addLine(
             LineID(id),
             workspace: WorkspaceID(workspace),
-            baseURL: EZWhatsApp.BaseURL(baseURL),
-            token: token ?? .sealed(EZWhatsApp.Token("ezw_line_secret_1234"), key()),
+            carrier: EZWhatsAppCarrier(),
+            baseURL: EZWhatsAppCarrier().address(baseURL, mayBePrivate: true),
+            token: token ?? .sealed(Array("ezw_line_secret_1234".utf8), of: EZWhatsAppCarrier(), key()),
             pace: pace
         )
     }
 
     /// What a worker would send, and where.
     private static func token(of id: LineID, _ install: Operator, _ key: MasterKey?) async throws -> String {
-        try await install.access(to: id, masterKey: key, ownFiles: []).token.value
+        let secret = try await install.access(toLane: .line(id), masterKey: key, ownFiles: []).secret
+        return String(decoding: secret, as: UTF8.self)
     }
 
     private static func addJob(_ id: Int64, lane: Int32, state: String = "accepted", to session: PostgresSession)
@@ -80,7 +82,11 @@ import TrunklineIntegrations
         try await Self.withInstall { session, install in
             let (first, second) = (try LineID("a"), try LineID("b"))
             try await Self.add("a", to: install)
-            try await Self.add("b", to: install, token: .sealed(EZWhatsApp.Token("ezw_line_other_5678"), Self.key()))
+            try await Self.add(
+                "b",
+                to: install,
+                token: .sealed(Array("ezw_line_other_5678".utf8), of: EZWhatsAppCarrier(), Self.key())
+            )
             #expect(try await Self.token(of: first, install, Self.key()) == "ezw_line_secret_1234")
 
             let stored = try await session.query(
@@ -115,11 +121,11 @@ import TrunklineIntegrations
             defer { try? FileManager.default.removeItem(atPath: path) }
             try Data("ezw_line_from_file\n".utf8).write(to: URL(filePath: path))
             let reference = try SecretReference("file:" + path)
-            let line = try await Self.add("a", to: install, token: .reference(reference, current: nil, Self.key()))
+            let line = try await Self.add("a", to: install, token: .reference(reference, hint: "", Self.key()))
             #expect(line.tokenPlace == .reference("file:" + path) && line.tokenHint == "")
             #expect(try await Self.token(of: line.id, install, Self.key()) == "ezw_line_from_file")
             await #expect(throws: SecretReferenceError.ownFile(path)) {
-                try await install.access(to: line.id, masterKey: Self.key(), ownFiles: [path])
+                try await install.access(toLane: .line(line.id), masterKey: Self.key(), ownFiles: [path])
             }
         }
     }
@@ -136,9 +142,9 @@ import TrunklineIntegrations
             let key = try Self.key()
             let place = try SecretReference("env:LINE_TOKEN")
             try await Self.add("sealed", to: install)
-            try await Self.add("referenced", to: install, token: .reference(place, current: nil, key))
+            try await Self.add("referenced", to: install, token: .reference(place, hint: "", key))
             let other = try SecretReference("env:OTHER_TOKEN")
-            try await Self.add("other", to: install, token: .reference(other, current: nil, key))
+            try await Self.add("other", to: install, token: .reference(other, hint: "", key))
             try await session.query(
                 "update trunkline.lanes l set \(change) from trunkline.lanes other where l.name <> 'line:other' and other.name = 'line:other'"
             )
@@ -152,7 +158,7 @@ import TrunklineIntegrations
                     await #expect(throws: LaneError.self) {
                         try await install.changeLine(
                             id,
-                            LineChanges(token: .sealed(EZWhatsApp.Token("ezw_line_new_0001"), key))
+                            LineChanges(token: .sealed(Array("ezw_line_new_0001".utf8), of: EZWhatsAppCarrier(), key))
                         )
                     }
                 }
@@ -170,8 +176,8 @@ import TrunklineIntegrations
             let (key, id) = (try Self.key(), try LineID("a"))
             try await Self.add("a", to: install)
             func set(_ baseURL: String?, token: String? = nil, _ key: MasterKey) async throws -> Line {
-                let base = try baseURL.map { try EZWhatsApp.BaseURL($0) }
-                let token = try token.map { LaneSecret.sealed(try EZWhatsApp.Token($0), key) }
+                let base = try baseURL.map { try EZWhatsAppCarrier().address($0, mayBePrivate: true) }
+                let token = try token.map { try LaneSecret.sealed(Array($0.utf8), of: EZWhatsAppCarrier(), key) }
                 return try await install.changeLine(id, LineChanges(baseURL: base, token: token))
             }
             for address in [
@@ -297,8 +303,10 @@ import TrunklineIntegrations
             _ = try await install.holdLine(line.id, reason: "x", until: nil)
             for change in [
                 LineChanges(pace: PaceChange(interval: .seconds(1))),
-                LineChanges(baseURL: try EZWhatsApp.BaseURL("https://api.example/api/v2")),
-                LineChanges(token: .sealed(try EZWhatsApp.Token("ezw_line_rotated_9999"), try Self.key())),
+                LineChanges(baseURL: try EZWhatsAppCarrier().address("https://api.example/api/v2", mayBePrivate: true)),
+                LineChanges(
+                    token: try .sealed(Array("ezw_line_rotated_9999".utf8), of: EZWhatsAppCarrier(), try Self.key())
+                ),
                 LineChanges(dailyCap: .sends(10)), LineChanges(timeZone: "Europe/Madrid"),
             ] {
                 _ = try await install.changeLine(line.id, change)

@@ -1,6 +1,6 @@
 import Testing
 import TrunklineCore
-import TrunklineIntegrations
+import TrunklinePhones
 
 @Suite struct PhoneNumbersTests {
     @Test(arguments: [

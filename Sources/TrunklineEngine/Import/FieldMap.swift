@@ -1,6 +1,6 @@
 internal import Mustache
 package import TrunklineCore
-internal import TrunklineIntegrations
+internal import TrunklinePhones
 internal import Yams
 
 /// How a row of a table becomes a send job: per field of the job a column or a template (`--map FILE.yaml`).

@@ -1,5 +1,5 @@
 package import TrunklineCore
-internal import TrunklineIntegrations
+internal import TrunklinePhones
 
 /// A row of a file as it was read: a job, or why it is none.
 package struct ImportRow: Sendable {

@@ -9,6 +9,13 @@ package enum LaneSecret: Sendable {
     /// To be read by the workers where it says. `hint`: of what it leads to here; empty when it leads to nothing.
     case reference(SecretReference, hint: String, MasterKey)
 
+    /// A secret in the clear, if its carrier takes it.
+    package static func sealed(_ secret: [UInt8], of carrier: any Carrier, _ key: MasterKey) throws(Refusal)
+        -> LaneSecret
+    {
+        .sealed(secret, hint: try carrier.secretHint(secret), key)
+    }
+
     var masterKey: MasterKey {
         switch self {
         case .sealed(_, _, let key), .reference(_, _, let key): key

@@ -1,6 +1,6 @@
 internal import RabbitDriver
 internal import TrunklineCore
-internal import TrunklineIntegrations
+internal import TrunklinePhones
 
 /// What the messages of a batch are.
 struct BatchReading {

@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
-internal import TrunklineIntegrations
+internal import TrunklinePhones
 
 struct SendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
-internal import TrunklineIntegrations
 
 extension LineCommand {
     struct Add: AsyncParsableCommand {
@@ -38,7 +37,7 @@ extension LineCommand {
         func run() async throws {
             try await options.run { settings in
                 let (id, workspace) = (try LineID(id), try WorkspaceID(workspace))
-                let base = try EZWhatsApp.BaseURL(baseURL)
+                let base = try Carriers.line.address(baseURL, mayBePrivate: true)
                 let pace = try paceOptions.change().applied(to: .standard)
                 guard let token = try tokenOptions.token(settings) else {
                     throw CommandError(.usage, "give the token with --token-env, --token-file or --token-stdin")
@@ -48,6 +47,7 @@ extension LineCommand {
                     let line = try await install.addLine(
                         id,
                         workspace: workspace,
+                        carrier: Carriers.line,
                         baseURL: base,
                         token: token,
                         pace: pace,

@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
-internal import TrunklineIntegrations
 
 extension LineCommand {
     struct Set: AsyncParsableCommand {
@@ -32,7 +31,7 @@ extension LineCommand {
             try await options.run { settings in
                 let id = try LineID(id)
                 let changes = LineChanges(
-                    baseURL: try baseURL.map { try EZWhatsApp.BaseURL($0) },
+                    baseURL: try baseURL.map { try Carriers.line.address($0, mayBePrivate: true) },
                     token: try tokenOptions.token(settings),
                     pace: try paceOptions.change(),
                     dailyCap: try paceOptions.cap(),

@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import TrunklineCore
 internal import TrunklineEngine
-internal import TrunklineIntegrations
 
 extension LineCommand {
     /// Where a token comes from. Never the command line itself, which others can read.
@@ -35,9 +34,7 @@ extension LineCommand {
 
         /// The token as the operator gave it, nil when none was given. Needs the master key, also for a reference.
         func token(_ settings: Settings) throws -> LaneSecret? {
-            try input.read(settings) { bytes throws(Refusal) in
-                try EZWhatsApp.Token(String(decoding: bytes, as: UTF8.self)).lastFour
-            }
+            try input.read(settings) { bytes throws(Refusal) in try Carriers.line.secretHint(bytes) }
         }
     }
 }

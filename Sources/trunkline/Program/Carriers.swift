@@ -1,8 +1,9 @@
 internal import TrunklineCore
 internal import TrunklineIntegrations
 
-/// What this program can deliver to.
+/// What this program sends and delivers with.
 enum Carriers {
+    static let line = CarrierRegistry.standard.line
     static let destinations = CarrierRegistry.standard.destinations
 
     /// By the word of `--kind`.

@@ -69,7 +69,7 @@ final class SimDatabase {
 
     private static func secret(of line: LaneName) -> StoredSecret {
         do {
-            let token = LaneSecret.sealed(try EZWhatsApp.Token("ezw_line_simulated"), masterKey)
+            let token = try LaneSecret.sealed(Array("ezw_line_simulated".utf8), of: EZWhatsAppCarrier(), masterKey)
             return try StoredSecret(token, lane: line, address: SimAPI.base + line.id)
         } catch {
             fatalError("a simulated token cannot be stored: \(error)")

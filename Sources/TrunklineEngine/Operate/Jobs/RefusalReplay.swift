@@ -1,6 +1,6 @@
 internal import PostgresDriver
 package import TrunklineCore
-internal import TrunklineIntegrations
+internal import TrunklinePhones
 
 /// Gives refused messages again, as if they came now: a line was missing and is there, a message of a newer version came
 /// before its program. Their keys make sure that nothing is done twice.

@@ -1,5 +1,5 @@
 internal import PostgresDriver
-internal import TrunklineCore
+package import TrunklineCore
 
 /// Looking at lanes, whatever they lead to.
 extension Operator {
@@ -54,7 +54,7 @@ extension Operator {
     ///
     /// - Parameter ownFiles: paths of the program's own secrets, which no reference may name.
     /// - Returns: the only address to whose origin it may be sent, and the secret.
-    func access(
+    package func access(
         toLane name: LaneName,
         masterKey: MasterKey?,
         ownFiles: Set<String>

@@ -1,5 +1,4 @@
 package import TrunklineCore
-internal import TrunklineIntegrations
 
 /// A line as the database has it: a lane by the names that lines have for it.
 @dynamicMemberLookup

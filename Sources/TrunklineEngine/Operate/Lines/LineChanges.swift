@@ -1,29 +1,16 @@
-internal import TrunklineCore
-package import TrunklineIntegrations
-
-extension LaneSecret {
-    /// A line's token.
-    package static func sealed(_ token: EZWhatsApp.Token, _ key: MasterKey) -> LaneSecret {
-        .sealed(Array(token.value.utf8), hint: token.lastFour, key)
-    }
-
-    /// Where the workers find a line's token; `current` is what is there, if this program can see it.
-    package static func reference(_ place: SecretReference, current: EZWhatsApp.Token?, _ key: MasterKey) -> LaneSecret
-    {
-        .reference(place, hint: current?.lastFour ?? "", key)
-    }
-}
+package import TrunklineCore
 
 /// What changes of a line; nil: nothing.
 package struct LineChanges: Sendable {
-    package var baseURL: EZWhatsApp.BaseURL?
+    /// As the lines' carrier read it; a line's API may run beside Trunkline.
+    package var baseURL: CarrierAddress?
     package var token: LaneSecret?
     package var pace: PaceChange
     package var dailyCap: DailyCap?
     package var timeZone: String?
 
     package init(
-        baseURL: EZWhatsApp.BaseURL? = nil,
+        baseURL: CarrierAddress? = nil,
         token: LaneSecret? = nil,
         pace: PaceChange = PaceChange(),
         dailyCap: DailyCap? = nil,
@@ -40,18 +27,11 @@ package struct LineChanges: Sendable {
 
     var ofLane: LaneChanges {
         LaneChanges(
-            address: baseURL.map { CarrierAddress($0) },
+            address: baseURL,
             secret: token,
             pace: pace,
             dailyCap: dailyCap,
             timeZone: timeZone
         )
-    }
-}
-
-extension CarrierAddress {
-    /// A line's; its API may run beside Trunkline.
-    init(_ base: EZWhatsApp.BaseURL) {
-        self.init(value: base.value, origin: base.origin, shown: base.value, mayBePrivate: true)
     }
 }

@@ -53,7 +53,7 @@ extension Operator {
     /// Asks a line's API once whether it can send; sends nothing and wakes nothing. Throws when its token cannot be opened.
     ///
     /// - Parameters:
-    ///   - ownFiles: see ``access(to:masterKey:ownFiles:)``.
+    ///   - ownFiles: paths of the program's own secrets, which no reference may name.
     ///   - certificateAuthorities: a PEM file of authorities to trust instead of the system's.
     package func askHealth(
         of id: LineID,

@@ -1,5 +1,4 @@
 package import TrunklineCore
-package import TrunklineIntegrations
 
 /// Lines: lanes to WhatsApp numbers.
 extension Operator {
@@ -15,36 +14,23 @@ extension Operator {
         }
     }
 
-    /// A line's token in the clear: for the call that needs it, never for showing.
-    ///
-    /// - Parameter ownFiles: paths of the program's own secrets, which no reference may name.
-    /// - Returns: the only address that it may be sent to, and the token.
-    package func access(
-        to id: LineID,
-        masterKey: MasterKey?,
-        ownFiles: Set<String>
-    ) async throws -> (base: EZWhatsApp.BaseURL, token: EZWhatsApp.Token) {
-        let (address, secret) = try await access(toLane: .line(id), masterKey: masterKey, ownFiles: ownFiles)
-        return (try EZWhatsApp.BaseURL(address), try EZWhatsApp.Token(String(decoding: secret, as: UTF8.self)))
-    }
-
     // MARK: Changing
 
     /// Makes a line; one that was removed from the same workspace comes back. Throws ``LaneError`` when the id is taken.
     package func addLine(
         _ id: LineID,
         workspace: WorkspaceID,
-        baseURL: EZWhatsApp.BaseURL,
+        carrier: any Carrier,
+        baseURL: CarrierAddress,
         token: LaneSecret,
         pace: Pace,
         dailyCap: DailyCap = .unlimited,
         timeZone: String = "UTC"
     ) async throws -> Line {
-        let carrier = EZWhatsAppCarrier()
         let new = NewLane(
             workspace: workspace,
             carrier: carrier.kind,
-            address: CarrierAddress(baseURL),
+            address: baseURL,
             secret: token,
             pace: pace,
             dailyCap: dailyCap,
