@@ -76,22 +76,23 @@ public struct DeliverJob: Sendable, Hashable {
     /// The name of the job's lane: `destination:ID`.
     public var laneName: String { destination.laneName }
 
-    /// 16 bytes that name the content: the first half of SHA-256 over ``content(type:happenedAt:data:)``. Same key and same
-    /// digest is the same job. Stored for ever: the form must never change.
-    public var contentDigest: [UInt8] { DeliverJob.contentDigest(type: type, happenedAt: happenedAt, data: data) }
+    /// 16 bytes that name the content: the first half of SHA-256 over ``content(type:happenedAt:data:)`` without its time. Same
+    /// key and same digest is the same job; times and tags do not count, as they do not of a send: whoever repeats an event may
+    /// look at the clock anew. Stored for ever: the form must never change.
+    public var contentDigest: [UInt8] { DeliverJob.contentDigest(type: type, data: data) }
 
     /// The same for content that is no job (any more): how stored requests are compared with the ledger.
-    package static func contentDigest(type: String, happenedAt: Timestamp, data: JSONValue) -> [UInt8] {
-        Array(Digest.sha256(content(type: type, happenedAt: happenedAt, data: data)).prefix(16))
+    package static func contentDigest(type: String, data: JSONValue) -> [UInt8] {
+        Array(Digest.sha256(content(type: type, happenedAt: nil, data: data)).prefix(16))
     }
 
     /// The event as one canonical JSON object, `type`, `timestamp` and `data`: members of `data` by name, numbers as they were
     /// written. It is also the body of a Standard Webhook.
-    package static func content(type: String, happenedAt: Timestamp, data: JSONValue) -> [UInt8] {
+    package static func content(type: String, happenedAt: Timestamp?, data: JSONValue) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("type", type)
-        json.member("timestamp", happenedAt.rfc3339)
+        json.member("timestamp", happenedAt?.rfc3339)
         json.name("data")
         json.canonical(data)
         json.endObject()

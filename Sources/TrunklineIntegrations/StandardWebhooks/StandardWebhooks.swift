@@ -104,7 +104,7 @@ package enum StandardWebhooks {
         else { return nil }
         return StoredContent(
             recipient: nil,
-            digest: DeliverJob.contentDigest(type: type, happenedAt: time, data: data)
+            digest: DeliverJob.contentDigest(type: type, data: data)
         )
     }
 }

@@ -30,7 +30,7 @@ struct DeliverCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "When it happened, RFC 3339; default: now. It belongs to the content: give it where the command may be repeated.",
+            "When it happened, RFC 3339; default: now. A repeat of the same key may say another: the first one counts.",
             valueName: "time"
         )
     )
