@@ -59,6 +59,25 @@ import TrunklineTesting
         }
     }
 
+    /// One event that is no job: the receiver has verified it, and its refusals come in words for a person.
+    @Test func aDestinationIsTriedByHand() async throws {
+        try await TestInstall.with { install in
+            try await addDestination("crm", hook: "crm", to: install)
+            try await install.trunkline(["destination", "hold", "crm", "--reason", "they move"]).requireSuccess()
+            let taken = try await install.trunkline(["destination", "test", "crm"]).requireSuccess()
+            #expect(taken.output.contains("destination crm took a test event (status 200)"), "\(taken.output)")
+            let counts = try counts("crm", install)
+            #expect(counts.deliveries == 1 && counts.refused == 0)
+            #expect(try await install.number("select count(*) from trunkline.ledger") == 0)
+
+            let another = "whsec_" + Data(repeating: 1, count: 32).base64EncodedString()
+            try await addDestination("wrong", hook: "wrong", to: install, secret: another)
+            let refused = try await install.trunkline(["destination", "test", "wrong", "--json"])
+            #expect(refused.status == 1 && refused.output.contains(#""taken" : false"#), "\(refused.output)")
+            #expect(refused.output.contains("has it the same secret?") && !refused.output.contains(another))
+        }
+    }
+
     /// The receiver got it, and its answer was lost: the same id with the same bytes comes again, and it knows it.
     @Test func aLostAnswerIsAskedForAgainWithTheSameBytes() async throws {
         try await TestInstall.with { install in

@@ -5,8 +5,10 @@ internal import TrunklineEngine
 struct DestinationCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "destination",
-        abstract: "Clients' systems that are delivered to: add, look, pace, hold, resume, remove.",
-        subcommands: [Add.self, List.self, Show.self, Set.self, Hold.self, Resume.self, Remove.self]
+        abstract: "Clients' systems that are delivered to: add, look, try, pace, hold, resume, remove.",
+        subcommands: [
+            Add.self, List.self, Show.self, Test.self, Set.self, Hold.self, Resume.self, Remove.self,
+        ]
     )
 
     /// As servers list its connections.

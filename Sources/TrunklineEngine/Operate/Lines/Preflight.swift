@@ -1,8 +1,6 @@
-internal import CurlDriver
-internal import EventLoop
 package import TrunklineCore
 
-/// Asks a lane's own health once, which changes nothing, on a loop of its own: for commands. Workers ask on theirs.
+/// Asks a lane's own health once, which changes nothing: for commands.
 package struct Preflight: Sendable {
     /// What the answer means for the lane's gate.
     package let verdict: HealthVerdict
@@ -19,19 +17,9 @@ package struct Preflight: Sendable {
     ///   - certificateAuthorities: a PEM file of authorities to trust instead of the system's.
     package static func ask(_ account: any CarrierAccount, certificateAuthorities: String? = nil) async -> Preflight {
         guard let question = account.healthQuestion else { preconditionFailure("a lane without a health question") }
-        let loop = EventLoop(name: "preflight")
-        loop.start()
-        let answer: Preflight = await withCheckedContinuation { continuation in
-            loop.run {
-                let curl = CurlDriver(loop: loop, maximumCalls: 1, certificateAuthorities: certificateAuthorities)
-                curl.send(HTTPRequest(question), mayLeave: { true }) { result in
-                    curl.close()
-                    continuation.resume(returning: Preflight(CallResult(result), account))
-                }
-            }
-        }
-        loop.stop()
-        loop.join()
-        return answer
+        return Preflight(
+            await SingleCall.make(question, certificateAuthorities: certificateAuthorities),
+            account
+        )
     }
 }
