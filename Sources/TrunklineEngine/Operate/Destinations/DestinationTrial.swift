@@ -41,7 +41,9 @@ extension Operator {
     ) async throws -> DestinationTrial {
         let name = LaneName.destination(id)
         let record = try await lane(name)
-        guard let carrier = carriers[record.carrier] else { throw LaneError.kindUnknownHere(name, kind: record.carrier) }
+        guard let carrier = carriers[record.carrier] else {
+            throw LaneError.kindUnknownHere(name, kind: record.carrier)
+        }
         let (address, secret) = try await access(toLane: name, masterKey: masterKey, ownFiles: ownFiles)
         let account = try carrier.account(
             at: carrier.address(address, mayBePrivate: record.mayBePrivate),
@@ -54,7 +56,8 @@ extension Operator {
             type: DestinationTrial.eventType,
             happenedAt: now,
             data: .object([
-                .init("destination", .string(id.value)), .init("message", .string("A test event. Nothing has happened.")),
+                .init("destination", .string(id.value)),
+                .init("message", .string("A test event. Nothing has happened.")),
             ])
         )
         let attempt = CarriedAttempt(
