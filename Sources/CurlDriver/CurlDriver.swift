@@ -1,5 +1,5 @@
 internal import CPlatform
-public import EventLoop
+package import EventLoop
 internal import Glibc
 
 /// HTTP/1.1 calls through libcurl's multi interface, driven by an ``EventLoop``.
@@ -12,7 +12,7 @@ internal import Glibc
 ///
 /// Never in this driver: redirects, proxies of the environment, netrc, cookies, HTTP/2, clear text to a peer that is not
 /// loopback, and libcurl's hidden second send on a kept connection that died.
-public final class CurlDriver {
+package final class CurlDriver {
     struct Configuration {
         var certificateAuthorities: String?
         var userAgent: String
@@ -34,7 +34,7 @@ public final class CurlDriver {
     }
 
     /// How many calls can be in the air at once.
-    public let maximumCalls: Int
+    package let maximumCalls: Int
 
     private let loop: EventLoop
     private let configuration: Configuration
@@ -74,7 +74,7 @@ public final class CurlDriver {
     ///   - replayGuard: Stops libcurl from sending a request a second time by itself. Off only in tests that show why.
     ///   - connectTo: `HOST:PORT:OTHER_HOST:OTHER_PORT`: calls to the first connect to the second. For tests only.
     ///   - alsoPublic: Numeric addresses that count as public although they are not. For tests only.
-    public init(
+    package init(
         loop: EventLoop,
         maximumCalls: Int,
         certificateAuthorities: String? = nil,
@@ -113,13 +113,13 @@ public final class CurlDriver {
     // MARK: Calls
 
     /// How many calls can begin now. Loop only.
-    public var freeSlots: Int {
+    package var freeSlots: Int {
         loop.preconditionOnLoop()
         return maximumCalls - callsInFlight
     }
 
     /// How many calls have begun and not ended. Loop only.
-    public private(set) var callsInFlight = 0
+    package private(set) var callsInFlight = 0
 
     /// Begins a call. Loop only; needs a free slot.
     ///
@@ -129,7 +129,7 @@ public final class CurlDriver {
     ///     leave. It must not call this driver. If it says no, the call fails as `.held`.
     ///   - done: Called exactly once, on the loop, never before this method has returned, with the slot free again: it may
     ///     call this method.
-    public func send(
+    package func send(
         _ request: HTTPRequest,
         mayLeave: @escaping () -> Bool,
         done: @escaping (Result<HTTPResponse, HTTPFailure>) -> Void
@@ -158,7 +158,7 @@ public final class CurlDriver {
 
     /// Ends every call: those whose bytes may have left fail as `.maybe`, the others as `.surelyNot`. Their completions are
     /// called soon, not before this method has returned. Loop only.
-    public func cancelAll() {
+    package func cancelAll() {
         preconditionUsable()
         for transfer in transfers where transfer.isBusy {
             finish(transfer, transfer.abandoned(.cancelled, reason: "the call was cancelled"))
@@ -168,7 +168,7 @@ public final class CurlDriver {
 
     /// Ends every call as ``cancelAll()`` does, calls their completions, closes the connections and frees libcurl's
     /// memory. No call may begin afterwards, also not from those completions. Loop only; a second call does nothing.
-    public func close() {
+    package func close() {
         loop.preconditionOnLoop()
         guard !isClosed else { return }
         cancelAll()

@@ -1,7 +1,7 @@
 /// One HTTP/1.1 request, complete and immutable once handed to ``CurlDriver/send(_:mayLeave:done:)``.
-public struct HTTPRequest: Sendable {
+package struct HTTPRequest: Sendable {
     /// The methods that carriers use.
-    public enum Method: String, Sendable {
+    package enum Method: String, Sendable {
         case get = "GET"
         case post = "POST"
         case put = "PUT"
@@ -10,26 +10,26 @@ public struct HTTPRequest: Sendable {
     }
 
     /// What is asked.
-    public var method: Method
+    package var method: Method
     /// An absolute `https` URL, or an `http` URL whose host is a loopback address or `localhost`. ASCII, already
     /// percent-encoded, without user name or password.
-    public var url: String
+    package var url: String
     /// Name and value, sent in this order. `Host`, `Connection`, `Content-Length`, `Transfer-Encoding` and `Expect` belong
     /// to the driver and are refused; control characters are refused.
-    public var headers: [(String, String)]
+    package var headers: [(String, String)]
     /// Sent as it is. `nil` sends no body (a POST then has an empty one).
-    public var body: [UInt8]?
+    package var body: [UInt8]?
     /// Covers name resolution, TCP and TLS. More than zero.
-    public var connectTimeout: Duration
+    package var connectTimeout: Duration
     /// From ``CurlDriver/send(_:mayLeave:done:)`` to the last byte of the answer. More than zero.
-    public var totalTimeout: Duration
+    package var totalTimeout: Duration
     /// Whether only addresses of the public internet may be connected to: held against each address that the host has, and
     /// against that of a kept connection. Refused is all else, also where it only might be something else.
-    public var onlyPublicHosts: Bool
+    package var onlyPublicHosts: Bool
     /// Names of headers of the answer that are kept, in any case.
-    public var wantedHeaders: [String]
+    package var wantedHeaders: [String]
 
-    public init(
+    package init(
         method: Method,
         url: String,
         headers: [(String, String)] = [],
@@ -51,28 +51,28 @@ public struct HTTPRequest: Sendable {
 }
 
 /// A whole answer. Any status is an answer, also a redirect, which is never followed.
-public struct HTTPResponse: Sendable, Hashable {
+package struct HTTPResponse: Sendable, Hashable {
     /// 200 to 999, as the peer said it.
-    public var status: Int
+    package var status: Int
     /// The first bytes of the body, at most the driver's limit (64 KiB unless told).
-    public var body: [UInt8]
+    package var body: [UInt8]
     /// Whether the body was longer than what ``body`` holds.
-    public var isTruncated: Bool
+    package var isTruncated: Bool
     /// Those of ``HTTPRequest/wantedHeaders`` that it had, named as they were asked for.
-    public var headers: [Header]
+    package var headers: [Header]
 
-    public struct Header: Sendable, Hashable {
-        public var name: String
+    package struct Header: Sendable, Hashable {
+        package var name: String
         /// Untouched, but never more than 256 characters.
-        public var value: String
+        package var value: String
 
-        public init(_ name: String, _ value: String) {
+        package init(_ name: String, _ value: String) {
             self.name = name
             self.value = value
         }
     }
 
-    public init(status: Int, body: [UInt8] = [], isTruncated: Bool = false, headers: [Header] = []) {
+    package init(status: Int, body: [UInt8] = [], isTruncated: Bool = false, headers: [Header] = []) {
         self.status = status
         self.body = body
         self.isTruncated = isTruncated
@@ -80,13 +80,13 @@ public struct HTTPResponse: Sendable, Hashable {
     }
 
     /// The value of `Retry-After`, if it was wanted: seconds or an HTTP date, or anything else.
-    public var retryAfter: String? { headers.first { $0.name.lowercased() == "retry-after" }?.value }
+    package var retryAfter: String? { headers.first { $0.name.lowercased() == "retry-after" }?.value }
 }
 
 /// No whole answer came. ``sent`` says what that means for the request.
-public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
+package struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether the peer may have seen the request.
-    public enum Sent: Sendable, Hashable {
+    package enum Sent: Sendable, Hashable {
         /// No byte of the request left this process.
         case surelyNot
         /// The last check allowed the bytes to leave: the peer may have acted on them.
@@ -94,7 +94,7 @@ public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Why no whole answer came.
-    public enum Cause: String, Sendable, Hashable {
+    package enum Cause: String, Sendable, Hashable {
         /// The request itself is not acceptable (URL, header, `http` to a peer that is not loopback, an
         /// address that is not public where it had to be); never retry as is.
         case refused
@@ -119,17 +119,17 @@ public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The `CURLcode`, or 0 when the driver decided without libcurl.
-    public var code: Int32
+    package var code: Int32
     /// Whether the request may have been sent.
-    public var sent: Sent
+    package var sent: Sent
     /// The class of the failure.
-    public var cause: Cause
+    package var cause: Cause
     /// The status that was read before the answer broke off, if any.
-    public var status: Int?
+    package var status: Int?
     /// One sentence, safe to log: never an address, a header or a body.
-    public var reason: String
+    package var reason: String
 
-    public init(code: Int32 = 0, sent: Sent, cause: Cause, status: Int? = nil, reason: String) {
+    package init(code: Int32 = 0, sent: Sent, cause: Cause, status: Int? = nil, reason: String) {
         self.code = code
         self.sent = sent
         self.cause = cause
@@ -137,5 +137,5 @@ public struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
         self.reason = reason
     }
 
-    public var description: String { reason }
+    package var description: String { reason }
 }

@@ -4,13 +4,13 @@ internal import CPlatform
 ///
 /// Debian's soft limit is 1,024, which a worker with many calls in the air exceeds; nothing here uses `select`, for whose
 /// sake it is so low.
-public enum DescriptorLimit {
+package enum DescriptorLimit {
     /// The soft limit; `Int.max` when there is none.
-    public static var current: Int { tl_descriptor_limit() }
+    package static var current: Int { tl_descriptor_limit() }
 
     /// Raises the soft limit to the hard one, which only an administrator can raise. Returns what counts now.
     @discardableResult
-    public static func raise() -> Int {
+    package static func raise() -> Int {
         tl_descriptor_limit_raise()
         return current
     }

@@ -13,33 +13,33 @@ internal import Synchronization
 ///
 /// Methods below "Loop only" must be called on the loop's thread; they check it and trap otherwise. The registered
 /// closures are deliberately not `Sendable`: they belong to the loop's thread.
-public final class EventLoop: SerialExecutor, @unchecked Sendable {
+package final class EventLoop: SerialExecutor, @unchecked Sendable {
     // Unchecked because the loop-only state is guarded by `preconditionOnLoop`, which the compiler cannot see.
 
     /// What a descriptor is watched for.
-    public struct Interest: OptionSet, Sendable {
-        public let rawValue: UInt8
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
+    package struct Interest: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
         /// Bytes can be read, or the peer closed.
-        public static let read = Interest(rawValue: 1)
+        package static let read = Interest(rawValue: 1)
         /// Bytes can be written.
-        public static let write = Interest(rawValue: 2)
+        package static let write = Interest(rawValue: 2)
     }
 
     /// What the kernel said about a descriptor.
-    public struct Readiness: OptionSet, Sendable {
-        public let rawValue: UInt8
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
+    package struct Readiness: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
         /// Bytes can be read, or the peer closed.
-        public static let read = Readiness(rawValue: 1)
+        package static let read = Readiness(rawValue: 1)
         /// Bytes can be written.
-        public static let write = Readiness(rawValue: 2)
+        package static let write = Readiness(rawValue: 2)
         /// An error or a hang-up; reported whatever the interest.
-        public static let error = Readiness(rawValue: 4)
+        package static let error = Readiness(rawValue: 4)
     }
 
     /// Names a scheduled timer. Never used again after the timer fired or was cancelled.
-    public struct TimerID: Hashable, Sendable {
+    package struct TimerID: Hashable, Sendable {
         fileprivate let value: UInt64
     }
 
@@ -71,7 +71,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Names the thread (first 15 bytes) and nothing else.
-    public let name: String
+    package let name: String
 
     private let epollDescriptor: Int32
     private let wakeDescriptor: Int32
@@ -94,7 +94,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     /// Creates the loop; nothing runs before ``start()``.
     ///
     /// Traps when the kernel refuses an epoll or event descriptor: without one the process cannot do anything.
-    public init(name: String) {
+    package init(name: String) {
         self.name = name
         epollDescriptor = tl_epoll_create()
         wakeDescriptor = tl_eventfd_create()
@@ -109,7 +109,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     // MARK: Any thread
 
     /// Starts the thread. Call once.
-    public func start() {
+    package func start() {
         let (exchanged, _) = phase.compareExchange(
             expected: .created,
             desired: .running,
@@ -132,13 +132,13 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Asks the loop to end after the turn it is in. Bodies handed over before this call still run.
-    public func stop() {
+    package func stop() {
         _ = phase.compareExchange(expected: .running, desired: .stopping, ordering: .sequentiallyConsistent)
         wake()
     }
 
     /// Waits until the thread has ended. Must not be called on the loop; call after ``stop()``.
-    public func join() {
+    package func join() {
         precondition(!isOnLoop, "a loop cannot wait for itself")
         if let thread = joinState.withLock({ state -> pthread_t? in
             defer { state = nil }
@@ -149,20 +149,20 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Whether the caller runs on this loop's thread.
-    public var isOnLoop: Bool {
+    package var isOnLoop: Bool {
         loopThread.load(ordering: .relaxed) == UInt(pthread_self())
     }
 
     /// Traps when the caller is not on this loop's thread.
-    public func preconditionOnLoop(file: StaticString = #file, line: UInt = #line) {
+    package func preconditionOnLoop(file: StaticString = #file, line: UInt = #line) {
         precondition(isOnLoop, "must be called on the loop", file: file, line: line)
     }
 
     /// Turns since the start: a watchdog sees by it that the loop still moves.
-    public var turns: UInt64 { turnCount.load(ordering: .relaxed) }
+    package var turns: UInt64 { turnCount.load(ordering: .relaxed) }
 
     /// Runs `body` on the loop, in the order of the calls. After ``stop()`` has taken effect it is dropped.
-    public func run(_ body: @escaping @Sendable () -> Void) {
+    package func run(_ body: @escaping @Sendable () -> Void) {
         let first = inbox.withLock { inbox in
             let wasEmpty = inbox.isEmpty
             inbox.bodies.append(body)
@@ -171,7 +171,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         if first, !isOnLoop { wake() }
     }
 
-    public func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let unowned = UnownedJob(job)
         let first = inbox.withLock { inbox in
             let wasEmpty = inbox.isEmpty
@@ -181,16 +181,16 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
         if first, !isOnLoop { wake() }
     }
 
-    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
-    public func checkIsolated() { preconditionOnLoop() }
-    public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
+    package func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    package func checkIsolated() { preconditionOnLoop() }
+    package func isIsolatingCurrentContext() -> Bool? { isOnLoop }
 
     // MARK: Loop only: descriptors
 
     /// Registers `descriptor`, or replaces its interest and handler. Loop only.
     ///
     /// The kernel is told once per turn, before the wait, however often the interest changes.
-    public func watch(_ descriptor: Int32, for interest: Interest, _ handler: @escaping (Readiness) -> Void) {
+    package func watch(_ descriptor: Int32, for interest: Interest, _ handler: @escaping (Readiness) -> Void) {
         preconditionOnLoop()
         let wanted = Self.mask(of: interest)
         if var watch = watches[descriptor] {
@@ -205,7 +205,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Changes what a watched descriptor is watched for; `[]` keeps it for errors only. Loop only.
-    public func update(_ descriptor: Int32, to interest: Interest) {
+    package func update(_ descriptor: Int32, to interest: Interest) {
         preconditionOnLoop()
         let wanted = Self.mask(of: interest)
         guard let watch = watches[descriptor], watch.wanted != wanted else { return }
@@ -215,7 +215,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Forgets a descriptor. Must be called before it is closed: the kernel forgets a closed descriptor by itself, our
     /// table does not, and a reused number would never be registered again. Loop only.
-    public func forget(_ descriptor: Int32) {
+    package func forget(_ descriptor: Int32) {
         preconditionOnLoop()
         guard let watch = watches.removeValue(forKey: descriptor) else { return }
         if watch.actual != nil {
@@ -226,14 +226,14 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     // MARK: Loop only: time
 
     /// The time at which this turn's wait ended. Loop only.
-    public var now: ContinuousClock.Instant {
+    package var now: ContinuousClock.Instant {
         preconditionOnLoop()
         return turnInstant
     }
 
     /// Runs `body` once, no earlier than `deadline`. Loop only.
     @discardableResult
-    public func schedule(at deadline: ContinuousClock.Instant, _ body: @escaping () -> Void) -> TimerID {
+    package func schedule(at deadline: ContinuousClock.Instant, _ body: @escaping () -> Void) -> TimerID {
         preconditionOnLoop()
         let id = nextTimer
         nextTimer += 1
@@ -244,12 +244,12 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     /// Runs `body` once, no earlier than `delay` from the real present (not from ``now``). Loop only.
     @discardableResult
-    public func schedule(after delay: Duration, _ body: @escaping () -> Void) -> TimerID {
+    package func schedule(after delay: Duration, _ body: @escaping () -> Void) -> TimerID {
         schedule(at: ContinuousClock.now.advanced(by: delay), body)
     }
 
     /// Cancels a timer; nothing happens when it has fired already. Loop only.
-    public func cancel(_ timer: TimerID) {
+    package func cancel(_ timer: TimerID) {
         preconditionOnLoop()
         timerBodies[timer.value] = nil
         // A cancelled timer stays in the heap until its time; many cancelled ones (one per call in the air) are swept.
@@ -265,7 +265,7 @@ public final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     /// Runs `body` once in every turn, before the wait: what arrived in this turn is one batch. Loop only.
-    public func beforeWait(_ body: @escaping () -> Void) {
+    package func beforeWait(_ body: @escaping () -> Void) {
         preconditionOnLoop()
         beforeWaitBodies.append(body)
     }

@@ -5,17 +5,17 @@ internal import Glibc
 ///
 /// On this machine (a Unix socket, `localhost`, 127.0.0.0/8, ::1) libpq's own default counts. Anywhere else it is
 /// `sslmode=verify-full`, unless the URL or `PGSSLMODE` ask for less aloud.
-public struct DatabaseTransport: Sendable, Hashable {
+package struct DatabaseTransport: Sendable, Hashable {
     /// Whether every server is this machine. False with a `service`, whose file is libpq's to read.
-    public let isLocal: Bool
+    package let isLocal: Bool
     /// libpq's `sslmode` as it is in effect; nil: its default, on this machine.
-    public let mode: String?
+    package let mode: String?
     /// Whether nobody asked for the mode.
-    public let isDefault: Bool
+    package let isDefault: Bool
     /// Keywords for libpq that stand in for what nobody said.
     let defaults: [(keyword: String, value: String)]
 
-    public init(url: String) throws(PostgresError) { self = try ConnectionParameters(url: url).transport }
+    package init(url: String) throws(PostgresError) { self = try ConnectionParameters(url: url).transport }
 
     init(_ values: [String: String]) {
         isLocal = Self.isLocal(values)
@@ -32,7 +32,7 @@ public struct DatabaseTransport: Sendable, Hashable {
     }
 
     /// What a person should know who did not mean it; nil when the server is on this machine or proves who it is.
-    public var warning: String? {
+    package var warning: String? {
         guard !isLocal, let mode, mode != "verify-full" else { return nil }
         switch mode {
         case "verify-ca":
@@ -80,11 +80,11 @@ public struct DatabaseTransport: Sendable, Hashable {
 
     private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
-    public static func == (left: DatabaseTransport, right: DatabaseTransport) -> Bool {
+    package static func == (left: DatabaseTransport, right: DatabaseTransport) -> Bool {
         left.isLocal == right.isLocal && left.mode == right.mode && left.isDefault == right.isDefault
     }
 
-    public func hash(into hasher: inout Hasher) {
+    package func hash(into hasher: inout Hasher) {
         hasher.combine(isLocal)
         hasher.combine(mode)
     }
@@ -94,7 +94,7 @@ extension PostgresSession {
     /// Whether the connection string holds a password, however it is written: everybody on a machine reads command lines.
     ///
     /// Throws `invalidURL` for what libpq cannot read, of which nobody can tell.
-    public static func holdsPassword(url: String) throws(PostgresError) -> Bool {
+    package static func holdsPassword(url: String) throws(PostgresError) -> Bool {
         try ConnectionParameters(url: url).holdsPassword
     }
 }

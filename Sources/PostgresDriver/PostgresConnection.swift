@@ -1,14 +1,14 @@
 internal import CPlatform
-public import EventLoop
+package import EventLoop
 
 /// The server process behind a connection: enough to end exactly this one and no later one with the same number.
-public struct PostgresBackend: Sendable, Hashable {
+package struct PostgresBackend: Sendable, Hashable {
     /// Process id on the server.
-    public let pid: Int32
+    package let pid: Int32
     /// `backend_start` in microseconds since 1970-01-01 UTC.
-    public let start: Int64
+    package let start: Int64
 
-    public init(pid: Int32, start: Int64) {
+    package init(pid: Int32, start: Int64) {
         self.pid = pid
         self.start = start
     }
@@ -19,23 +19,23 @@ public struct PostgresBackend: Sendable, Hashable {
 ///
 /// Loop-bound: every method and callback belongs to the loop's thread, and methods trap elsewhere. Callbacks may call any
 /// method of the connection.
-public final class PostgresConnection {
-    public struct Configuration: Sendable {
+package final class PostgresConnection {
+    package struct Configuration: Sendable {
         /// A URI (`postgresql://…`) or `keyword=value` list, as libpq reads it; `sslmode` and the like pass through. Secret.
-        public var url: String
+        package var url: String
         /// `application_name` at the server, whatever the URL says.
-        public var applicationName: String
+        package var applicationName: String
         /// Between two signs of life of one try: name look-up, each step of the handshake, preparing. A server that is slow
         /// gets through, one that says nothing is left. Default 5 s.
-        public var connectTimeout: Duration
+        package var connectTimeout: Duration
         /// Prepared at every connect, before ``PostgresConnection/onConnect``. Names must be unique and not empty.
-        public var statements: [PostgresStatement]
+        package var statements: [PostgresStatement]
         /// Server settings, set for the session at every connect (`lock_timeout`, `500ms`).
-        public var settings: [(String, String)]
+        package var settings: [(String, String)]
         /// Whether to connect again after a loss or a failed try. Without it, either is the end: `isClosed` becomes true.
-        public var reconnects: Bool
+        package var reconnects: Bool
 
-        public init(
+        package init(
             url: String,
             applicationName: String,
             connectTimeout: Duration = .seconds(5),
@@ -83,15 +83,15 @@ public final class PostgresConnection {
     private var generation = 0
 
     /// Every statement is prepared; statements may be executed from within the callback.
-    public var onConnect: ((PostgresBackend) -> Void)?
+    package var onConnect: ((PostgresBackend) -> Void)?
     /// A connection that had reported `onConnect` was lost. Called once for it, after every statement in flight has failed;
     /// not called for ``close()``.
-    public var onDisconnect: ((PostgresError) -> Void)?
+    package var onDisconnect: ((PostgresError) -> Void)?
     /// A try to connect failed. With `reconnects` the next one comes by itself.
-    public var onConnectFailure: ((PostgresError) -> Void)?
+    package var onConnectFailure: ((PostgresError) -> Void)?
 
     /// Does nothing before ``connect()``. `generator` spreads the waits between tries.
-    public init(
+    package init(
         loop: EventLoop,
         configuration: Configuration,
         generator: any RandomNumberGenerator = SystemRandomNumberGenerator()
@@ -109,18 +109,18 @@ public final class PostgresConnection {
     // MARK: State
 
     /// Whether statements can be executed now.
-    public var isConnected: Bool { readyPipeline != nil }
+    package var isConnected: Bool { readyPipeline != nil }
 
     /// Closed by ``close()``, or lost without `reconnects`.
-    public var isClosed: Bool {
+    package var isClosed: Bool {
         if case .closed = phase { true } else { false }
     }
 
     /// Statements that were given to ``execute(_:_:_:)`` while connected and have not ended.
-    public var inFlight: Int { readyPipeline?.inFlight ?? 0 }
+    package var inFlight: Int { readyPipeline?.inFlight ?? 0 }
 
     /// Since when statements are in flight and none is answered; nil when nothing is waited for. libpq itself waits for ever.
-    public var silentSince: ContinuousClock.Instant? { readyPipeline?.silentSince }
+    package var silentSince: ContinuousClock.Instant? { readyPipeline?.silentSince }
 
     private var readyPipeline: PostgresPipeline? {
         if case .ready(let pipeline, _) = phase, !pipeline.ended { pipeline } else { nil }
@@ -129,7 +129,7 @@ public final class PostgresConnection {
     // MARK: Calls
 
     /// Begins to connect. Does nothing when it has begun already or is closed. Never calls back before it returns.
-    public func connect() {
+    package func connect() {
         loop.preconditionOnLoop()
         guard case .idle = phase else { return }
         tryToConnect()
@@ -137,7 +137,7 @@ public final class PostgresConnection {
 
     /// Ends the connection for good. Statements in flight fail with `connectionLost` before it returns; other callbacks are
     /// not called any more. Does nothing the second time.
-    public func close() {
+    package func close() {
         loop.preconditionOnLoop()
         let ending = phase
         phase = .closed
@@ -153,7 +153,7 @@ public final class PostgresConnection {
 
     /// Drops the present connection as lost, for a caller who knows better than TCP that the server does not answer (libpq
     /// itself waits for a frozen server for ever). Statements in flight fail before it returns.
-    public func drop(_ reason: String) {
+    package func drop(_ reason: String) {
         loop.preconditionOnLoop()
         readyPipeline?.end(PostgresError(code: .connectionLost, message: reason))
     }
@@ -164,7 +164,7 @@ public final class PostgresConnection {
     /// committed. Statements run and complete in the order of the calls. `done` is called exactly once, on the loop, never
     /// before this returns. Statements that are never sent (`notConnected`, `invalidParameter`) complete in the next turn, so
     /// before those that are under way.
-    public func execute(
+    package func execute(
         _ statement: PostgresStatement,
         _ parameters: [PostgresParameter],
         _ done: @escaping (Result<PostgresRows, PostgresError>) -> Void

@@ -1,7 +1,7 @@
 /// What went wrong with a connection or a statement. Every field is safe to log.
-public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
+package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kind of failure.
-    public enum Code: String, Sendable, Hashable {
+    package enum Code: String, Sendable, Hashable {
         /// There was no connection when the statement was given; it was never sent.
         case notConnected
         /// The connection ended before the statement's end was read. ``PostgresError/outcomeUnknown`` says whether the
@@ -19,21 +19,21 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
         case invalidParameter
     }
 
-    public var code: Code
+    package var code: Code
     /// The five characters of PostgreSQL's error code, where the server gave one.
-    public var sqlState: String?
+    package var sqlState: String?
     /// The violated constraint's name, where the server gave one.
-    public var constraint: String?
+    package var constraint: String?
     /// The server's primary message, or ours. Never DETAIL, HINT or CONTEXT, which hold customers' values; and quoted
     /// values of data errors (class 22) are blotted out.
-    public var message: String
+    package var message: String
     /// Where in the SQL the server found the error: characters, counted from 1.
-    public var position: Int?
+    package var position: Int?
     /// The statement's bytes may have reached the server and its end was not read: it may have been committed or not, and
     /// only the database can tell. False when it was surely never sent, and when the server said that it failed.
-    public var outcomeUnknown: Bool
+    package var outcomeUnknown: Bool
 
-    public init(
+    package init(
         code: Code,
         sqlState: String? = nil,
         constraint: String? = nil,
@@ -50,11 +50,11 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
     }
 
     /// The connection was or is gone, as opposed to: the server refused this statement.
-    public var isConnectionLost: Bool { code == .connectionLost || code == .notConnected }
+    package var isConnectionLost: Bool { code == .connectionLost || code == .notConnected }
 
     /// The same statement may succeed later although nobody changed it, the data or the configuration. Says nothing about
     /// whether repeating is safe: see ``outcomeUnknown``.
-    public var isRetriable: Bool {
+    package var isRetriable: Bool {
         switch code {
         case .notConnected, .connectionLost: return true
         case .protocolViolation, .invalidParameter, .invalidURL: return false
@@ -71,7 +71,7 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
         }
     }
 
-    public var description: String {
+    package var description: String {
         var text = "PostgreSQL \(code.rawValue)"
         if let sqlState { text += " \(sqlState)" }
         if let constraint { text += " (\(constraint))" }

@@ -5,16 +5,16 @@ internal import CPlatform
 /// Reading a column as a type that it does not have, or outside the result, is a programmer's error and traps; `nil` always
 /// means SQL NULL. Integers may be read as a wider type than they have. What has no accessor (`numeric`, `inet`, …) is cast
 /// to text in the SQL.
-public final class PostgresRows: @unchecked Sendable {
+package final class PostgresRows: @unchecked Sendable {
     // Unchecked because of the C pointer only: libpq documents a PGresult as read-only once it is given out, so any number
     // of threads may read it, and it is freed when no one holds it any more.
     // https://www.postgresql.org/docs/15/libpq-threading.html
     private let result: OpaquePointer
 
     /// The number of rows.
-    public let count: Int
+    package let count: Int
     /// The number of columns.
-    public let columnCount: Int
+    package let columnCount: Int
 
     /// The result is freed with this object.
     init(takingOwnershipOf result: OpaquePointer) {
@@ -28,41 +28,41 @@ public final class PostgresRows: @unchecked Sendable {
     }
 
     /// The rows that an INSERT, UPDATE, DELETE, SELECT, … touched; 0 for other statements.
-    public var affectedRows: Int {
+    package var affectedRows: Int {
         guard let text = PQcmdTuples(result) else { return 0 }
         return Int(String(cString: text)) ?? 0
     }
 
     /// What the server says that it has done: `INSERT 0 1`, `COMMIT`, `ROLLBACK`, …
-    public var commandTag: String {
+    package var commandTag: String {
         PQcmdStatus(result).map { String(cString: $0) } ?? ""
     }
 
     /// The columns' names, in order.
-    public var columnNames: [String] {
+    package var columnNames: [String] {
         (0..<columnCount).map { column in PQfname(result, Int32(column)).map { String(cString: $0) } ?? "" }
     }
 
     /// The type of a column.
-    public func type(ofColumn column: Int) -> PostgresType {
+    package func type(ofColumn column: Int) -> PostgresType {
         precondition(column >= 0 && column < columnCount, "no column \(column)")
         return PostgresType(oid: PQftype(result, Int32(column)))
     }
 
     // MARK: Values
 
-    public func isNull(_ row: Int, _ column: Int) -> Bool {
+    package func isNull(_ row: Int, _ column: Int) -> Bool {
         check(row, column)
         return PQgetisnull(result, Int32(row), Int32(column)) == 1
     }
 
     /// The value as the server wrote it: binary for statements, text for scripts.
-    public func rawBytes(_ row: Int, _ column: Int) -> [UInt8]? {
+    package func rawBytes(_ row: Int, _ column: Int) -> [UInt8]? {
         value(row, column).map { Array($0) }
     }
 
     /// A `text`, `varchar`, `char`, `name`, `json`, `jsonb` or enum value. Copied.
-    public func text(_ row: Int, _ column: Int) -> String? {
+    package func text(_ row: Int, _ column: Int) -> String? {
         guard let bytes = value(row, column) else { return nil }
         let type = type(ofColumn: column)
         if type == .jsonb {
@@ -79,12 +79,12 @@ public final class PostgresRows: @unchecked Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    public func int2(_ row: Int, _ column: Int) -> Int16? {
+    package func int2(_ row: Int, _ column: Int) -> Int16? {
         integer(row, column).map { Int16($0) }
     }
 
     /// An `int2` or `int4`.
-    public func int4(_ row: Int, _ column: Int) -> Int32? {
+    package func int4(_ row: Int, _ column: Int) -> Int32? {
         integer(row, column).map { value in
             precondition(type(ofColumn: column) != .int8, "column \(column) is an int8")
             return Int32(value)
@@ -92,59 +92,59 @@ public final class PostgresRows: @unchecked Sendable {
     }
 
     /// An `int2`, `int4` or `int8`.
-    public func int8(_ row: Int, _ column: Int) -> Int64? {
+    package func int8(_ row: Int, _ column: Int) -> Int64? {
         integer(row, column)
     }
 
-    public func float8(_ row: Int, _ column: Int) -> Double? {
+    package func float8(_ row: Int, _ column: Int) -> Double? {
         value(row, column, is: .float8).map { Double(bitPattern: UInt64(bitPattern: Wire.int64($0))) }
     }
 
-    public func bool(_ row: Int, _ column: Int) -> Bool? {
+    package func bool(_ row: Int, _ column: Int) -> Bool? {
         value(row, column, is: .bool).map { $0[0] != 0 }
     }
 
     /// A `bytea`. Copied.
-    public func bytes(_ row: Int, _ column: Int) -> [UInt8]? {
+    package func bytes(_ row: Int, _ column: Int) -> [UInt8]? {
         value(row, column, is: .bytea).map { Array($0) }
     }
 
     /// A `timestamptz` in microseconds since 1970-01-01 UTC. Infinity traps: no column of ours may hold it.
-    public func timestamp(_ row: Int, _ column: Int) -> Int64? {
+    package func timestamp(_ row: Int, _ column: Int) -> Int64? {
         value(row, column, is: .timestamptz).map { Wire.microsecondsSince1970(Wire.int64($0)) }
     }
 
     /// A `uuid`, 16 bytes.
-    public func uuid(_ row: Int, _ column: Int) -> [UInt8]? {
+    package func uuid(_ row: Int, _ column: Int) -> [UInt8]? {
         value(row, column, is: .uuid).map { Array($0) }
     }
 
-    public func textArray(_ row: Int, _ column: Int) -> [String?]? {
+    package func textArray(_ row: Int, _ column: Int) -> [String?]? {
         array(row, column, of: .text, is: .textArray) { String(decoding: $0, as: UTF8.self) }
     }
 
-    public func int4Array(_ row: Int, _ column: Int) -> [Int32?]? {
+    package func int4Array(_ row: Int, _ column: Int) -> [Int32?]? {
         array(row, column, of: .int4, is: .int4Array) { Wire.int32($0) }
     }
 
-    public func int8Array(_ row: Int, _ column: Int) -> [Int64?]? {
+    package func int8Array(_ row: Int, _ column: Int) -> [Int64?]? {
         array(row, column, of: .int8, is: .int8Array) { Wire.int64($0) }
     }
 
-    public func boolArray(_ row: Int, _ column: Int) -> [Bool?]? {
+    package func boolArray(_ row: Int, _ column: Int) -> [Bool?]? {
         array(row, column, of: .bool, is: .boolArray) { $0[0] != 0 }
     }
 
-    public func byteaArray(_ row: Int, _ column: Int) -> [[UInt8]?]? {
+    package func byteaArray(_ row: Int, _ column: Int) -> [[UInt8]?]? {
         array(row, column, of: .bytea, is: .byteaArray) { Array($0) }
     }
 
     /// Microseconds since 1970-01-01 UTC each.
-    public func timestampArray(_ row: Int, _ column: Int) -> [Int64?]? {
+    package func timestampArray(_ row: Int, _ column: Int) -> [Int64?]? {
         array(row, column, of: .timestamptz, is: .timestamptzArray) { Wire.microsecondsSince1970(Wire.int64($0)) }
     }
 
-    public func uuidArray(_ row: Int, _ column: Int) -> [[UInt8]?]? {
+    package func uuidArray(_ row: Int, _ column: Int) -> [[UInt8]?]? {
         array(row, column, of: .uuid, is: .uuidArray) { Array($0) }
     }
 

@@ -8,7 +8,7 @@ internal import Synchronization
 /// Any thread may call. Statements run one at a time, in the order of the calls. The connection is never made again: once
 /// lost, everything fails with `notConnected`. Waiting does not end early when the task is cancelled, so that a rollback
 /// always runs; to bound a statement, set `statement_timeout`.
-public final class PostgresSession: Sendable {
+package final class PostgresSession: Sendable {
     private struct State {
         var isClosed = false
         var isBusy = false
@@ -25,7 +25,7 @@ public final class PostgresSession: Sendable {
     @TaskLocal private static var scope: Scope?
 
     /// The server process.
-    public let backend: PostgresBackend
+    package let backend: PostgresBackend
 
     private let loop: EventLoop
     private let connection: LoopBound<PostgresConnection>
@@ -48,7 +48,7 @@ public final class PostgresSession: Sendable {
     }
 
     /// Connects, once. Throws `cannotConnect`. `settings` are server settings, set for the session.
-    public static func open(
+    package static func open(
         url: String,
         applicationName: String,
         connectTimeout: Duration = .seconds(5),
@@ -93,7 +93,7 @@ public final class PostgresSession: Sendable {
 
     /// Connects, runs `body` and closes, whatever happens.
     @discardableResult
-    public static func withSession<R>(
+    package static func withSession<R>(
         url: String,
         applicationName: String,
         settings: [(String, String)] = [],
@@ -117,7 +117,7 @@ public final class PostgresSession: Sendable {
     /// `.text` and `.null` take the type that the statement asks for (`.text("42")` serves for an integer); every other
     /// parameter has the type of its kind.
     @discardableResult
-    public func query(
+    package func query(
         _ sql: String,
         _ parameters: [PostgresParameter] = []
     ) async throws(PostgresError) -> PostgresRows {
@@ -129,7 +129,7 @@ public final class PostgresSession: Sendable {
 
     /// Runs several statements in one string, as one transaction unless the string has its own transaction commands. No
     /// COPY from or to the client.
-    public func script(_ sql: String) async throws(PostgresError) {
+    package func script(_ sql: String) async throws(PostgresError) {
         await enter()
         let result = await onConnection { connection, done in connection.executeScript(sql, done) }
         leave()
@@ -142,7 +142,7 @@ public final class PostgresSession: Sendable {
     /// Throws what `body` threw; or the commit's error (with `outcomeUnknown` when its reply was lost); or `server` when the
     /// server rolled back because a statement inside had failed and its error was swallowed.
     @discardableResult
-    public func transaction<R>(_ body: (PostgresSession) async throws -> R) async throws -> R {
+    package func transaction<R>(_ body: (PostgresSession) async throws -> R) async throws -> R {
         precondition(!isInside, "transactions do not nest")
         await acquire()
         defer { release() }
@@ -173,7 +173,7 @@ public final class PostgresSession: Sendable {
     }
 
     /// Fails what is under way and ends the thread. Whole also in a cancelled task. Does nothing the second time.
-    public func close() async {
+    package func close() async {
         let isFirst = state.withLock { state in
             defer { state.isClosed = true }
             return !state.isClosed

@@ -1,42 +1,42 @@
 /// A PostgreSQL type, by its object id.
-public struct PostgresType: Sendable, Hashable {
-    public let oid: UInt32
-    public init(oid: UInt32) { self.oid = oid }
+package struct PostgresType: Sendable, Hashable {
+    package let oid: UInt32
+    package init(oid: UInt32) { self.oid = oid }
 
     /// The server infers the type from the statement.
-    public static let inferred = PostgresType(oid: 0)
-    public static let bool = PostgresType(oid: 16)
-    public static let bytea = PostgresType(oid: 17)
-    public static let int8 = PostgresType(oid: 20)
-    public static let int2 = PostgresType(oid: 21)
-    public static let int4 = PostgresType(oid: 23)
-    public static let text = PostgresType(oid: 25)
-    public static let json = PostgresType(oid: 114)
-    public static let float8 = PostgresType(oid: 701)
-    public static let varchar = PostgresType(oid: 1043)
-    public static let timestamptz = PostgresType(oid: 1184)
-    public static let uuid = PostgresType(oid: 2950)
-    public static let jsonb = PostgresType(oid: 3802)
+    package static let inferred = PostgresType(oid: 0)
+    package static let bool = PostgresType(oid: 16)
+    package static let bytea = PostgresType(oid: 17)
+    package static let int8 = PostgresType(oid: 20)
+    package static let int2 = PostgresType(oid: 21)
+    package static let int4 = PostgresType(oid: 23)
+    package static let text = PostgresType(oid: 25)
+    package static let json = PostgresType(oid: 114)
+    package static let float8 = PostgresType(oid: 701)
+    package static let varchar = PostgresType(oid: 1043)
+    package static let timestamptz = PostgresType(oid: 1184)
+    package static let uuid = PostgresType(oid: 2950)
+    package static let jsonb = PostgresType(oid: 3802)
 
-    public static let boolArray = PostgresType(oid: 1000)
-    public static let byteaArray = PostgresType(oid: 1001)
-    public static let int4Array = PostgresType(oid: 1007)
-    public static let textArray = PostgresType(oid: 1009)
-    public static let int8Array = PostgresType(oid: 1016)
-    public static let timestamptzArray = PostgresType(oid: 1185)
-    public static let uuidArray = PostgresType(oid: 2951)
+    package static let boolArray = PostgresType(oid: 1000)
+    package static let byteaArray = PostgresType(oid: 1001)
+    package static let int4Array = PostgresType(oid: 1007)
+    package static let textArray = PostgresType(oid: 1009)
+    package static let int8Array = PostgresType(oid: 1016)
+    package static let timestamptzArray = PostgresType(oid: 1185)
+    package static let uuidArray = PostgresType(oid: 2951)
 }
 
 /// A statement that a connection prepares when it connects.
-public struct PostgresStatement: Sendable, Hashable {
+package struct PostgresStatement: Sendable, Hashable {
     /// Unique within a connection, at most 63 bytes. Empty: not prepared, but parsed at every execution.
-    public let name: String
+    package let name: String
     /// One statement, with parameters `$1`, `$2`, …
-    public let sql: String
+    package let sql: String
     /// One per parameter.
-    public let parameterTypes: [PostgresType]
+    package let parameterTypes: [PostgresType]
 
-    public init(name: String, sql: String, parameterTypes: [PostgresType] = []) {
+    package init(name: String, sql: String, parameterTypes: [PostgresType] = []) {
         self.name = name
         self.sql = sql
         self.parameterTypes = parameterTypes
@@ -48,7 +48,7 @@ public struct PostgresStatement: Sendable, Hashable {
 ///
 /// A parameter whose kind does not fit the declared type (an `int8` for an `int4`, …) is a programmer's error and traps;
 /// `int4` fits `int8`, and the server never sees bytes of another type.
-public enum PostgresParameter: Sendable, Hashable {
+package enum PostgresParameter: Sendable, Hashable {
     case null
     /// A NUL character in it fails the statement with ``PostgresError/Code/invalidParameter``.
     case text(String)

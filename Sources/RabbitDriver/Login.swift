@@ -2,13 +2,13 @@ internal import CPlatform
 internal import Glibc
 
 /// What a broker says of itself.
-public struct RabbitServer: Sendable, Hashable {
+package struct RabbitServer: Sendable, Hashable {
     /// For example `RabbitMQ`.
-    public let product: String
+    package let product: String
     /// For example `3.10.8`.
-    public let version: String
+    package let version: String
     /// The cluster's name, empty if it has not said.
-    public let cluster: String
+    package let cluster: String
 }
 
 /// A connection that has logged in and that nobody uses yet.

@@ -7,7 +7,7 @@ extension RabbitChannel {
     /// - Returns: the tag of its confirm, 0 without confirms.
     /// - Throws: `blocked`, `busy` (try again at the connection's `onWritable`), `notConnected` (also: the
     ///   channel is closed), `invalidArgument`: nothing was sent. Anything else: it may have been sent.
-    public func publish(
+    package func publish(
         exchange: String,
         routingKey: String,
         mandatory: Bool = true,

@@ -6,7 +6,7 @@ internal import EventLoop
 extension RabbitChannel {
     /// Declares a queue, or with `passive` asks whether it exists. Other arguments than the existing queue has are a
     /// refusal (406) in the broker's words, and the channel is closed by it.
-    public func declareQueue(
+    package func declareQueue(
         _ name: String,
         passive: Bool = false,
         durable: Bool = true,
@@ -39,7 +39,7 @@ extension RabbitChannel {
     /// Deletes a queue. Deleting one that does not exist succeeds.
     ///
     /// - Parameter done: the number of messages that went with it.
-    public func deleteQueue(
+    package func deleteQueue(
         _ name: String,
         ifUnused: Bool = false,
         ifEmpty: Bool = false,
@@ -61,7 +61,7 @@ extension RabbitChannel {
     /// Drops every ready message of a queue.
     ///
     /// - Parameter done: how many there were.
-    public func purge(_ queue: String, done: @escaping (Result<Int, RabbitError>) -> Void) {
+    package func purge(_ queue: String, done: @escaping (Result<Int, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([queue], [:], done) else { return }
         ask(Question("queue.purge", AMQP_QUEUE_PURGE_METHOD, AMQP_QUEUE_PURGE_OK_METHOD)) { arena in
@@ -74,7 +74,7 @@ extension RabbitChannel {
     }
 
     /// Declares an exchange, or with `passive` asks whether it exists.
-    public func declareExchange(
+    package func declareExchange(
         _ name: String,
         kind: ExchangeKind = .direct,
         passive: Bool = false,
@@ -98,7 +98,7 @@ extension RabbitChannel {
     }
 
     /// Deletes an exchange. Deleting one that does not exist succeeds.
-    public func deleteExchange(_ name: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
+    package func deleteExchange(_ name: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([name], [:], done) else { return }
         ask(Question("exchange.delete", AMQP_EXCHANGE_DELETE_METHOD, AMQP_EXCHANGE_DELETE_OK_METHOD)) { arena in
@@ -111,7 +111,7 @@ extension RabbitChannel {
     }
 
     /// Binds a queue to an exchange.
-    public func bindQueue(
+    package func bindQueue(
         _ queue: String,
         to exchange: String,
         routingKey: String,
@@ -133,7 +133,7 @@ extension RabbitChannel {
     }
 
     /// Takes a binding away. One that does not exist is gone already: that succeeds.
-    public func unbindQueue(
+    package func unbindQueue(
         _ queue: String,
         from exchange: String,
         routingKey: String,

@@ -6,41 +6,41 @@ internal import EventLoop
 /// A channel does not outlive its connection, and the broker closes it when it refuses a command: then `onClose` comes
 /// and whoever needs one opens a new one. Commands are sent one after another; each calls its `done` exactly once,
 /// never from inside the call itself.
-public final class RabbitChannel {
+package final class RabbitChannel {
     /// Options of ``consume(queue:tag:prefetch:options:onDelivery:onCancel:done:)``.
-    public struct ConsumeOptions: Sendable, Hashable {
+    package struct ConsumeOptions: Sendable, Hashable {
         /// Nobody else may consume from the queue.
-        public var isExclusive = false
+        package var isExclusive = false
         /// The broker forgets a message as it sends it.
-        public var needsNoAcknowledgement = false
-        public var arguments: [String: RabbitValue] = [:]
-        public init() {}
+        package var needsNoAcknowledgement = false
+        package var arguments: [String: RabbitValue] = [:]
+        package init() {}
     }
 
     /// A queue as the broker has it.
-    public struct QueueState: Sendable, Hashable {
-        public let name: String
+    package struct QueueState: Sendable, Hashable {
+        package let name: String
         /// Messages that are ready for delivery.
-        public let messages: Int
-        public let consumers: Int
+        package let messages: Int
+        package let consumers: Int
     }
 
     /// The kinds of exchange.
-    public enum ExchangeKind: String, Sendable {
+    package enum ExchangeKind: String, Sendable {
         case direct, fanout, topic, headers
     }
 
     /// Called once when the channel ends without ``close(done:)``, after every command under way has failed.
-    public var onClose: ((RabbitError) -> Void)?
+    package var onClose: ((RabbitError) -> Void)?
     /// `(tag, multiple, acked)` of every confirm after ``enableConfirms(done:)``; with `multiple`, all up to `tag`.
-    public var onConfirm: ((UInt64, Bool, Bool) -> Void)?
+    package var onConfirm: ((UInt64, Bool, Bool) -> Void)?
     /// A mandatory message came back; its confirm follows.
-    public var onReturn: ((RabbitReturn) -> Void)?
+    package var onReturn: ((RabbitReturn) -> Void)?
 
     /// The AMQP channel number.
-    public let number: UInt16
+    package let number: UInt16
     /// Whether commands can be given.
-    public var isOpen: Bool { phase == .open }
+    package var isOpen: Bool { phase == .open }
     var isEnded: Bool { phase == .closed }
 
     private enum Phase: Hashable {
@@ -94,7 +94,7 @@ public final class RabbitChannel {
     /// - Parameters:
     ///   - prefetch: messages that may be unacknowledged; 1…65,535 (0 would mean no limit to the broker).
     ///   - onCancel: the broker ended the subscription, for example because the queue was deleted.
-    public func consume(
+    package func consume(
         queue: String,
         tag: String,
         prefetch: UInt16,
@@ -128,7 +128,7 @@ public final class RabbitChannel {
     }
 
     /// Ends a subscription. What was already on the way is delivered before `done`.
-    public func cancel(tag: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
+    package func cancel(tag: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([tag], [:], done) else { return }
         ask(Question("basic.cancel", AMQP_BASIC_CANCEL_METHOD, AMQP_BASIC_CANCEL_OK_METHOD)) { arena in
@@ -143,13 +143,13 @@ public final class RabbitChannel {
 
     /// Acknowledges every delivery up to and including `tag`. Does nothing on a closed channel: the broker has taken
     /// its deliveries back.
-    public func ack(through tag: UInt64) { acknowledge(tag, multiple: true) }
+    package func ack(through tag: UInt64) { acknowledge(tag, multiple: true) }
 
     /// Acknowledges one delivery.
-    public func ack(_ tag: UInt64) { acknowledge(tag, multiple: false) }
+    package func ack(_ tag: UInt64) { acknowledge(tag, multiple: false) }
 
     /// Gives one delivery back, or drops it into the queue's dead-letter exchange when `requeue` is false.
-    public func reject(_ tag: UInt64, requeue: Bool) {
+    package func reject(_ tag: UInt64, requeue: Bool) {
         loop.preconditionOnLoop()
         guard phase == .open, let link else { return }
         let state = link.state
@@ -168,7 +168,7 @@ public final class RabbitChannel {
     // MARK: Publishing
 
     /// Asks the broker to confirm what is published from now on.
-    public func enableConfirms(done: @escaping (Result<Void, RabbitError>) -> Void) {
+    package func enableConfirms(done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         ask(Question("confirm.select", AMQP_CONFIRM_SELECT_METHOD, AMQP_CONFIRM_SELECT_OK_METHOD)) { _ in
             amqp_confirm_select_t()
@@ -206,7 +206,7 @@ public final class RabbitChannel {
     // MARK: Closing
 
     /// Closes the channel; the broker takes back what is unacknowledged. `onClose` is not called.
-    public func close(done: @escaping (Result<Void, RabbitError>) -> Void) {
+    package func close(done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         onClose = nil
         ask(Question("channel.close", AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD)) { [weak self] _ in

@@ -1,7 +1,7 @@
 internal import CPlatform
 
 /// How to reach a broker, checked when it is made.
-public struct RabbitConfiguration: Sendable, CustomStringConvertible {
+package struct RabbitConfiguration: Sendable, CustomStringConvertible {
     /// TLS settings of an `amqps://` URL.
     struct TLS: Sendable, Hashable {
         var authorityFile: String?
@@ -17,26 +17,26 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     let password: String
     let tls: TLS?
     /// Whether the broker is on this machine: localhost, 127.0.0.0/8 or ::1.
-    public let isLocal: Bool
+    package let isLocal: Bool
 
     /// Shown in the broker's list of connections.
-    public var connectionName: String
+    package var connectionName: String
     /// AMQP heartbeat; whole seconds, 1…60. A connection that heard nothing for two of them is cut off. Default 5 s.
-    public var heartbeat: Duration
+    package var heartbeat: Duration
     /// For resolving, connecting and TLS. Default 5 s.
-    public var connectTimeout: Duration = .seconds(5)
+    package var connectTimeout: Duration = .seconds(5)
     /// For the AMQP login once connected. Default 10 s.
-    public var loginTimeout: Duration = .seconds(10)
+    package var loginTimeout: Duration = .seconds(10)
     /// For every command that has an answer, and for the rest of a message whose beginning has come. Default 10 s.
-    public var commandTimeout: Duration = .seconds(10)
+    package var commandTimeout: Duration = .seconds(10)
     /// A single call into librabbitmq that lasts longer is broken by the watchdog. Default 10 s.
-    public var hungCallLimit: Duration = .seconds(10)
+    package var hungCallLimit: Duration = .seconds(10)
     /// Highest number of open channels; 1…2,047, which is also the server's usual limit. The lower of both counts.
-    public var channelLimit: Int32 = 2_047
+    package var channelLimit: Int32 = 2_047
     /// Longer bodies are delivered cut to this size, with ``RabbitDelivery/isTruncated`` set. Default 16 MiB.
-    public var bodyLimit: Int = 16 << 20
+    package var bodyLimit: Int = 16 << 20
     /// Whether a lost or failed connection is tried again (full jitter, 0.1…15 s) until `close()`. Default true.
-    public var reconnects = true
+    package var reconnects = true
 
     /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`.
     ///
@@ -46,7 +46,7 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     /// (milliseconds), `plaintext=allowed` (without it `amqp://` leads only to this machine).
     ///
     /// - Throws: `invalidConfiguration`, never naming user or password.
-    public init(url: String, connectionName: String, heartbeat: Duration = .seconds(5)) throws(RabbitError) {
+    package init(url: String, connectionName: String, heartbeat: Duration = .seconds(5)) throws(RabbitError) {
         self.connectionName = connectionName
         self.heartbeat = heartbeat
 
@@ -191,12 +191,12 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     }
 
     /// Host, port and virtual host; never user or password.
-    public var description: String {
+    package var description: String {
         "\(tls == nil ? "amqp" : "amqps")://\(host):\(port)\(virtualHost == "/" ? "" : "/" + virtualHost)"
     }
 
     /// What a person should know who did not mean it; nil when the broker is on this machine or proves who it is.
-    public var transportWarning: String? {
+    package var transportWarning: String? {
         guard !isLocal else { return nil }
         guard let tls else {
             return "plaintext=allowed: password and messages travel unencrypted to whoever poses as the broker"
@@ -207,10 +207,10 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
     }
 
     /// Whether AMQP's TLS is in use.
-    public var isEncrypted: Bool { tls != nil }
+    package var isEncrypted: Bool { tls != nil }
 
     /// Whether a URL holds a password, be it well-formed or not: everybody on a machine reads command lines.
-    public static func holdsPassword(url: String) -> Bool {
+    package static func holdsPassword(url: String) -> Bool {
         guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else {
             return false
         }
@@ -242,5 +242,5 @@ public struct RabbitConfiguration: Sendable, CustomStringConvertible {
 
 extension RabbitConfiguration: CustomReflectable {
     // `dump` and string interpolation of an enclosing value would print the password.
-    public var customMirror: Mirror { Mirror(self, children: ["broker": description]) }
+    package var customMirror: Mirror { Mirror(self, children: ["broker": description]) }
 }

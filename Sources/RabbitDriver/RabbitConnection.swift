@@ -1,5 +1,5 @@
 internal import CPlatform
-public import EventLoop
+package import EventLoop
 internal import Synchronization
 
 /// The wait before the n-th new try: full jitter over a range that doubles.
@@ -47,17 +47,17 @@ struct LoopBound<Value>: @unchecked Sendable {
 ///
 /// Use one connection for consuming and another for publishing: under an alarm the broker stops reading from a
 /// connection that published, acknowledgements included.
-public final class RabbitConnection {
+package final class RabbitConnection {
     /// Logged in; called after every reconnect too.
-    public var onConnect: (() -> Void)?
+    package var onConnect: (() -> Void)?
     /// A live connection ended, after every command and channel on it has failed.
-    public var onDisconnect: ((RabbitError) -> Void)?
+    package var onDisconnect: ((RabbitError) -> Void)?
     /// A try to connect failed. With `reconnects` another one follows.
-    public var onConnectFailed: ((RabbitError) -> Void)?
+    package var onConnectFailed: ((RabbitError) -> Void)?
     /// The broker's reason when it takes no messages for now; nil when it does again.
-    public var onBlocked: ((String?) -> Void)?
+    package var onBlocked: ((String?) -> Void)?
     /// The socket takes bytes again after a publish threw `busy`.
-    public var onWritable: (() -> Void)?
+    package var onWritable: (() -> Void)?
 
     private enum State {
         /// Exits: connecting.
@@ -78,40 +78,40 @@ public final class RabbitConnection {
     private var backoff = Backoff()
     private var connectedSince: ContinuousClock.Instant?
     /// Why there is no connection, if one was tried.
-    public private(set) var lastError: RabbitError?
+    package private(set) var lastError: RabbitError?
 
     /// Must be called on the loop or before it runs anything of this connection.
-    public init(loop: EventLoop, configuration: RabbitConfiguration) {
+    package init(loop: EventLoop, configuration: RabbitConfiguration) {
         self.loop = loop
         self.configuration = configuration
     }
 
     /// Whether channels can be opened now.
-    public var isConnected: Bool {
+    package var isConnected: Bool {
         if case .connected(let link) = state { return link.failure == nil }
         return false
     }
 
     /// Whether the broker has said that it takes no messages.
-    public var isBlocked: Bool {
+    package var isBlocked: Bool {
         if case .connected(let link) = state { return link.isBlocked }
         return false
     }
 
     /// The broker of the live connection.
-    public var server: RabbitServer? {
+    package var server: RabbitServer? {
         if case .connected(let link) = state { return link.server }
         return nil
     }
 
     /// How many channels the live connection may have open, as agreed with the broker.
-    public var channelLimit: Int? {
+    package var channelLimit: Int? {
         if case .connected(let link) = state { return link.channelLimit }
         return nil
     }
 
     /// Begins to connect. Does nothing when it is under way; a closed connection opens again.
-    public func open() {
+    package func open() {
         loop.preconditionOnLoop()
         switch state {
         case .idle, .closed: connect()
@@ -122,7 +122,7 @@ public final class RabbitConnection {
     /// Says goodbye to the broker and stays closed. `onDisconnect` is not called.
     ///
     /// - Parameter done: called when the socket is closed, at the latest after two seconds.
-    public func close(done: @escaping () -> Void = {}) {
+    package func close(done: @escaping () -> Void = {}) {
         loop.preconditionOnLoop()
         let last = state
         state = .closed
@@ -143,7 +143,7 @@ public final class RabbitConnection {
     }
 
     /// Gives up the live connection, for example because confirms do not come, and connects anew.
-    public func reset(because reason: String) {
+    package func reset(because reason: String) {
         loop.preconditionOnLoop()
         if case .connected(let link) = state {
             link.fail(RabbitError(.connectionLost, "connection given up: \(reason)"))
@@ -151,7 +151,7 @@ public final class RabbitConnection {
     }
 
     /// Opens a channel. `done` is never called from inside this call.
-    public func openChannel(_ done: @escaping (Result<RabbitChannel, RabbitError>) -> Void) {
+    package func openChannel(_ done: @escaping (Result<RabbitChannel, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard case .connected(let link) = state, link.failure == nil else {
             let error = lastError ?? RabbitError(.notConnected, "not connected to the broker")
@@ -169,7 +169,7 @@ public final class RabbitConnection {
 
     /// Asks the broker for something that costs nothing. The answer proves that the way is whole in both directions, which
     /// heartbeats do not: each of them goes one way. `answered` is not called when no answer comes.
-    public func ask(_ answered: @escaping () -> Void) {
+    package func ask(_ answered: @escaping () -> Void) {
         openChannel { result in
             guard case .success(let channel) = result else { return }
             channel.close { _ in }

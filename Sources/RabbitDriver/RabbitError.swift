@@ -2,9 +2,9 @@
 ///
 /// Safe to log: it holds the broker's words, host and port, names of queues and exchanges; never a password, a URL or a
 /// message.
-public struct RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
+package struct RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kinds of error. New ones may be added.
-    public struct Code: Sendable, Hashable, CustomStringConvertible {
+    package struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Value: String {
             case invalidConfiguration, invalidArgument, cannotConnect, tlsRefused, loginRefused, notConnected
             case connectionLost, closedByBroker, channelClosed, timedOut, blocked, busy, closed
@@ -13,57 +13,57 @@ public struct RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
         private init(_ value: Value) { self.value = value }
 
         /// The URL or another setting is not usable.
-        public static let invalidConfiguration = Code(.invalidConfiguration)
+        package static let invalidConfiguration = Code(.invalidConfiguration)
         /// A name or a value that AMQP cannot carry; nothing was sent.
-        public static let invalidArgument = Code(.invalidArgument)
+        package static let invalidArgument = Code(.invalidArgument)
         /// No connection: name resolution, TCP, or no answer in time.
-        public static let cannotConnect = Code(.cannotConnect)
+        package static let cannotConnect = Code(.cannotConnect)
         /// TLS failed: the certificate is expired, not signed by the given authority, or of another host.
-        public static let tlsRefused = Code(.tlsRefused)
+        package static let tlsRefused = Code(.tlsRefused)
         /// The broker refused user and password, or the virtual host.
-        public static let loginRefused = Code(.loginRefused)
+        package static let loginRefused = Code(.loginRefused)
         /// There is no connection at the moment; nothing was sent.
-        public static let notConnected = Code(.notConnected)
+        package static let notConnected = Code(.notConnected)
         /// The connection ended or was cut off by us.
-        public static let connectionLost = Code(.connectionLost)
+        package static let connectionLost = Code(.connectionLost)
         /// The broker closed the connection; see ``RabbitError/replyCode``.
-        public static let closedByBroker = Code(.closedByBroker)
+        package static let closedByBroker = Code(.closedByBroker)
         /// The broker closed the channel because of a refused command; see ``RabbitError/replyCode``.
-        public static let channelClosed = Code(.channelClosed)
+        package static let channelClosed = Code(.channelClosed)
         /// The broker did not answer in time.
-        public static let timedOut = Code(.timedOut)
+        package static let timedOut = Code(.timedOut)
         /// The broker takes no messages for now (`connection.blocked`); nothing was sent.
-        public static let blocked = Code(.blocked)
+        package static let blocked = Code(.blocked)
         /// The socket's buffer is full; nothing was sent.
-        public static let busy = Code(.busy)
+        package static let busy = Code(.busy)
         /// Closed by us.
-        public static let closed = Code(.closed)
+        package static let closed = Code(.closed)
 
-        public var description: String { value.rawValue }
+        package var description: String { value.rawValue }
     }
 
     /// The kind.
-    public let code: Code
+    package let code: Code
     /// What happened, in words that are safe to log.
-    public let message: String
+    package let message: String
     /// The AMQP reply code of a close or a refusal (for example 404 or 406), if the broker gave one.
-    public let replyCode: UInt16?
+    package let replyCode: UInt16?
 
-    public init(_ code: Code, _ message: String, replyCode: UInt16? = nil) {
+    package init(_ code: Code, _ message: String, replyCode: UInt16? = nil) {
         self.code = code
         self.message = message
         self.replyCode = replyCode
     }
 
-    public var description: String { message }
+    package var description: String { message }
 
     /// Whether the connection is gone; the driver reconnects by itself.
-    public var isConnectionLost: Bool {
+    package var isConnectionLost: Bool {
         [.connectionLost, .closedByBroker, .notConnected, .cannotConnect].contains(code)
     }
 
     /// Whether the same call can succeed later without anybody changing anything.
-    public var isRetriable: Bool {
+    package var isRetriable: Bool {
         isConnectionLost || [.timedOut, .blocked, .busy].contains(code)
     }
 }

@@ -2,7 +2,7 @@ internal import EventLoop
 internal import Synchronization
 
 /// What became of one published message.
-public enum PublishOutcome: Sendable, Hashable {
+package enum PublishOutcome: Sendable, Hashable {
     /// The broker has it: a quorum queue wrote it on a majority.
     case confirmed
     /// No queue takes this routing key; the broker does not have it.
@@ -15,9 +15,9 @@ public enum PublishOutcome: Sendable, Hashable {
     case unknown(RabbitError)
 
     /// Whether the broker surely has it.
-    public var isConfirmed: Bool { self == .confirmed }
+    package var isConfirmed: Bool { self == .confirmed }
     /// Whether the broker may have it.
-    public var mayBeQueued: Bool {
+    package var mayBeQueued: Bool {
         switch self {
         case .confirmed, .unknown: true
         case .returned, .refused, .notSent: false
@@ -29,37 +29,37 @@ public enum PublishOutcome: Sendable, Hashable {
 ///
 /// Bounded everywhere: a window of unconfirmed messages, a queue before it, and a deadline for each message, by which its
 /// outcome comes whatever the broker does. `connection.blocked` holds messages back until it ends or their deadline.
-public final class RabbitPublisher: Sendable {
+package final class RabbitPublisher: Sendable {
     /// Bounds and times.
-    public struct Limits: Sendable, Hashable {
+    package struct Limits: Sendable, Hashable {
         /// Messages on the wire without an answer. Default 1,000.
-        public var window = 1_000
+        package var window = 1_000
         /// Their bytes; one larger message may go alone. Small enough to fit into socket buffers, so that a broker that
         /// stops reading does not make a write hang. Default 2 MiB.
-        public var windowBytes = 2 << 20
+        package var windowBytes = 2 << 20
         /// Messages taken in and not yet settled. Default 20,000.
-        public var queue = 20_000
+        package var queue = 20_000
         /// Their bytes. Default 64 MiB.
-        public var queueBytes = 64 << 20
+        package var queueBytes = 64 << 20
         /// From the call to the outcome, unless the call says otherwise. Default 10 s.
-        public var deadline: Duration = .seconds(10)
+        package var deadline: Duration = .seconds(10)
         /// A message unconfirmed for longer makes the publisher give its connection up. Default 10 s.
-        public var confirmTimeout: Duration = .seconds(10)
+        package var confirmTimeout: Duration = .seconds(10)
         /// Exchanges that must exist; without them nothing is sent and the outcome names the missing one.
-        public var requiredExchanges: [String] = []
-        public init() {}
+        package var requiredExchanges: [String] = []
+        package init() {}
     }
 
     /// What the publisher is doing, for status displays.
-    public struct Status: Sendable, Hashable {
+    package struct Status: Sendable, Hashable {
         /// Ready to publish now.
-        public var isConnected = false
+        package var isConnected = false
         /// The broker's reason when it takes no messages.
-        public var blockedReason: String?
+        package var blockedReason: String?
         /// Messages taken in and not settled.
-        public var outstanding = 0
+        package var outstanding = 0
         /// Why there is no connection, or why the last one ended.
-        public var lastError: RabbitError?
+        package var lastError: RabbitError?
     }
 
     private let loop: EventLoop
@@ -68,7 +68,7 @@ public final class RabbitPublisher: Sendable {
     private let limits: Limits
 
     /// Starts the thread and begins to connect.
-    public init(configuration: RabbitConfiguration, limits: Limits = .init()) {
+    package init(configuration: RabbitConfiguration, limits: Limits = .init()) {
         var configuration = configuration
         // A publisher that gave up after the first try would be of no use to anybody.
         configuration.reconnects = true
@@ -105,7 +105,7 @@ public final class RabbitPublisher: Sendable {
     ///     then the caller's business. Default false: it is answered at once, on the caller's thread, with `notSent`.
     ///   - done: called once, on the publisher's thread, with one outcome per message in the batch's order. It must not
     ///     block.
-    public func publish(
+    package func publish(
         _ messages: [RabbitMessage],
         within deadline: Duration? = nil,
         waitsForRoom: Bool = false,
@@ -115,18 +115,18 @@ public final class RabbitPublisher: Sendable {
     }
 
     /// Publishes a batch and waits for its outcomes. When the queue is full it waits for room first, until the deadline.
-    public func publish(_ messages: [RabbitMessage], within deadline: Duration? = nil) async -> [PublishOutcome] {
+    package func publish(_ messages: [RabbitMessage], within deadline: Duration? = nil) async -> [PublishOutcome] {
         await withCheckedContinuation { continuation in
             hand(messages, deadline, waitsForRoom: true) { continuation.resume(returning: $0) }
         }
     }
 
     /// What it is doing now.
-    public var status: Status { gate.status }
+    package var status: Status { gate.status }
 
     /// Takes no more messages, waits until those taken are settled (at the latest by their deadlines), closes the
     /// connection and ends the thread. A second call returns at once.
-    public func shutdown() async {
+    package func shutdown() async {
         guard gate.close() else { return }
         let core = core
         let loop = loop

@@ -1,7 +1,7 @@
 internal import CPlatform
 
 /// A value in a table of arguments or headers.
-public enum RabbitValue: Sendable, Hashable {
+package enum RabbitValue: Sendable, Hashable {
     case bool(Bool)
     case int(Int64)
     case double(Double)
@@ -15,9 +15,9 @@ public enum RabbitValue: Sendable, Hashable {
 }
 
 extension RabbitValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral {
-    public init(stringLiteral value: String) { self = .string(value) }
-    public init(integerLiteral value: Int64) { self = .int(value) }
-    public init(booleanLiteral value: Bool) { self = .bool(value) }
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(integerLiteral value: Int64) { self = .int(value) }
+    package init(booleanLiteral value: Bool) { self = .bool(value) }
 }
 
 /// Memory for the arguments of one C call; everything is freed when it goes.

@@ -2,7 +2,7 @@ internal import Glibc
 internal import Synchronization
 
 /// Named steps of a job's way, in order (design, section 7).
-public enum Step: String, Sendable, CaseIterable {
+package enum Step: String, Sendable, CaseIterable {
     /// A delivery is decoded; nothing is written yet.
     case accepted
     /// The take is committed; the delivery is not acknowledged yet.
@@ -20,7 +20,7 @@ public enum Step: String, Sendable, CaseIterable {
 }
 
 /// Mechanisms that a test build can turn off one by one, so that each has a test which fails without it.
-public enum Mechanism: String, Sendable, CaseIterable {
+package enum Mechanism: String, Sendable, CaseIterable {
     /// Lease, renewal, gate and hold are compared once more right before the bytes leave.
     case lastLook = "last_look"
     /// Deliveries are acknowledged after the commit, not at arrival.

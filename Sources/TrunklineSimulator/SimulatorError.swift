@@ -1,7 +1,7 @@
 /// Why the simulator cannot start or go on, in words for the person who started it.
-public struct SimulatorError: Error, Sendable, Hashable, CustomStringConvertible {
+package struct SimulatorError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What kind of trouble it is. More may be added.
-    public enum Code: Sendable, Hashable {
+    package enum Code: Sendable, Hashable {
         /// An option, or a request to the control surface, that makes no sense; nothing was changed.
         case refused
         /// The address cannot be listened on.
@@ -10,11 +10,11 @@ public struct SimulatorError: Error, Sendable, Hashable, CustomStringConvertible
         case journal
     }
 
-    public var code: Code
+    package var code: Code
     /// One sentence; safe to print.
-    public var description: String
+    package var description: String
 
-    public init(_ code: Code, _ description: String) {
+    package init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description
     }

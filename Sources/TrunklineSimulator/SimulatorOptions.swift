@@ -1,40 +1,40 @@
-public import Logging
+package import Logging
 
 /// How a simulator is started.
-public struct SimulatorOptions: Sendable {
+package struct SimulatorOptions: Sendable {
     /// The address to listen on; only loopback addresses unless `allowsRemote`. Default 127.0.0.1.
-    public var host = "127.0.0.1"
+    package var host = "127.0.0.1"
     /// 0 takes a free port. Default 3010, as EZWhatsApp's local runtime.
-    public var port = 3010
+    package var port = 3010
     /// Path of the journal; it is created when missing and read when present. nil keeps everything in memory only.
-    public var journal: String?
+    package var journal: String?
     /// Whether an answer waits until the journal is on the disk (survives a power loss), not only with the kernel
     /// (survives the death of the simulator). Default false.
-    public var syncsJournal = false
+    package var syncsJournal = false
     /// Whether others than this machine may connect: the control surface has no password. Default false.
-    public var allowsRemote = false
+    package var allowsRemote = false
     /// How many lines to register at the start, named by the prefix and a number. 0 to 100,000; default 0.
-    public var lines = 0
+    package var lines = 0
     /// What comes before a line's number, which starts at 1 and is padded with zeros to the width of the last one, at
     /// least two digits: `line-01` … `line-20`. Its token is `ezw_line_line-01`.
-    public var linePrefix = "line-"
+    package var linePrefix = "line-"
     /// The workspace of lines that are registered without one. Default `default`.
-    public var workspace = "default"
+    package var workspace = "default"
     /// The settings to start with; nil takes those of the journal, else the defaults.
-    public var settings: SimulatorSettings?
+    package var settings: SimulatorSettings?
     /// Seeds the dice of faults that have a probability. Default 1.
-    public var seed: UInt64 = 1
+    package var seed: UInt64 = 1
     /// How long to wait before each further try of a webhook; its count is the number of further tries.
-    public var webhookRetryDelays: [Duration] = [.seconds(1), .seconds(2), .seconds(4), .seconds(8)]
+    package var webhookRetryDelays: [Duration] = [.seconds(1), .seconds(2), .seconds(4), .seconds(8)]
     /// How long a receiver of a webhook may take to answer.
-    public var webhookTimeout: Duration = .seconds(5)
+    package var webhookTimeout: Duration = .seconds(5)
     /// What is logged; default warnings and errors.
-    public var logLevel: Logger.Level = .warning
+    package var logLevel: Logger.Level = .warning
 
-    public init() {}
+    package init() {}
 
     /// The ids of the lines to register at the start.
-    public var lineIDs: [String] {
+    package var lineIDs: [String] {
         guard lines > 0 else { return [] }
         let width = max(2, String(lines).count)
         return (1...lines).map { number in
@@ -46,7 +46,7 @@ public struct SimulatorOptions: Sendable {
     /// Takes over `HOST:PORT`, e.g. `127.0.0.1:3010` or `[::1]:0`.
     ///
     /// - Throws: `SimulatorError` (`refused`).
-    public mutating func setListen(_ text: String) throws(SimulatorError) {
+    package mutating func setListen(_ text: String) throws(SimulatorError) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             throw SimulatorError(.refused, "'\(text)' is no address: HOST:PORT was expected, e.g. 127.0.0.1:3010")
         }

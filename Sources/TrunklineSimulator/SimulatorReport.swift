@@ -1,95 +1,95 @@
 import Glibc
 
 /// What the journal adds up to: the other half of every proof that is made with the simulator.
-public struct SimulatorReport: Sendable, Hashable {
+package struct SimulatorReport: Sendable, Hashable {
     /// The figures of one line, or of all together.
-    public struct Counts: Sendable, Hashable {
+    package struct Counts: Sendable, Hashable {
         /// Requests to `/messages/…` (and to paths that do not exist).
-        public var requests = 0
+        package var requests = 0
         /// Messages accepted: what customers would have received.
-        public var messages = 0
+        package var messages = 0
         /// Same key, same bytes.
-        public var replays = 0
+        package var replays = 0
         /// Same key, other bytes.
-        public var conflicts = 0
+        package var conflicts = 0
         /// Requests that were refused for any other reason.
-        public var refused = 0
+        package var refused = 0
         /// Answers that left.
-        public var answers = 0
+        package var answers = 0
         /// Requests that got no answer.
-        public var noAnswers = 0
+        package var noAnswers = 0
         /// Messages accepted although the line was not sendable (profile A).
-        public var acceptedWhileNotSendable = 0
+        package var acceptedWhileNotSendable = 0
         /// Health questions with `wakeup=true`, which may wake the line.
-        public var healthWakeupTrue = 0
+        package var healthWakeupTrue = 0
         /// Health questions with `wakeup=false`.
-        public var healthWakeupFalse = 0
+        package var healthWakeupFalse = 0
         /// Health questions without `wakeup`, which the API takes for true.
-        public var healthWakeupAbsent = 0
+        package var healthWakeupAbsent = 0
     }
 
     /// The figures of one receiver of signed webhooks.
-    public struct HookCounts: Sendable, Hashable {
+    package struct HookCounts: Sendable, Hashable {
         /// Requests, whatever was wrong about them.
-        public var requests = 0
+        package var requests = 0
         /// Different ids that came with a good signature.
-        public var deliveries = 0
+        package var deliveries = 0
         /// The same id and bytes again.
-        public var repeats = 0
+        package var repeats = 0
         /// Of those, the ones that came although an answer of the 200s had left. Must be 0.
-        public var repeatsAfterAnswer = 0
+        package var repeatsAfterAnswer = 0
         /// The same id with other bytes. Must be 0.
-        public var conflicts = 0
+        package var conflicts = 0
         /// Requests that were refused for any other reason, faults included.
-        public var refused = 0
+        package var refused = 0
         /// Answers that left.
-        public var answers = 0
+        package var answers = 0
         /// Requests that got no answer.
-        public var noAnswers = 0
+        package var noAnswers = 0
     }
 
     /// All lines together.
-    public var total = Counts()
+    package var total = Counts()
     /// Each line that was asked for anything.
-    public var lines: [String: Counts] = [:]
+    package var lines: [String: Counts] = [:]
     /// Pairs of workspace and key that have at least one message.
-    public var distinctKeys = 0
+    package var distinctKeys = 0
     /// Pairs of workspace and key with more than one message. Must be 0.
-    public var sentTwice = 0
+    package var sentTwice = 0
     /// Messages that repeat a key whose answer had left: the sender could have known.
-    public var sentTwiceAfterAnswer = 0
+    package var sentTwiceAfterAnswer = 0
     /// Messages that repeat a key while another call with it was in the air: the sender could have known.
-    public var sentTwiceOverlapping = 0
+    package var sentTwiceOverlapping = 0
     /// Messages that repeat a key whose answer was lost: with no key memory nobody can know.
-    public var sentTwiceAfterLostAnswer = 0
+    package var sentTwiceAfterLostAnswer = 0
     /// Keys for which a request came although an answer of the 200s had left.
-    public var askedAgainAfterAnswer = 0
+    package var askedAgainAfterAnswer = 0
     /// The keys behind `sentTwice` as `workspace key`, sorted, at most 100.
-    public var sentTwiceKeys: [String] = []
+    package var sentTwiceKeys: [String] = []
     /// The keys behind `askedAgainAfterAnswer` as `workspace key`, sorted, at most 100.
-    public var askedAgainKeys: [String] = []
+    package var askedAgainKeys: [String] = []
     /// Health answers that left.
-    public var healthAnswers = 0
+    package var healthAnswers = 0
     /// Health questions without an answer.
-    public var healthNoAnswers = 0
+    package var healthNoAnswers = 0
     /// How many answers left with each status, health included.
-    public var statuses: [Int: Int] = [:]
+    package var statuses: [Int: Int] = [:]
     /// How many requests each kind of fault hit.
-    public var faults: [String: Int] = [:]
+    package var faults: [String: Int] = [:]
     /// Tries to deliver webhooks, by outcome.
-    public var webhooks: [String: Int] = [:]
+    package var webhooks: [String: Int] = [:]
     /// What came to each hook.
-    public var hooks: [String: HookCounts] = [:]
+    package var hooks: [String: HookCounts] = [:]
     /// Wall clock of the first and the last message, microseconds since 1970.
-    public var firstMessage: Int64?
-    public var lastMessage: Int64?
+    package var firstMessage: Int64?
+    package var lastMessage: Int64?
     /// Number of the last record that is counted.
-    public var sequence: Int64 = 0
+    package var sequence: Int64 = 0
 
     /// Reads a journal file, also while a simulator writes to it, and adds it up. A torn last line is left out.
     ///
     /// - Throws: `SimulatorError` (`journal`).
-    public init(journal path: String) throws(SimulatorError) {
+    package init(journal path: String) throws(SimulatorError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw SimulatorError(.journal, "cannot open the journal \(path): \(errorText(errno))")
@@ -146,7 +146,7 @@ public struct SimulatorReport: Sendable, Hashable {
     }
 
     /// The report as `GET /__sim/report` answers it.
-    public var json: String { String(decoding: bytes, as: UTF8.self) }
+    package var json: String { String(decoding: bytes, as: UTF8.self) }
 
     var bytes: [UInt8] {
         JSONWriter.object { writer in

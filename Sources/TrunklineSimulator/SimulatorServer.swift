@@ -16,7 +16,7 @@ import Synchronization
 /// // … talk to simulator.baseURL with the token ezw_line_line-01 …
 /// try await simulator.stop()
 /// ```
-public final class SimulatorServer: Sendable {
+package final class SimulatorServer: Sendable {
     private let simulator: Simulator
     private let webhooks: WebhookSender
     /// Stops the server when it fires.
@@ -24,9 +24,9 @@ public final class SimulatorServer: Sendable {
     private let task: Task<Void, any Error>
 
     /// The port it listens on.
-    public let port: Int
+    package let port: Int
     /// `http://HOST:PORT`, without the path of the API.
-    public let baseURL: String
+    package let baseURL: String
 
     private init(
         simulator: Simulator,
@@ -47,7 +47,7 @@ public final class SimulatorServer: Sendable {
     /// Starts a simulator and returns when it listens.
     ///
     /// - Throws: `SimulatorError`: an option was refused, the address is taken, or the journal cannot be used.
-    public static func start(_ options: SimulatorOptions) async throws -> SimulatorServer {
+    package static func start(_ options: SimulatorOptions) async throws -> SimulatorServer {
         try await start(options, clock: .system)
     }
 
@@ -171,12 +171,12 @@ public final class SimulatorServer: Sendable {
     /// with its first request.
     ///
     /// - Parameter name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-    public func hook(_ name: String) -> (url: String, secret: String) {
+    package func hook(_ name: String) -> (url: String, secret: String) {
         (baseURL + Hook.prefix + name, Hook.usualSecret(of: name))
     }
 
     /// What happened so far, as `GET /__sim/report` tells it.
-    public func report() -> SimulatorReport {
+    package func report() -> SimulatorReport {
         simulator.report()
     }
 
@@ -188,7 +188,7 @@ public final class SimulatorServer: Sendable {
     /// - Returns: the body of the answer.
     /// - Throws: `SimulatorError` (`refused`) in the words of the control surface.
     @discardableResult
-    public func control(_ method: String, _ path: String, _ json: String = "") throws(SimulatorError) -> String {
+    package func control(_ method: String, _ path: String, _ json: String = "") throws(SimulatorError) -> String {
         guard path.hasPrefix(Simulator.controlPrefix) else {
             throw SimulatorError(.refused, "'\(path)' does not begin with \(Simulator.controlPrefix)")
         }
@@ -207,7 +207,7 @@ public final class SimulatorServer: Sendable {
 
     /// Stops listening, ends what is in the air (delayed answers leave, held and hanging ones do not) and closes the
     /// journal.
-    public func stop() async throws {
+    package func stop() async throws {
         stopping.fire(.stopping)
         try await wait()
     }
@@ -249,7 +249,7 @@ private struct ReleaseAll: Service {
 ///
 /// - Parameter onRunning: is given what stops it, to be called from any thread.
 /// - Throws: `SimulatorError`, whose description is one sentence for the user.
-public func runEZWhatsAppSimulator(
+package func runEZWhatsAppSimulator(
     _ options: SimulatorOptions,
     onRunning: (@escaping @Sendable () -> Void) -> Void
 ) async throws {

@@ -1,9 +1,9 @@
 /// How the simulated API answers where EZWhatsApp's documentation is silent, so that no test rests on a guess.
 ///
 /// Each can be set at the start and changed while running (`PUT /__sim/settings`); the name in JSON is the property's.
-public struct SimulatorSettings: Sendable, Hashable {
+package struct SimulatorSettings: Sendable, Hashable {
     /// What a line that is not sendable answers to a send.
-    public enum Profile: String, Sendable, CaseIterable {
+    package enum Profile: String, Sendable, CaseIterable {
         /// 202: queued all the same.
         case queue = "A"
         /// 409 `line_not_sendable`.
@@ -13,7 +13,7 @@ public struct SimulatorSettings: Sendable, Hashable {
     }
 
     /// The body of a 202.
-    public enum AcceptedBody: String, Sendable, CaseIterable {
+    package enum AcceptedBody: String, Sendable, CaseIterable {
         /// `{"status":"queued","attemptId":"att_…","lineId":"…"}`
         case status
         /// `{"id":"att_…"}`
@@ -31,7 +31,7 @@ public struct SimulatorSettings: Sendable, Hashable {
     }
 
     /// How long an idempotency key is remembered.
-    public enum KeyMemory: Sendable, Hashable {
+    package enum KeyMemory: Sendable, Hashable {
         case forever
         /// Not at all: every accepted request becomes a message.
         case off
@@ -39,13 +39,13 @@ public struct SimulatorSettings: Sendable, Hashable {
     }
 
     /// Within what a key is unique.
-    public enum KeyScope: String, Sendable, CaseIterable {
+    package enum KeyScope: String, Sendable, CaseIterable {
         case workspace
         case line
     }
 
     /// What a call gets whose key is in flight: another call with it has not ended, or was accepted a moment ago.
-    public enum InFlight: String, Sendable, CaseIterable {
+    package enum InFlight: String, Sendable, CaseIterable {
         /// A replay, as later: the key is remembered at once.
         case replay
         /// 409 `idempotency_in_progress`.
@@ -55,42 +55,42 @@ public struct SimulatorSettings: Sendable, Hashable {
     }
 
     /// Default A.
-    public var profile: Profile = .queue
+    package var profile: Profile = .queue
     /// Default `status`.
-    public var acceptedBody: AcceptedBody = .status
+    package var acceptedBody: AcceptedBody = .status
     /// The status of a replay (same key, same bytes): one of ``replayStatuses``; default 202.
-    public var replayStatus = 202
+    package var replayStatus = 202
     /// The body of a replay of the 200s; nil: as ``acceptedBody``. A 204 has none, and a 409 is an error `duplicate`.
-    public var replayBody: AcceptedBody?
+    package var replayBody: AcceptedBody?
     /// Default `replay`.
-    public var inFlight: InFlight = .replay
+    package var inFlight: InFlight = .replay
     /// A key counts as in flight for so long after its message was accepted, whatever became of the call; default 0: only as
     /// long as the call is in the air.
-    public var inFlightMilliseconds = 0
+    package var inFlightMilliseconds = 0
     /// `"forever"`, `"off"` or seconds as a number; default forever.
-    public var keyMemory: KeyMemory = .forever
+    package var keyMemory: KeyMemory = .forever
     /// Default `workspace`.
-    public var keyScope: KeyScope = .workspace
+    package var keyScope: KeyScope = .workspace
     /// Whether `POST /messages/media` works; else it answers 501. Default false.
-    public var mediaEnabled = false
+    package var mediaEnabled = false
     /// Whether any token `ezw_line_X` opens a line X that comes into being with its first request. Default false.
-    public var openTokens = false
+    package var openTokens = false
     /// Whether a body must be announced as `application/json`, else 415. Default true.
-    public var requireContentType = true
+    package var requireContentType = true
     /// Whether webhooks may be registered for loopback and private addresses (the real service refuses). Default false.
-    public var allowPrivateWebhooks = false
+    package var allowPrivateWebhooks = false
     /// What is unusual about the webhooks that follow an accepted send.
-    public var webhooks = WebhookSwitches()
+    package var webhooks = WebhookSwitches()
 
     /// What the contract leaves open.
-    public static let replayStatuses = [200, 201, 202, 204, 208, 409]
+    package static let replayStatuses = [200, 201, 202, 204, 208, 409]
 
-    public init() {}
+    package init() {}
 
     /// Changes one setting from a command-line word.
     ///
     /// - Throws: `SimulatorError` (`refused`) that names what is known.
-    public mutating func set(_ name: String, to value: String) throws(SimulatorError) {
+    package mutating func set(_ name: String, to value: String) throws(SimulatorError) {
         let json = (try? JSON.parse(value.utf8)) ?? .string(value)
         do {
             try apply(.object([JSON.Member(name: name, value: json)]))
@@ -173,9 +173,9 @@ extension SimulatorSettings {
 }
 
 /// What can be unusual about the webhooks that follow an accepted send; everything is off by default.
-public struct WebhookSwitches: Sendable, Hashable {
+package struct WebhookSwitches: Sendable, Hashable {
     /// One oddity.
-    public enum Switch: String, Sendable, CaseIterable {
+    package enum Switch: String, Sendable, CaseIterable {
         /// The statuses come in the order read, delivered, sent.
         case outOfOrder
         /// The first status comes before the message that it is about.
@@ -203,9 +203,9 @@ public struct WebhookSwitches: Sendable, Hashable {
     }
 
     /// The switches that are on.
-    public var on: Set<Switch> = []
+    package var on: Set<Switch> = []
 
-    public init() {}
+    package init() {}
 
     mutating func apply(_ json: JSON) throws(ControlRefusal) {
         var fields = try ControlFields(json, what: "webhooks")

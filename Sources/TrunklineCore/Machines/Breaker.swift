@@ -2,54 +2,54 @@
 ///
 /// Only calls without a usable answer count (unreachable, time-out, reset, 5xx): they say something about the provider or
 /// the network. A clear "not sendable" is the line's own matter.
-public struct CallRecord: Sendable, Hashable {
+package struct CallRecord: Sendable, Hashable {
     /// How far back a call counts.
-    public static let window: Duration = .seconds(30)
+    package static let window: Duration = .seconds(30)
     private static let suspectFailures = 2
 
     private var failures = 0
     private var lastCall: ContinuousClock.Instant?
 
-    public init() {}
+    package init() {}
 
     /// A call got an answer, whatever it said.
-    public mutating func answered(at now: ContinuousClock.Instant) {
+    package mutating func answered(at now: ContinuousClock.Instant) {
         failures = 0
         lastCall = now
     }
 
     /// A call got none, or a 5xx.
-    public mutating func failed(at now: ContinuousClock.Instant) {
+    package mutating func failed(at now: ContinuousClock.Instant) {
         failures += 1
         lastCall = now
     }
 
     /// What was learned is over.
-    public mutating func forget() { self = CallRecord() }
+    package mutating func forget() { self = CallRecord() }
 
     /// Failed twice and more since its last answer: it gets one call at a time.
-    public var isSuspect: Bool { failures >= Self.suspectFailures }
+    package var isSuspect: Bool { failures >= Self.suspectFailures }
 
     /// Whether it called within the window.
-    public func isActive(at now: ContinuousClock.Instant) -> Bool {
+    package func isActive(at now: ContinuousClock.Instant) -> Bool {
         lastCall.map { now - $0 <= Self.window } ?? false
     }
 
     /// Whether it is suspect by a call within the window.
-    public func isFailing(at now: ContinuousClock.Instant) -> Bool { isSuspect && isActive(at: now) }
+    package func isFailing(at now: ContinuousClock.Instant) -> Bool { isSuspect && isActive(at: now) }
 }
 
 /// How many lines of one worker called one origin lately, and how many of them failed.
-public struct CallCounts: Sendable, Hashable {
-    public var active: Int
-    public var failing: Int
-    public init(active: Int = 0, failing: Int = 0) {
+package struct CallCounts: Sendable, Hashable {
+    package var active: Int
+    package var failing: Int
+    package init(active: Int = 0, failing: Int = 0) {
         self.active = active
         self.failing = failing
     }
 
     /// More than a tenth fail, and more than bad luck with a few.
-    public var isAlarming: Bool { failing >= 3 && failing * 10 > active }
+    package var isAlarming: Bool { failing >= 3 && failing * 10 > active }
 }
 
 /// One breaker for all lines of an origin (scheme, host and port of the API), in the whole fleet. No I/O, no clock.
@@ -61,7 +61,7 @@ public struct CallCounts: Sendable, Hashable {
 /// ```
 /// While it is open nothing is sent and nothing else is asked. Its state is a row in the database (`trunkline.breakers`),
 /// so that every worker stops and one of them asks.
-public enum Breaker {
+package enum Breaker {
     private static let shortestProbe: Duration = .seconds(3)
     /// One question for the whole fleet costs nothing, and an API that is there again must be found within seconds.
     private static let longestProbe: Duration = .seconds(6)
@@ -69,7 +69,7 @@ public enum Breaker {
     /// Whether the provider or the network is to be suspected, by what every living worker counted.
     ///
     /// One worker whose own network is broken must not stop the others: most of those that call must see it.
-    public static func suspects(_ counts: [CallCounts]) -> Bool {
+    package static func suspects(_ counts: [CallCounts]) -> Bool {
         let calling = counts.filter { $0.active > 0 }
         let alarmed = calling.filter { $0.failing * 10 > $0.active }
         let sum = CallCounts(
@@ -80,7 +80,7 @@ public enum Breaker {
     }
 
     /// From the end of probe number `probes` (0: from the opening) to the next. `jitter` is 0…1.
-    public static func wait(afterProbes probes: Int, jitter: Double) -> Duration {
+    package static func wait(afterProbes probes: Int, jitter: Double) -> Duration {
         let wait = min(longestProbe, shortestProbe * (1 << min(max(probes, 0), 6)))
         return wait * (0.8 + 0.4 * min(max(jitter, 0), 1))
     }

@@ -3,18 +3,18 @@
 /// Liveness is a counter that its worker raises. An observer judges a worker dead when it has itself seen the counter
 /// unchanged for the limit while its own renewals all succeeded; otherwise its count starts anew, so that after a stall of
 /// the database nobody judges everybody dead (design D2).
-public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
+package struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
     /// What the database says of a worker.
-    public struct Observation: Sendable, Hashable {
-        public let id: ID
-        public let beat: Int64
+    package struct Observation: Sendable, Hashable {
+        package let id: ID
+        package let beat: Int64
         /// Gives its shards away and takes none.
-        public let isStopping: Bool
+        package let isStopping: Bool
         /// Has a connection to the broker.
-        public let hasBroker: Bool
+        package let hasBroker: Bool
         /// Cannot reach the API although another worker can.
-        public let isCutOff: Bool
-        public init(id: ID, beat: Int64, isStopping: Bool, hasBroker: Bool, isCutOff: Bool = false) {
+        package let isCutOff: Bool
+        package init(id: ID, beat: Int64, isStopping: Bool, hasBroker: Bool, isCutOff: Bool = false) {
             self.id = id
             self.beat = beat
             self.isStopping = isStopping
@@ -24,10 +24,10 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
     }
 
     /// Everybody of the last look.
-    public var members: [ID] { Array(table.keys) }
+    package var members: [ID] { Array(table.keys) }
 
     /// Whether the last look showed that worker.
-    public func knows(_ id: ID) -> Bool { table[id] != nil }
+    package func knows(_ id: ID) -> Bool { table[id] != nil }
 
     private struct Member: Sendable {
         var observation: Observation
@@ -35,14 +35,14 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
     }
 
     /// Unchanged for that long is dead.
-    public let silenceLimit: Duration
+    package let silenceLimit: Duration
     private var table: [ID: Member] = [:]
 
-    public init(silenceLimit: Duration) { self.silenceLimit = silenceLimit }
+    package init(silenceLimit: Duration) { self.silenceLimit = silenceLimit }
 
     /// Takes in one look. `isJudgeFit` is false when one of the observer's own renewals failed or was late since the last
     /// look: then every count starts anew.
-    public mutating func observed(_ workers: [Observation], at now: ContinuousClock.Instant, isJudgeFit: Bool) {
+    package mutating func observed(_ workers: [Observation], at now: ContinuousClock.Instant, isJudgeFit: Bool) {
         var seen: [ID: Member] = [:]
         for worker in workers {
             if isJudgeFit, let known = table[worker.id], known.observation.beat == worker.beat {
@@ -55,14 +55,14 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
     }
 
     /// Whether the worker's counter stood still for the limit.
-    public func isDead(_ id: ID, at now: ContinuousClock.Instant) -> Bool {
+    package func isDead(_ id: ID, at now: ContinuousClock.Instant) -> Bool {
         guard let member = table[id] else { return false }
         return now - member.unchangedSince >= silenceLimit
     }
 
     /// Those that take part in the division, in rank order: alive, not stopping, able to reach the API where anybody is, and
     /// with a broker where anybody of those has one.
-    public func ranked(at now: ContinuousClock.Instant) -> [ID] {
+    package func ranked(at now: ContinuousClock.Instant) -> [ID] {
         let living = table.values.filter { !$0.observation.isStopping && now - $0.unchangedSince < silenceLimit }
         let reaching = living.filter { !$0.observation.isCutOff }
         let able = reaching.isEmpty ? living : reaching
@@ -73,7 +73,7 @@ public struct Fleet<ID: Hashable & Comparable & Sendable>: Sendable {
     /// Who should own each of `count` shards: as evenly as can be, and with as few moves as that takes. Whoever owns a
     /// shard keeps it up to its part; what is left over goes to those who own too little, in rank order. Nil when nobody
     /// takes part. Everybody who saw the same owners comes to the same answer; where two did not, the fence decides.
-    public func division(ofShards count: Int, owners: [Int: ID], at now: ContinuousClock.Instant) -> [ID]? {
+    package func division(ofShards count: Int, owners: [Int: ID], at now: ContinuousClock.Instant) -> [ID]? {
         let ranked = ranked(at: now)
         guard !ranked.isEmpty else { return nil }
         var owned: [ID: Int] = [:]

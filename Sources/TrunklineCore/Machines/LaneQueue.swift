@@ -2,39 +2,39 @@ internal import DequeModule
 internal import HeapModule
 
 /// Whether a job is a single notice or part of an import, which never delays a single notice.
-public enum JobClass: Int16, Sendable, Comparable {
+package enum JobClass: Int16, Sendable, Comparable {
     case single = 0
     case bulk = 1
-    public static func < (left: JobClass, right: JobClass) -> Bool { left.rawValue < right.rawValue }
+    package static func < (left: JobClass, right: JobClass) -> Bool { left.rawValue < right.rawValue }
 }
 
 /// What an owner keeps in memory of an unfinished job. The row is the truth.
-public struct QueuedJob: Sendable, Hashable {
-    public let id: JobID
+package struct QueuedJob: Sendable, Hashable {
+    package let id: JobID
     /// Digest of the ordering key: jobs of one person go out in the order of their places.
-    public let person: Int64
+    package let person: Int64
     /// Position in the lane; 0 while a scheduled job has none.
-    public var place: Int64
-    public let jobClass: JobClass
+    package var place: Int64
+    package let jobClass: JobClass
     /// Not before this.
-    public var due: ContinuousClock.Instant
+    package var due: ContinuousClock.Instant
     /// The attempt that ended last; 0 for none.
-    public var attempt: Int32
+    package var attempt: Int32
     /// Definite refusals so far.
-    public var tries: Int32
+    package var tries: Int32
     /// Whether an earlier attempt may have sent it.
-    public var isStamped: Bool
+    package var isStamped: Bool
     /// Whether a worker was lost during its last attempt: it must be the only such one in the air of its process.
-    public var isSuspect: Bool
+    package var isSuspect: Bool
 
     /// Whether the next attempt repeats a call that the other side refused or did not answer. What only a lost worker left
     /// behind says nothing about the other side.
-    public var isRepeat: Bool { !isSuspect && (isStamped || tries > 0) }
+    package var isRepeat: Bool { !isSuspect && (isStamped || tries > 0) }
 
     /// Where it stands among its person's jobs.
     fileprivate var rank: Int64 { isStamped ? 0 : place }
 
-    public init(
+    package init(
         id: JobID,
         person: Int64,
         place: Int64,
@@ -62,7 +62,7 @@ public struct QueuedJob: Sendable, Hashable {
 /// Rules (design D8, D9): jobs of one person strictly by place, a retry keeps its place and holds what is behind it; one
 /// call per person at a time; the gap between two messages to one person; the line's pace and concurrency; single notices
 /// before bulk, and a single notice behind bulk jobs of its person lifts those into its own class.
-public struct LaneQueue: Sendable {
+package struct LaneQueue: Sendable {
     private struct Person {
         /// Sorted by place; the first is the head.
         var jobs: Deque<QueuedJob> = []
@@ -164,22 +164,22 @@ public struct LaneQueue: Sendable {
     private var pace: PaceState
 
     /// Calls of this lane in the air.
-    public private(set) var inAir = 0
+    package private(set) var inAir = 0
     /// Jobs that wait in this lane, scheduled ones included.
-    public private(set) var count = 0
+    package private(set) var count = 0
     /// Changes take effect at the next look.
-    public var settings: Pace
+    package var settings: Pace
 
-    public init(settings: Pace, pace: PaceState = PaceState()) {
+    package init(settings: Pace, pace: PaceState = PaceState()) {
         self.settings = settings
         self.pace = pace
     }
 
     /// When the next send may begin as far as the pace goes; nil: at once.
-    public var nextSend: ContinuousClock.Instant? { pace.nextSend(settings) }
+    package var nextSend: ContinuousClock.Instant? { pace.nextSend(settings) }
 
     /// A job has its place and waits.
-    public mutating func add(_ job: QueuedJob) {
+    package mutating func add(_ job: QueuedJob) {
         precondition(job.place > 0, "a placed job has a place")
         remove(job.id, person: job.person)  // a job waits once
         count += 1
@@ -189,17 +189,17 @@ public struct LaneQueue: Sendable {
     }
 
     /// What is added next is compared with `now`, so that a look need not sort out what is due already.
-    public mutating func look(at now: ContinuousClock.Instant) { latest = max(latest ?? now, now) }
+    package mutating func look(at now: ContinuousClock.Instant) { latest = max(latest ?? now, now) }
 
     /// A job without a place waits for its time and blocks nobody.
-    public mutating func schedule(_ job: QueuedJob) {
+    package mutating func schedule(_ job: QueuedJob) {
         count += 1
         scheduledJobs[job.id] = job
         scheduled.insert(Scheduled(due: job.due, id: job.id))
     }
 
     /// Scheduled jobs whose time has come, at most `limit`; the owner gives them places and adds them.
-    public mutating func takeScheduled(at now: ContinuousClock.Instant, limit: Int) -> [QueuedJob] {
+    package mutating func takeScheduled(at now: ContinuousClock.Instant, limit: Int) -> [QueuedJob] {
         var due: [QueuedJob] = []
         while due.count < limit, let first = scheduled.min, first.due <= now {
             scheduled.removeMin()
@@ -212,20 +212,20 @@ public struct LaneQueue: Sendable {
     }
 
     /// A call of `person` is in the air that this owner did not begin: it holds the person's order, not the lane.
-    public mutating func hold(person: Int64) {
+    package mutating func hold(person: Int64) {
         let version = newVersion()
         persons[person, default: Person()].isBusy = true
         persons[person]!.version = version
     }
 
     /// A call of this owner is in the air that this queue does not know of, because its memory was built anew.
-    public mutating func resume(person: Int64) {
+    package mutating func resume(person: Int64) {
         inAir += 1
         hold(person: person)
     }
 
     /// A person was written to at `instant` (before this owner came).
-    public mutating func wroteTo(person: Int64, at instant: ContinuousClock.Instant) {
+    package mutating func wroteTo(person: Int64, at instant: ContinuousClock.Instant) {
         guard settings.recipientGap > .zero else { return }
         let end = instant + settings.recipientGap
         persons[person, default: Person()].notBefore = max(persons[person]?.notBefore ?? end, end)
@@ -237,7 +237,7 @@ public struct LaneQueue: Sendable {
     ///
     /// - Parameter onlyStamped: only one that may have been sent before: what a line may send today is spent, and such a
     ///   one is counted already.
-    public mutating func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
+    package mutating func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return nil }
         guard let number = firstReady(at: now, onlyStamped: onlyStamped), let job = persons[number]?.remove(at: 0)
         else { return nil }
@@ -250,7 +250,7 @@ public struct LaneQueue: Sendable {
     /// Whether a job that just arrived may begin at once, past the queue; if so its call counts as in the air.
     ///
     /// Only when it is the head of its person and no waiting job of its class could begin in its stead.
-    public mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
+    package mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
         guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return false }
         if let person = persons[number] {
             guard person.isIdle, person.notBefore.map({ $0 <= now }) ?? true else { return false }
@@ -264,19 +264,19 @@ public struct LaneQueue: Sendable {
 
     /// The bytes of the person's call leave at `instant`, later than it was counted (connecting takes its time): pace and
     /// gap count from here.
-    public mutating func left(person number: Int64, at instant: ContinuousClock.Instant) {
+    package mutating func left(person number: Int64, at instant: ContinuousClock.Instant) {
         if !settings.isUnlimited { pace.sendLeft(at: instant) }
         if settings.recipientGap > .zero { persons[number]?.notBefore = instant + settings.recipientGap }
     }
 
     /// A call has ended, whatever came of it; the person's next job may go once the gap has passed.
-    public mutating func ended(person number: Int64, at now: ContinuousClock.Instant) {
+    package mutating func ended(person number: Int64, at now: ContinuousClock.Instant) {
         inAir -= 1
         release(person: number)
     }
 
     /// A call that was counted did not begin after all: pace and gap are as before.
-    public mutating func takenBack(person number: Int64) {
+    package mutating func takenBack(person number: Int64) {
         inAir -= 1
         if let begunAt = persons[number]?.begunAt { pace.sendTakenBack(begunAt: begunAt) }
         persons[number]?.notBefore = nil
@@ -284,7 +284,7 @@ public struct LaneQueue: Sendable {
     }
 
     /// A former owner's call has ended.
-    public mutating func release(person number: Int64) {
+    package mutating func release(person number: Int64) {
         guard persons[number] != nil else { return }
         persons[number]!.isBusy = false
         offer(number)
@@ -293,7 +293,7 @@ public struct LaneQueue: Sendable {
 
     /// Takes a waiting job out, e.g. because its row is gone. Returns whether it was there.
     @discardableResult
-    public mutating func remove(_ id: JobID, person number: Int64) -> Bool {
+    package mutating func remove(_ id: JobID, person number: Int64) -> Bool {
         if scheduledJobs.removeValue(forKey: id) != nil {
             count -= 1
             return true
@@ -310,7 +310,7 @@ public struct LaneQueue: Sendable {
     }
 
     /// The waiting job of that id, if it is known here.
-    public func waiting(_ id: JobID, person: Int64) -> QueuedJob? {
+    package func waiting(_ id: JobID, person: Int64) -> QueuedJob? {
         if let job = scheduledJobs[id] { return job }
         guard let rank = known[id], let entry = persons[person], let index = entry.index(of: id, rank: rank) else {
             return nil
@@ -319,29 +319,29 @@ public struct LaneQueue: Sendable {
     }
 
     /// A former owner of the lane would send again at `instant`.
-    public mutating func resumePace(nextSend instant: ContinuousClock.Instant, at now: ContinuousClock.Instant) {
+    package mutating func resumePace(nextSend instant: ContinuousClock.Instant, at now: ContinuousClock.Instant) {
         pace.resume(nextSend: instant, at: now, settings)
     }
 
     /// The party asked for quiet.
-    public mutating func paused(until instant: ContinuousClock.Instant) { pace.paused(until: instant) }
+    package mutating func paused(until instant: ContinuousClock.Instant) { pace.paused(until: instant) }
 
     /// Whether a job could begin now but for the gate: what a preflight is worth asking for.
-    public mutating func hasReadyWork(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
+    package mutating func hasReadyWork(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
         firstReady(at: now, onlyStamped: onlyStamped) != nil
     }
 
     /// Whether a job could begin at this moment but for the gate.
-    public mutating func mayBegin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
+    package mutating func mayBegin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
         inAir < settings.concurrency && pace.allows(at: now, settings)
             && firstReady(at: now, onlyStamped: onlyStamped) != nil
     }
 
     /// When the next scheduled job is due; nil when there is none. It needs its place then, whatever the gate says.
-    public var nextScheduled: ContinuousClock.Instant? { scheduled.min?.due }
+    package var nextScheduled: ContinuousClock.Instant? { scheduled.min?.due }
 
     /// When to look again if nothing else happens; nil: only an event can change anything.
-    public mutating func nextLook(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+    package mutating func nextLook(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         var next: ContinuousClock.Instant?
         if inAir < settings.concurrency {
             if hasReadyWork(at: now) {
@@ -422,7 +422,7 @@ public struct LaneQueue: Sendable {
     }
 
     /// Forgets persons whose gap has passed. For the owner to call now and then.
-    public mutating func forgetIdle(at now: ContinuousClock.Instant) {
+    package mutating func forgetIdle(at now: ContinuousClock.Instant) {
         while let first = fading.min, first.instant <= now {
             fading.removeMin()
             if isCurrent(first.person, first.version) { persons[first.person] = nil }

@@ -7,9 +7,9 @@
 /// ```
 /// Any answer counts, also one that refuses: this is about the wire, not about a line. One worker's silence alone says
 /// nothing; see ``cutOff(_:)``.
-public struct Reach: Sendable, Hashable {
+package struct Reach: Sendable, Hashable {
     /// What a worker tells the others; nil: it does not know.
-    public enum Word: String, Sendable, Hashable {
+    package enum Word: String, Sendable, Hashable {
         case answers, silent
     }
 
@@ -30,16 +30,16 @@ public struct Reach: Sendable, Hashable {
     private var isSilent = false
     private var provenSince: ContinuousClock.Instant?
 
-    public init() {}
+    package init() {}
 
     /// A call begins.
-    public mutating func began(at now: ContinuousClock.Instant) {
+    package mutating func began(at now: ContinuousClock.Instant) {
         inAir += 1
         waitingSince = waitingSince ?? now
     }
 
     /// A call was answered, whatever the answer says.
-    public mutating func answered(at now: ContinuousClock.Instant) {
+    package mutating func answered(at now: ContinuousClock.Instant) {
         inAir = max(0, inAir - 1)
         lastAnswer = now
         waitingSince = inAir > 0 ? now : nil
@@ -53,7 +53,7 @@ public struct Reach: Sendable, Hashable {
     }
 
     /// A call got no answer. `isQuestion`: it was asked because of the doubt.
-    public mutating func failed(at now: ContinuousClock.Instant, isQuestion: Bool) {
+    package mutating func failed(at now: ContinuousClock.Instant, isQuestion: Bool) {
         inAir = max(0, inAir - 1)
         provenSince = nil
         if isQuestion, let waitingSince, now - waitingSince >= Self.doubt { isSilent = true }
@@ -61,16 +61,16 @@ public struct Reach: Sendable, Hashable {
     }
 
     /// A call was called off by this worker itself.
-    public mutating func withdrawn() { inAir = max(0, inAir - 1) }
+    package mutating func withdrawn() { inAir = max(0, inAir - 1) }
 
     /// Whether to ask a question now: there is doubt, or a silence that may be over.
-    public func wantsQuestion(at now: ContinuousClock.Instant) -> Bool {
+    package func wantsQuestion(at now: ContinuousClock.Instant) -> Bool {
         guard mayAsk(at: now) else { return false }
         return isSilent || waitingSince.map { now - $0 >= Self.doubt } ?? false
     }
 
     /// Whether to ask for the sake of another worker, which is silent: its own word is missing, or grows old.
-    public func canTestify(at now: ContinuousClock.Instant) -> Bool {
+    package func canTestify(at now: ContinuousClock.Instant) -> Bool {
         mayAsk(at: now) && (lastAnswer.map { now - $0 >= Self.betweenQuestions } ?? true)
     }
 
@@ -79,10 +79,10 @@ public struct Reach: Sendable, Hashable {
     }
 
     /// The question begins. It is a call like any other.
-    public mutating func asked(at now: ContinuousClock.Instant) { lastQuestion = now }
+    package mutating func asked(at now: ContinuousClock.Instant) { lastQuestion = now }
 
     /// What to tell the others.
-    public func word(at now: ContinuousClock.Instant) -> Word? {
+    package func word(at now: ContinuousClock.Instant) -> Word? {
         if isSilent { return .silent }
         guard let lastAnswer, now - lastAnswer <= Self.presence else { return nil }
         if let waitingSince, now - waitingSince >= Self.doubt { return nil }
@@ -92,7 +92,7 @@ public struct Reach: Sendable, Hashable {
     /// Workers that cannot reach the API although others can: silent towards every origin that they know anything of, while
     /// another worker is answered by one of these. `before`: those that were so at the last look; they stay it for as long as
     /// nobody is silent but they, so that a witness that pauses moves no shards.
-    public static func cutOff<ID: Hashable>(_ words: [ID: [String: Word]], before: Set<ID> = []) -> Set<ID> {
+    package static func cutOff<ID: Hashable>(_ words: [ID: [String: Word]], before: Set<ID> = []) -> Set<ID> {
         var answering: Set<String> = []
         for origins in words.values {
             for (origin, word) in origins where word == .answers { answering.insert(origin) }

@@ -5,33 +5,33 @@
 /// | at most | 4 s | 8 s | 16 s | 32 s | 64 s | 128 s | 256 s | parked |
 ///
 /// Full jitter: uniformly between 2 s and the value, so that a thousand jobs that failed together do not come back together.
-public enum Retry {
+package enum Retry {
     /// Definite refusals after which a job is parked.
-    public static let maximumTries: Int32 = 8
+    package static let maximumTries: Int32 = 8
     /// Times that a slow-down answer (429) gives its try back; from then on it counts.
-    public static let maximumGivenBack: Int32 = 20
+    package static let maximumGivenBack: Int32 = 20
 
     private static let base: Duration = .seconds(2)
     private static let refusalCap: Duration = .seconds(300)
     private static let unknownCap: Duration = .seconds(1_800)
 
     /// The longest wait after `tries` definite refusals (1…).
-    public static func longestDelay(afterTries tries: Int32) -> Duration {
+    package static func longestDelay(afterTries tries: Int32) -> Duration {
         capped(doublings: tries, cap: refusalCap)
     }
 
     /// The wait after `tries` definite refusals (1…): 2 s … ``longestDelay(afterTries:)``.
-    public static func delay(afterTries tries: Int32, using random: inout some RandomNumberGenerator) -> Duration {
+    package static func delay(afterTries tries: Int32, using random: inout some RandomNumberGenerator) -> Duration {
         jittered(upTo: longestDelay(afterTries: tries), using: &random)
     }
 
     /// The longest wait after attempt number `attempt` (1…) got no answer.
-    public static func longestUnknownDelay(afterAttempt attempt: Int32) -> Duration {
+    package static func longestUnknownDelay(afterAttempt attempt: Int32) -> Duration {
         capped(doublings: attempt, cap: unknownCap)
     }
 
     /// The wait after attempt number `attempt` (1…) got no answer: 2 s … 30 min.
-    public static func unknownDelay(afterAttempt attempt: Int32, using random: inout some RandomNumberGenerator)
+    package static func unknownDelay(afterAttempt attempt: Int32, using random: inout some RandomNumberGenerator)
         -> Duration
     {
         jittered(upTo: longestUnknownDelay(afterAttempt: attempt), using: &random)
@@ -52,7 +52,7 @@ public enum Retry {
 /// How many repeated calls one worker may make to one origin: a fifth of what was answered, and one a second at least; one
 /// that is answered costs nothing. A struggling API is not hammered with everything that it failed to answer, and one that
 /// is well again gets it quickly. No clock inside.
-public struct RetryBudget: Sendable, Hashable {
+package struct RetryBudget: Sendable, Hashable {
     // In thousandths of a call.
     private static let capacity: Int64 = 50_000
     private static let perCall: Int64 = 1_000
@@ -62,15 +62,15 @@ public struct RetryBudget: Sendable, Hashable {
     private var left = Self.capacity
     private var filledAt: ContinuousClock.Instant?
 
-    public init() {}
+    package init() {}
 
     /// A call was answered; a repeated one gets back what it cost.
-    public mutating func answered(wasRepeated: Bool = false) {
+    package mutating func answered(wasRepeated: Bool = false) {
         left = min(Self.capacity, left + Self.perAnswer + (wasRepeated ? Self.perCall : 0))
     }
 
     /// Takes what one repeated call costs. When there is not enough: how long until there is, and nothing is taken.
-    public mutating func spend(at now: ContinuousClock.Instant) -> Duration? {
+    package mutating func spend(at now: ContinuousClock.Instant) -> Duration? {
         if let filledAt, now > filledAt {
             left = min(Self.capacity, left + (now - filledAt).wholeMilliseconds * Self.perMillisecond)
         }
@@ -85,7 +85,7 @@ public struct RetryBudget: Sendable, Hashable {
 
 extension Duration {
     /// Whole milliseconds, rounded towards zero.
-    public var wholeMilliseconds: Int64 {
+    package var wholeMilliseconds: Int64 {
         let (seconds, attoseconds) = components
         return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
     }

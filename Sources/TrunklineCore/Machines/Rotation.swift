@@ -2,27 +2,27 @@
 ///
 /// Whoever waits is served once in a round, in order; who comes during a round, or wants more, waits for the next one; and
 /// who comes without having waited gets only what is left when everybody who waits has got one.
-public struct Rotation<Member: Hashable & Comparable & Sendable>: Sendable {
+package struct Rotation<Member: Hashable & Comparable & Sendable>: Sendable {
     private var waiting: Set<Member> = []
     /// Who is still to be served in this round, the next one last. Some may have left.
     private var round: [Member] = []
 
-    public init() {}
+    package init() {}
 
     /// How many wait.
-    public var count: Int { waiting.count }
-    public var isEmpty: Bool { waiting.isEmpty }
+    package var count: Int { waiting.count }
+    package var isEmpty: Bool { waiting.isEmpty }
 
-    public func contains(_ member: Member) -> Bool { waiting.contains(member) }
+    package func contains(_ member: Member) -> Bool { waiting.contains(member) }
 
     /// Waits from now on; nothing changes for who waits already.
-    public mutating func join(_ member: Member) { waiting.insert(member) }
+    package mutating func join(_ member: Member) { waiting.insert(member) }
 
     /// Does not wait any more.
-    public mutating func leave(_ member: Member) { waiting.remove(member) }
+    package mutating func leave(_ member: Member) { waiting.remove(member) }
 
     /// Serves the next one. Who wants more joins again.
-    public mutating func next() -> Member? {
+    package mutating func next() -> Member? {
         while !waiting.isEmpty {
             while let member = round.popLast() {
                 if waiting.remove(member) != nil { return member }
@@ -33,8 +33,8 @@ public struct Rotation<Member: Hashable & Comparable & Sendable>: Sendable {
     }
 
     /// Whether there is enough for a newcomer too, when `free` are there.
-    public func leavesOne(of free: Int) -> Bool { free > waiting.count }
+    package func leavesOne(of free: Int) -> Bool { free > waiting.count }
 
     /// Forgets whose turn it is: the next round begins with the first one again.
-    public mutating func beginRound() { round = [] }
+    package mutating func beginRound() { round = [] }
 }

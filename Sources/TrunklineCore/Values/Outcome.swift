@@ -1,5 +1,5 @@
 /// How one attempt ended, as the carrier understood the answer. The engine decides what each outcome does.
-public enum Outcome: Sendable, Hashable {
+package enum Outcome: Sendable, Hashable {
     /// Accepted by the other side: final. `remoteID` is the id it gave, if one was found; `note` names an oddity worth
     /// one line in the log.
     case sent(remoteID: String?, note: String?)
@@ -17,7 +17,7 @@ public enum Outcome: Sendable, Hashable {
     case recheckHealth(reason: Reason)
 
     /// The outcome's word in metrics: `sent`, `retry`, `park`, `lane_unhealthy`, `unknown`, `recheck_health`.
-    public var code: String {
+    package var code: String {
         switch self {
         case .sent: "sent"
         case .retry: "retry"
@@ -29,7 +29,7 @@ public enum Outcome: Sendable, Hashable {
     }
 
     /// The reason, nil for `sent`.
-    public var reason: Reason? {
+    package var reason: Reason? {
         switch self {
         case .sent: nil
         case .retry(_, let reason, _), .park(let reason), .laneUnhealthy(let reason, _), .unknown(let reason),
@@ -39,7 +39,7 @@ public enum Outcome: Sendable, Hashable {
     }
 
     /// Whether this attempt may have reached a person without being known to have: such an attempt stamps its job.
-    public var mayHaveSent: Bool {
+    package var mayHaveSent: Bool {
         switch self {
         case .sent, .retry: false
         case .unknown: true
@@ -48,7 +48,7 @@ public enum Outcome: Sendable, Hashable {
     }
 
     /// What the outcome says about the lane beyond this job: nil for nothing.
-    public var laneTrouble: LaneTrouble? {
+    package var laneTrouble: LaneTrouble? {
         switch self {
         case .laneUnhealthy(_, let trouble): trouble
         // A redirect is a wrong base URL: without the hold every job of the line would be parked behind this one.
@@ -58,7 +58,7 @@ public enum Outcome: Sendable, Hashable {
     }
 
     /// Whether the call says something about the provider or the network: no answer at all, or a 5xx.
-    public var isProviderFailure: Bool {
+    package var isProviderFailure: Bool {
         switch reason {
         case .serverError, .serverTimeout, .timedOut, .connectionLost, .unreachable: true
         default: false
@@ -66,7 +66,7 @@ public enum Outcome: Sendable, Hashable {
     }
 
     /// Whether a cached OPEN answer of the lane's health must be dropped: any failure other than one about the message.
-    public var dropsHealth: Bool {
+    package var dropsHealth: Bool {
         switch self {
         case .sent, .park(.messageRefused): false
         case .retry(_, let reason, _) where reason.isOurOwn: false
@@ -76,7 +76,7 @@ public enum Outcome: Sendable, Hashable {
 }
 
 /// Why a try does not count the way an answer does.
-public enum RetryCause: String, Sendable, Hashable, CaseIterable {
+package enum RetryCause: String, Sendable, Hashable, CaseIterable {
     /// The other side said no: counts as one of the job's tries.
     case definiteRefusal = "definite_refusal"
     /// No byte of the request was allowed to leave: the try is given back.
@@ -84,7 +84,7 @@ public enum RetryCause: String, Sendable, Hashable, CaseIterable {
 }
 
 /// What a lane must do.
-public enum LaneTrouble: Sendable, Hashable {
+package enum LaneTrouble: Sendable, Hashable {
     /// Send nothing for that long; no probe is needed afterwards.
     case pause(for: Duration)
     /// Hold the gate.
@@ -92,7 +92,7 @@ public enum LaneTrouble: Sendable, Hashable {
 }
 
 /// Who can end a hold.
-public enum HoldKind: String, Sendable, Hashable, CaseIterable {
+package enum HoldKind: String, Sendable, Hashable, CaseIterable {
     /// It may pass by itself: probe with back-off.
     case transient
     /// A person must act (scan a code, change a token, fix the address): alert at once.
@@ -100,7 +100,7 @@ public enum HoldKind: String, Sendable, Hashable, CaseIterable {
 }
 
 /// What a lane's own health answer means for its gate.
-public enum HealthVerdict: Sendable, Hashable {
+package enum HealthVerdict: Sendable, Hashable {
     /// Sendable. `note` names a disagreement inside the answer worth one line in the log.
     case open(note: String?)
     /// Not sendable, or the answer is not clear enough to send. `detail` holds the state words, cleaned, at most
@@ -110,13 +110,13 @@ public enum HealthVerdict: Sendable, Hashable {
     case keepLast(reason: Reason)
 
     /// Whether the call says something about the provider or the network: no answer at all, or a 5xx.
-    public var isProviderFailure: Bool {
+    package var isProviderFailure: Bool {
         if case .keepLast(let reason) = self { return reason != .slowDown && !reason.isOurOwn }
         return false
     }
 
     /// Whether the question never got as far as the provider, for a reason of our own.
-    public var isOurOwn: Bool {
+    package var isOurOwn: Bool {
         if case .keepLast(let reason) = self { return reason.isOurOwn }
         return false
     }
@@ -124,7 +124,7 @@ public enum HealthVerdict: Sendable, Hashable {
 
 /// A stable word for each reason. The raw value is stored in the database and used as a metric's label: words are added,
 /// never renamed.
-public enum Reason: String, Sendable, Hashable, CaseIterable {
+package enum Reason: String, Sendable, Hashable, CaseIterable {
     // About the message.
     case messageRefused = "message_refused"
     case conflict
@@ -170,11 +170,11 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     case saidNotSent = "said_not_sent"
 
     /// The word as stored.
-    public var code: String { rawValue }
+    package var code: String { rawValue }
 
     /// True when an attempt that ended so may still have reached a person. Definite refusals are only 400 to 405, 410,
     /// 413, 415, 422, 423, 429 and whatever failed before the bytes were allowed to leave.
-    public var mayHaveSent: Bool {
+    package var mayHaveSent: Bool {
         switch self {
         case .conflict, .redirected, .unexpectedStatus, .serverError, .serverTimeout, .tooEarly, .timedOut,
             .connectionLost, .workerLost, .unknownHorizon, .poison, .sendBeforePassedUnknown, .supersededUnknown:
@@ -188,10 +188,10 @@ public enum Reason: String, Sendable, Hashable, CaseIterable {
     }
 
     /// Whether the call never began for a reason of our own, which says nothing about the other side.
-    public var isOurOwn: Bool { self == .withdrawn || self == .localShortage }
+    package var isOurOwn: Bool { self == .withdrawn || self == .localShortage }
 
     /// One sentence for people.
-    public var sentence: String {
+    package var sentence: String {
         switch self {
         case .messageRefused: "the API refused the message itself"
         case .conflict: "the API answered 409: the key was used before, or the line's state forbids it"

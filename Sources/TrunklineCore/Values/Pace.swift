@@ -1,29 +1,29 @@
 /// How fast a line may send.
-public struct Pace: Sendable, Hashable {
+package struct Pace: Sendable, Hashable {
     /// Between two sends of the line; zero is unlimited.
-    public var interval: Duration
+    package var interval: Duration
     /// Sends in the air at once, 1…256.
-    public var concurrency: Int
+    package var concurrency: Int
     /// Between two messages to one person; zero is none.
-    public var recipientGap: Duration
+    package var recipientGap: Duration
 
     /// One send per 3 s, one at a time, ten seconds between two messages to one person (the contract sheet, section 7).
-    public static let standard = Pace(interval: .seconds(3), concurrency: 1, recipientGap: .seconds(10))
+    package static let standard = Pace(interval: .seconds(3), concurrency: 1, recipientGap: .seconds(10))
 
-    public init(interval: Duration, concurrency: Int, recipientGap: Duration) {
+    package init(interval: Duration, concurrency: Int, recipientGap: Duration) {
         self.interval = interval
         self.concurrency = concurrency
         self.recipientGap = recipientGap
     }
 
-    public var isUnlimited: Bool { interval == .zero }
+    package var isUnlimited: Bool { interval == .zero }
 
     /// The pace while the line ramps or is suspect.
     ///
     /// - Parameters:
     ///   - tenths: 1…10; the interval grows and the concurrency shrinks accordingly, never below one call.
     ///   - onlyOne: one call at a time, whatever the settings.
-    public func limited(toTenths tenths: Int, onlyOne: Bool) -> Pace {
+    package func limited(toTenths tenths: Int, onlyOne: Bool) -> Pace {
         let tenths = min(10, max(1, tenths))
         return Pace(
             interval: interval * 10 / tenths,
@@ -35,7 +35,7 @@ public struct Pace: Sendable, Hashable {
     /// Parses `unlimited`, `20/min` (that many per unit) or `1/3s` (that many per span). Units: ms, s, min, h.
     ///
     /// - Throws: ``Refusal`` when the text is not a pace, or one slower than a send a day.
-    public static func interval(parsing text: String) throws(Refusal) -> Duration {
+    package static func interval(parsing text: String) throws(Refusal) -> Duration {
         if text == "unlimited" { return .zero }
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, let count = Int64(parts[0]), (1...1_000_000).contains(count),
@@ -57,7 +57,7 @@ public struct Pace: Sendable, Hashable {
     /// Parses a span of time such as `10s`, `500ms`, `2min`, `1h`; `0` is none.
     ///
     /// - Throws: ``Refusal`` when the text is not one.
-    public static func span(parsing text: String, field: String) throws(Refusal) -> Duration {
+    package static func span(parsing text: String, field: String) throws(Refusal) -> Duration {
         if text == "0" { return .zero }
         guard let value = milliseconds(text[...]), value <= 86_400_000 else {
             throw Refusal(
@@ -85,44 +85,44 @@ public struct Pace: Sendable, Hashable {
 /// The bucket of one line, one token deep: after a send the next waits for the interval. No clock inside.
 ///
 /// It remembers when it sent, not when it may send again, so that a changed pace works at once.
-public struct PaceState: Sendable, Hashable {
+package struct PaceState: Sendable, Hashable {
     private var lastSend: ContinuousClock.Instant?
     private var sendBefore: ContinuousClock.Instant?
     private var pausedUntil: ContinuousClock.Instant?
 
-    public init() {}
+    package init() {}
 
     /// No send begins before this; nil: at once.
-    public func nextSend(_ pace: Pace) -> ContinuousClock.Instant? {
+    package func nextSend(_ pace: Pace) -> ContinuousClock.Instant? {
         let spaced = pace.isUnlimited ? nil : lastSend.map { $0 + pace.interval }
         guard let spaced, let pausedUntil else { return spaced ?? pausedUntil }
         return max(spaced, pausedUntil)
     }
 
     /// Whether a send may begin at `now`.
-    public func allows(at now: ContinuousClock.Instant, _ pace: Pace) -> Bool {
+    package func allows(at now: ContinuousClock.Instant, _ pace: Pace) -> Bool {
         nextSend(pace).map { $0 <= now } ?? true
     }
 
     /// A send begins at `now`.
-    public mutating func sendBegan(at now: ContinuousClock.Instant) {
+    package mutating func sendBegan(at now: ContinuousClock.Instant) {
         sendBefore = lastSend
         lastSend = now
     }
 
     /// The bytes of a send leave at `instant`, later than it was counted: the next one waits from here.
-    public mutating func sendLeft(at instant: ContinuousClock.Instant) {
+    package mutating func sendLeft(at instant: ContinuousClock.Instant) {
         lastSend = max(lastSend ?? instant, instant)
     }
 
     /// The send that was counted at `instant` did not begin after all. One that another was counted behind stays: what is
     /// forgotten would let a third go at once.
-    public mutating func sendTakenBack(begunAt instant: ContinuousClock.Instant) {
+    package mutating func sendTakenBack(begunAt instant: ContinuousClock.Instant) {
         if lastSend == instant { lastSend = sendBefore }
     }
 
     /// A former owner may send again at `instant` by the pace it had; never later than one interval from `now`.
-    public mutating func resume(
+    package mutating func resume(
         nextSend instant: ContinuousClock.Instant,
         at now: ContinuousClock.Instant,
         _ pace: Pace
@@ -131,7 +131,7 @@ public struct PaceState: Sendable, Hashable {
     }
 
     /// The party asked for quiet until `instant`; never shortens a longer wait.
-    public mutating func paused(until instant: ContinuousClock.Instant) {
+    package mutating func paused(until instant: ContinuousClock.Instant) {
         pausedUntil = max(pausedUntil ?? instant, instant)
     }
 }

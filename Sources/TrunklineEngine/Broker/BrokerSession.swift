@@ -1,15 +1,15 @@
 internal import EventLoop
-public import RabbitDriver
+package import RabbitDriver
 internal import TrunklineCore
 
 /// A connection to the broker with an async interface and a loop thread of its own: for commands, checks and tests, never
 /// for a hot path. Connects once; a lost connection fails what is under way.
-public actor BrokerSession {
+package actor BrokerSession {
     let loop: EventLoop
     let connection: RabbitConnection
     private var channel: RabbitChannel?
 
-    nonisolated public var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    nonisolated package var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     // MARK: Life
 
@@ -21,7 +21,7 @@ public actor BrokerSession {
     /// Connects, and refuses a broker that this program does not work with.
     ///
     /// - Parameter url: `amqp://…` or `amqps://…`.
-    public static func open(url: String, connectionName: String) async throws -> BrokerSession {
+    package static func open(url: String, connectionName: String) async throws -> BrokerSession {
         var configuration = try RabbitConfiguration(url: url, connectionName: connectionName)
         configuration.reconnects = false
         let loop = EventLoop(name: "broker-session")
@@ -37,7 +37,7 @@ public actor BrokerSession {
     }
 
     /// Connects, runs `body` and closes, whatever happens.
-    public static func withSession<R: Sendable>(
+    package static func withSession<R: Sendable>(
         url: String,
         connectionName: String,
         _ body: (BrokerSession) async throws -> R
@@ -77,7 +77,7 @@ public actor BrokerSession {
     }
 
     /// Closes the connection and ends the thread.
-    public nonisolated func close() async {
+    package nonisolated func close() async {
         await closeConnection()
         // From outside the loop, which cannot wait for itself.
         loop.stop()
@@ -91,7 +91,7 @@ public actor BrokerSession {
     }
 
     /// The broker's own words about itself.
-    public var server: RabbitServer? { connection.server }
+    package var server: RabbitServer? { connection.server }
 
     // MARK: Topology
 
@@ -101,7 +101,7 @@ public actor BrokerSession {
     /// - Parameter outlivesCrash: return only when new queues outlive a crash of the broker, as far as a client can know.
     /// - Returns: the queues that were retired, with how many of their messages were moved to the intake.
     @discardableResult
-    public func apply(shards: Int, outlivesCrash: Bool = true) async throws -> [Topology.Retired] {
+    package func apply(shards: Int, outlivesCrash: Bool = true) async throws -> [Topology.Retired] {
         try requireChannels(forShards: shards)
         let plan = Topology.plan(shards: shards)
         var problems: [TopologyError.Problem] = []
@@ -127,7 +127,7 @@ public actor BrokerSession {
 
     /// Throws ``TopologyError`` when something of ``Topology/plan(shards:)`` is missing or exists with other arguments.
     /// Makes no queue and no exchange; bindings, which nobody can ask for over AMQP, are made again.
-    public func check(shards: Int) async throws {
+    package func check(shards: Int) async throws {
         try requireChannels(forShards: shards)
         let plan = Topology.plan(shards: shards)
         var problems: [TopologyError.Problem] = []
@@ -148,7 +148,7 @@ public actor BrokerSession {
     }
 
     /// How many messages are ready in a queue, nil when there is no such queue.
-    public func messages(in queue: String) async throws -> Int? {
+    package func messages(in queue: String) async throws -> Int? {
         do {
             return try await onChannel { channel, done in channel.declareQueue(queue, passive: true, done: done) }
                 .messages
@@ -375,7 +375,7 @@ public actor BrokerSession {
 
 extension Topology {
     /// Why this program does not work with a broker, judged by what it says of itself at login; nil when it does.
-    public static func refusal(ofBroker product: String, version text: String) -> TopologyError? {
+    package static func refusal(ofBroker product: String, version text: String) -> TopologyError? {
         // Another product counts otherwise; whether it knows quorum queues shows when they are declared.
         guard product == "RabbitMQ" else { return nil }
         let parts = text.split { !$0.isNumber }.prefix(3).map { Int($0) ?? 0 }
@@ -393,9 +393,9 @@ extension Topology {
     }
 
     /// A queue of a shard that the install no longer has.
-    public struct Retired: Sendable, Hashable {
-        public let queue: String
+    package struct Retired: Sendable, Hashable {
+        package let queue: String
         /// How many of its messages went to the intake.
-        public let moved: Int
+        package let moved: Int
     }
 }

@@ -1,37 +1,37 @@
-public import RabbitDriver
+package import RabbitDriver
 internal import TrunklineCore
 
 /// Every exchange, queue and binding of an install, as data: each argument with its reason beside it.
 ///
 /// Right on RabbitMQ 3.10 and on 4.x. Where the two differ, the reason says so. What carries it out is
 /// ``BrokerSession``; nothing else in Trunkline declares anything.
-public enum Topology {
+package enum Topology {
     // MARK: Names
 
     /// The direct exchange that every producer publishes to.
-    public static var jobsExchange: String { Route.exchange }
+    package static var jobsExchange: String { Route.exchange }
     /// Where a message goes whose routing key nobody has bound.
-    public static let unroutedExchange = "trunkline.unrouted"
+    package static let unroutedExchange = "trunkline.unrouted"
     /// Where a message goes that came back too often.
-    public static let deadLetterExchange = "trunkline.dlx"
+    package static let deadLetterExchange = "trunkline.dlx"
 
     /// For any producer, without knowing shards; routing key `send`.
-    public static let intakeQueue = "trunkline.intake"
+    package static let intakeQueue = "trunkline.intake"
     /// For imports; routing key `bulk`.
-    public static let bulkQueue = "trunkline.bulk"
+    package static let bulkQueue = "trunkline.bulk"
     /// For received events; routing key `webhook`.
-    public static let webhookQueue = "trunkline.webhook"
+    package static let webhookQueue = "trunkline.webhook"
     /// Messages with a routing key that nobody has bound, for example of a shard that an install does not have.
-    public static let unroutedQueue = "trunkline.unrouted"
+    package static let unroutedQueue = "trunkline.unrouted"
     /// Messages that came back more often than ``deliveryLimit``.
-    public static let deadQueue = "trunkline.dead"
+    package static let deadQueue = "trunkline.dead"
 
     /// The queue of a shard: `trunkline.shard.07`, at least two digits.
-    public static func shardQueue(_ number: Int) -> String { "trunkline." + Route.shard(number) }
+    package static func shardQueue(_ number: Int) -> String { "trunkline." + Route.shard(number) }
 
     /// How often a message may come back before it is put aside. A fuse against a message that kills every worker, not
     /// a retry counter: attempts are counted in PostgreSQL, and every crash counts against all that was prefetched.
-    public static let deliveryLimit: Int64 = 1_000
+    package static let deliveryLimit: Int64 = 1_000
 
     /// RabbitMQ keeps the names of its quorum queues in a table that it writes half a second to a second after the last
     /// change, unlike their messages. After a SIGKILL before that a new queue comes back as another one, empty. Nobody can
@@ -42,17 +42,17 @@ public enum Topology {
 
     /// A fixed delay: what is published to the tier's exchange comes back to ``jobsExchange`` after it, under the
     /// routing key that it was published with.
-    public struct Tier: Sendable, Hashable {
+    package struct Tier: Sendable, Hashable {
         /// For example `30s`.
-        public let name: String
-        public let delay: Duration
+        package let name: String
+        package let delay: Duration
         /// Publish here, never to the queue through the default exchange: that would lose the routing key.
-        public var exchange: String { "trunkline.retry." + name }
-        public var queue: String { "trunkline.retry." + name }
+        package var exchange: String { "trunkline.retry." + name }
+        package var queue: String { "trunkline.retry." + name }
     }
 
     /// Shortest first.
-    public static let tiers = [
+    package static let tiers = [
         Tier(name: "5s", delay: .seconds(5)),
         Tier(name: "30s", delay: .seconds(30)),
         Tier(name: "2m", delay: .seconds(120)),
@@ -60,57 +60,57 @@ public enum Topology {
     ]
 
     /// The largest tier whose delay is not longer than `wait`; nil when the wait is shorter than every tier's.
-    public static func tier(atMost wait: Duration) -> Tier? {
+    package static func tier(atMost wait: Duration) -> Tier? {
         tiers.last { $0.delay <= wait }
     }
 
     // MARK: Data
 
     /// An argument of an exchange or a queue, with the reason why it is there.
-    public struct Argument: Sendable, Hashable {
-        public let name: String
-        public let value: RabbitValue
-        public let reason: String
+    package struct Argument: Sendable, Hashable {
+        package let name: String
+        package let value: RabbitValue
+        package let reason: String
     }
 
-    public struct Exchange: Sendable, Hashable {
-        public let name: String
-        public let kind: RabbitChannel.ExchangeKind
-        public let arguments: [Argument]
-        public let reason: String
+    package struct Exchange: Sendable, Hashable {
+        package let name: String
+        package let kind: RabbitChannel.ExchangeKind
+        package let arguments: [Argument]
+        package let reason: String
     }
 
     /// A durable queue.
-    public struct Queue: Sendable, Hashable {
-        public let name: String
-        public let arguments: [Argument]
-        public let reason: String
+    package struct Queue: Sendable, Hashable {
+        package let name: String
+        package let arguments: [Argument]
+        package let reason: String
     }
 
-    public struct Binding: Sendable, Hashable {
-        public let queue: String
-        public let exchange: String
+    package struct Binding: Sendable, Hashable {
+        package let queue: String
+        package let exchange: String
         /// Empty for a fanout exchange, which does not look at it.
-        public let routingKey: String
+        package let routingKey: String
     }
 
     /// All of it for an install with a given number of shards, in the order in which it must be declared.
-    public struct Plan: Sendable, Hashable {
-        public let exchanges: [Exchange]
-        public let queues: [Queue]
-        public let bindings: [Binding]
+    package struct Plan: Sendable, Hashable {
+        package let exchanges: [Exchange]
+        package let queues: [Queue]
+        package let bindings: [Binding]
     }
 
     /// Numbers of shards that an install may have: as many as were tested, on one worker and on two. A worker that is left
     /// alone consumes from all of them on one connection, whose channels have a limit, and each is a quorum queue.
-    public static let shardRange = 1...1_024
+    package static let shardRange = 1...1_024
 
     /// How many channels a worker's connection needs: one for each queue that it consumes from, and room for questions and
     /// for one that is being replaced.
     static func channels(forShards shards: Int) -> Int { shards + 16 }
 
     /// What an install with `shards` shards needs.
-    public static func plan(shards: Int) -> Plan {
+    package static func plan(shards: Int) -> Plan {
         precondition(
             shardRange.contains(shards),
             "an install has \(shardRange.lowerBound) to \(shardRange.upperBound) shards"

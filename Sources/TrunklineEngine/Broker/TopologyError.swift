@@ -1,10 +1,10 @@
 internal import RabbitDriver
 
 /// Why the broker's objects are not as they must be.
-public enum TopologyError: ExplainedError, Hashable {
+package enum TopologyError: ExplainedError, Hashable {
     /// One object that is not as it must be.
-    public struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
-        public enum Kind: Sendable, Hashable {
+    package struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
+        package enum Kind: Sendable, Hashable {
             case missing
             /// It is exclusive to another connection.
             case locked
@@ -13,12 +13,12 @@ public enum TopologyError: ExplainedError, Hashable {
         }
 
         /// `queue trunkline.shard.00`.
-        public let object: String
-        public let kind: Kind
+        package let object: String
+        package let kind: Kind
         /// What the broker said.
-        public let words: String
+        package let words: String
 
-        public var description: String {
+        package var description: String {
             switch kind {
             case .missing: "the \(object) does not exist; run 'trunkline topology apply'"
             case .locked: "the \(object) belongs to another connection alone (the broker: \(words))"
@@ -33,15 +33,15 @@ public enum TopologyError: ExplainedError, Hashable {
     case brokerRefused(version: String, reason: String)
     case tooFewChannels(limit: Int, needed: Int)
 
-    public var isRefusal: Bool { true }
+    package var isRefusal: Bool { true }
 
     /// Whether declaring everything again puts it right.
-    public var isOnlyMissing: Bool {
+    package var isOnlyMissing: Bool {
         if case .differs(let problems) = self { return problems.allSatisfy { $0.kind == .missing } }
         return false
     }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .differs(let problems):
             problems.prefix(5).map(\.description).joined(separator: "\n")

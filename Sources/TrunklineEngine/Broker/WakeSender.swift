@@ -1,4 +1,4 @@
-public import RabbitDriver
+package import RabbitDriver
 internal import Synchronization
 package import TrunklineCore
 
@@ -6,7 +6,7 @@ package import TrunklineCore
 ///
 /// A wake-up costs latency only when it is lost: the owner of a shard looks for rows it has not seen by itself. So the lack
 /// of a broker is one warning, never an error, and nothing waits for it.
-public final class WakeSender: Sendable {
+package final class WakeSender: Sendable {
     private let publisher: RabbitPublisher
     private let shards: Int
     private let warn: @Sendable (String) -> Void
@@ -17,7 +17,7 @@ public final class WakeSender: Sendable {
     /// - Parameters:
     ///   - shards: the install's number of shards; a wrong one is slower, never wrong.
     ///   - warn: called once at most, on any thread, with a sentence.
-    public init(configuration: RabbitConfiguration, shards: Int, warn: @escaping @Sendable (String) -> Void) {
+    package init(configuration: RabbitConfiguration, shards: Int, warn: @escaping @Sendable (String) -> Void) {
         var limits = RabbitPublisher.Limits()
         limits.deadline = .seconds(2)
         publisher = RabbitPublisher(configuration: configuration, limits: limits)
@@ -48,7 +48,7 @@ public final class WakeSender: Sendable {
     }
 
     /// Waits for what is under way, at most 2 s, and ends the connection.
-    public func shutdown() async {
+    package func shutdown() async {
         await publisher.shutdown()
     }
 

@@ -1,13 +1,13 @@
-public import PostgresDriver
+package import PostgresDriver
 
 /// Facts that every program of an install must agree on: today, its number of shards.
-public enum Install {
+package enum Install {
     /// How long after its last renewal a worker still counts as alive when shards are to be changed. Longer than the 5 s
     /// after which it stops acting by itself.
-    public static let aliveFor: Duration = .seconds(10)
+    package static let aliveFor: Duration = .seconds(10)
 
     /// The install's number of shards, nil before the first ``Migrations/migrate(_:shards:migrations:)``.
-    public static func storedShards(_ session: PostgresSession) async throws -> Int? {
+    package static func storedShards(_ session: PostgresSession) async throws -> Int? {
         let exists = try await session.query("select to_regclass('trunkline.settings') is not null")
         guard exists.bool(0, 0) == true else { return nil }
         let rows = try await session.query("select value from trunkline.settings where name = 'shards'")
@@ -17,7 +17,7 @@ public enum Install {
     }
 
     /// The install's number of shards. Throws when the database has none.
-    public static func shards(_ session: PostgresSession) async throws -> Int {
+    package static func shards(_ session: PostgresSession) async throws -> Int {
         guard let shards = try await storedShards(session) else { throw MigrationError.noSchema }
         return shards
     }
@@ -40,7 +40,7 @@ public enum Install {
     ///
     /// - Returns: the number before.
     @discardableResult
-    public static func changeShards(_ session: PostgresSession, to shards: Int) async throws -> Int {
+    package static func changeShards(_ session: PostgresSession, to shards: Int) async throws -> Int {
         try check(shards: shards)
         return try await session.transaction { session in
             // A worker that starts now waits here for its first heartbeat, and reads the new number afterwards.
@@ -84,16 +84,16 @@ public enum Install {
 }
 
 /// Why a fact of the install cannot be read or changed.
-public enum InstallError: ExplainedError, Hashable {
+package enum InstallError: ExplainedError, Hashable {
     case shardsOutOfRange(Int)
     case shardsAreStored(stored: Int, asked: Int)
     case unreadable
     /// Who is alive: host and process id.
     case workersAlive([String])
 
-    public var isRefusal: Bool { self != .unreadable }
+    package var isRefusal: Bool { self != .unreadable }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .shardsOutOfRange(let shards):
             "an install has \(Topology.shardRange.lowerBound) to \(Topology.shardRange.upperBound) shards, not \(shards)"

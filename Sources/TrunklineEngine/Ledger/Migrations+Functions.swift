@@ -3,15 +3,15 @@ internal import TrunklineCore
 
 extension Migrations {
     /// One file of `migrations/functions/`.
-    public struct Function: Sendable, Hashable {
+    package struct Function: Sendable, Hashable {
         /// The function's name in the schema `trunkline`, and the file's.
-        public let name: String
+        package let name: String
         /// `create or replace`, so that it may be applied over an older text.
-        public let sql: String
+        package let sql: String
         /// SHA-256 of the file in hexadecimal.
-        public let checksum: String
+        package let checksum: String
 
-        public init(name: String, sql: String) {
+        package init(name: String, sql: String) {
             self.name = name
             self.sql = sql
             checksum = Digest.hex(Digest.sha256(sql.utf8))
@@ -19,7 +19,7 @@ extension Migrations {
     }
 
     /// All that this program knows, each after those that it needs.
-    public static let functions: [Function] = EmbeddedMigrations.functions.map { Function(name: $0.name, sql: $0.sql) }
+    package static let functions: [Function] = EmbeddedMigrations.functions.map { Function(name: $0.name, sql: $0.sql) }
 
     /// Those that the database lacks or has with an older text, in the order of `known`.
     ///

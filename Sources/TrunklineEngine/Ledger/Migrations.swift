@@ -1,21 +1,21 @@
-public import PostgresDriver
+package import PostgresDriver
 internal import TrunklineCore
 
 /// Brings a database to the schema that this program knows: the files of `migrations/`, in order, and the functions of
 /// `migrations/functions/` whose text has changed, all in one transaction. The files are inside the program (the plug-in
 /// `EmbedMigrations`), so that it works from any folder.
-public enum Migrations {
+package enum Migrations {
     /// One file of `migrations/`, `0001_initial.sql`.
-    public struct Migration: Sendable, Hashable {
+    package struct Migration: Sendable, Hashable {
         /// Counts from 1 without a gap.
-        public let version: Int32
+        package let version: Int32
         /// The file's name without number and ending.
-        public let name: String
-        public let sql: String
+        package let name: String
+        package let sql: String
         /// SHA-256 of the file in hexadecimal.
-        public let checksum: String
+        package let checksum: String
 
-        public init(version: Int32, name: String, sql: String) {
+        package init(version: Int32, name: String, sql: String) {
             self.version = version
             self.name = name
             self.sql = sql
@@ -24,41 +24,41 @@ public enum Migrations {
     }
 
     /// What the database lacks.
-    public struct Pending: Sendable, Hashable {
+    package struct Pending: Sendable, Hashable {
         /// In order.
-        public let migrations: [Migration]
+        package let migrations: [Migration]
         /// New ones and those whose text has changed, in the order of their application: after what they need.
-        public let functions: [Function]
-        public var isEmpty: Bool { migrations.isEmpty && functions.isEmpty }
+        package let functions: [Function]
+        package var isEmpty: Bool { migrations.isEmpty && functions.isEmpty }
     }
 
     /// What ``migrate(_:shards:migrations:functions:)`` has done.
-    public struct Report: Sendable, Hashable {
+    package struct Report: Sendable, Hashable {
         /// The migrations that were applied now, in order.
-        public let applied: [Migration]
+        package let applied: [Migration]
         /// The functions that were made or replaced now.
-        public let functions: [Function]
+        package let functions: [Function]
         /// The schema's version now.
-        public let version: Int32
+        package let version: Int32
         /// The install's number of shards.
-        public let shards: Int
+        package let shards: Int
         /// Days whose rows go to the default partition, with the reason.
-        public let daysWithoutPartition: [String]
+        package let daysWithoutPartition: [String]
     }
 
     /// All that this program knows, in order.
-    public static let all: [Migration] = EmbeddedMigrations.files.map { file in
+    package static let all: [Migration] = EmbeddedMigrations.files.map { file in
         Migration(version: file.version, name: file.name, sql: file.sql)
     }
 
     /// The number of shards of an install that was not told another.
-    public static let defaultShards = 64
+    package static let defaultShards = 64
 
     // MARK: For every program
 
     /// Refuses, in words, to work on a schema that is older or newer than this program. Call it before anything else
     /// touches the database.
-    public static func requireCurrent(
+    package static func requireCurrent(
         _ session: PostgresSession,
         migrations: [Migration] = all,
         functions: [Function] = functions
@@ -74,7 +74,7 @@ public enum Migrations {
     }
 
     /// What ``migrate(_:shards:migrations:functions:)`` would apply. Changes nothing.
-    public static func pending(
+    package static func pending(
         _ session: PostgresSession,
         migrations: [Migration] = all,
         functions: [Function] = functions
@@ -96,7 +96,7 @@ public enum Migrations {
     ///
     /// - Parameter shards: the number of shards of a new install; refused when another is stored. Nil: 64, or what is
     ///   stored.
-    public static func migrate(
+    package static func migrate(
         _ session: PostgresSession,
         shards: Int? = nil,
         migrations: [Migration] = all,
@@ -254,7 +254,7 @@ public enum Migrations {
 }
 
 /// Why a schema cannot be used or changed.
-public enum MigrationError: ExplainedError, Hashable {
+package enum MigrationError: ExplainedError, Hashable {
     case noSchema
     case schemaOlder(database: Int32, program: Int32)
     case schemaNewer(database: Int32, program: Int32)
@@ -272,14 +272,14 @@ public enum MigrationError: ExplainedError, Hashable {
     /// The function would stand beside the one of that name that the running programs call.
     case signatureChanged(String)
 
-    public var isRefusal: Bool {
+    package var isRefusal: Bool {
         switch self {
         case .failed, .functionFailed: false
         default: true
         }
     }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .noSchema: "the database has no Trunkline schema; run 'trunkline migrate'"
         case .schemaOlder(let database, let program):

@@ -1,23 +1,23 @@
 internal import Crypto
 internal import PostgresDriver
-public import TrunklineCore
+package import TrunklineCore
 
 extension SendJob {
     /// The number under which the job keeps its order on its line. Stored with unfinished jobs.
-    public var person: Int64 { TakeBatch.person(orderingName) }
+    package var person: Int64 { TakeBatch.person(orderingName) }
 }
 
 extension DeliverJob {
     /// The number under which the job keeps its order in its lane. Stored with unfinished jobs.
-    public var person: Int64 { TakeBatch.person(orderingName) }
+    package var person: Int64 { TakeBatch.person(orderingName) }
 }
 
 /// The jobs of one call of `trunkline.take`, as the arrays that it reads.
 ///
 /// The order of `append` is the order of arrival: jobs get their numbers in it.
-public struct TakeBatch: Sendable {
+package struct TakeBatch: Sendable {
     /// The most jobs that one call should carry: beyond it a statement gets longer, not cheaper.
-    public static let usualLimit = 500
+    package static let usualLimit = 500
 
     /// Its answer is decoded by `TakeAnswer.all`.
     static let statement = PostgresStatement(
@@ -57,15 +57,15 @@ public struct TakeBatch: Sendable {
     package private(set) var factAt: [Int64?] = []
     package private(set) var fast: [Bool?] = []
 
-    public init() {}
+    package init() {}
 
-    public var count: Int { key.count }
-    public var isEmpty: Bool { key.isEmpty }
+    package var count: Int { key.count }
+    package var isEmpty: Bool { key.isEmpty }
 
     /// - Parameters:
     ///   - requestBytes: the rendered request, stored and sent unchanged on every attempt (``Carrier/render(_:)``).
     ///   - fast: whether the job may be claimed in the same statement; without meaning when the batch has no boot id.
-    public mutating func append(_ job: SendJob, requestBytes: [UInt8], fast isFast: Bool) {
+    package mutating func append(_ job: SendJob, requestBytes: [UInt8], fast isFast: Bool) {
         lane.append(job.laneName)
         key.append(job.key.value)
         keyDigest.append(job.key.digest)
@@ -83,7 +83,7 @@ public struct TakeBatch: Sendable {
     }
 
     /// A delivery: to a system, about which there is no recipient and no purpose.
-    public mutating func append(_ job: DeliverJob, requestBytes: [UInt8], fast isFast: Bool) {
+    package mutating func append(_ job: DeliverJob, requestBytes: [UInt8], fast isFast: Bool) {
         lane.append(job.laneName)
         key.append(job.key.value)
         keyDigest.append(job.key.digest)

@@ -4,18 +4,18 @@ internal import TrunklineCore
 
 /// The key under which the database's secrets are sealed (AES-GCM with 256 bits). It is never in the database and never
 /// printed: description, mirror and errors hold nothing of it.
-public struct MasterKey: Sendable {
+package struct MasterKey: Sendable {
     /// Stored beside every sealed secret, so that keys can be changed one day.
-    public static let version: Int32 = 1
+    package static let version: Int32 = 1
 
     /// Bytes that sealing adds: 12 of nonce before the ciphertext, 16 of tag behind it.
-    public static let overhead = 28
+    package static let overhead = 28
 
     private let key: SymmetricKey
 
     /// - Parameter base64: 32 bytes in standard base64, as `openssl rand -base64 32` prints them; white space around it
     ///   is ignored.
-    public init(base64 text: String) throws(MasterKeyError) {
+    package init(base64 text: String) throws(MasterKeyError) {
         let text = text.trimmingCharacters(in: .whitespacesAndNewlines)
         guard !text.isEmpty else { throw .empty }
         guard let bytes = Base64.decode(text.utf8) else { throw .notBase64 }
@@ -30,7 +30,7 @@ public struct MasterKey: Sendable {
     /// - Parameter context: what the secret belongs to, for example `line:acme-il`. It is not stored: ``open(_:context:)``
     ///   needs the same, so that a sealed secret that is copied to another row opens nothing.
     /// - Returns: nonce, ciphertext and tag in one.
-    public func seal(_ secret: [UInt8], context: String) throws -> [UInt8] {
+    package func seal(_ secret: [UInt8], context: String) throws -> [UInt8] {
         let box = try AES.GCM.seal(secret, using: key, authenticating: Array(context.utf8))
         guard let combined = box.combined else {
             preconditionFailure("AES-GCM with its standard nonce has a combined form")
@@ -42,7 +42,7 @@ public struct MasterKey: Sendable {
     ///
     /// Throws ``MasterKeyError/doesNotOpen`` for another key, another context or a changed byte; which of them cannot be
     /// told apart.
-    public func open(_ sealed: [UInt8], context: String) throws(MasterKeyError) -> [UInt8] {
+    package func open(_ sealed: [UInt8], context: String) throws(MasterKeyError) -> [UInt8] {
         guard sealed.count >= Self.overhead else { throw .doesNotOpen }
         do {
             let box = try AES.GCM.SealedBox(combined: sealed)
@@ -54,13 +54,13 @@ public struct MasterKey: Sendable {
 }
 
 extension MasterKey: CustomStringConvertible, CustomReflectable {
-    public var description: String { "master key" }
+    package var description: String { "master key" }
     /// Without children, so that `dump` shows no secret either.
-    public var customMirror: Mirror { Mirror(self, children: [:]) }
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
 /// What is wrong with a master key or with what it should open.
-public enum MasterKeyError: ExplainedError, Hashable {
+package enum MasterKeyError: ExplainedError, Hashable {
     case empty
     case notBase64
     /// How many bytes there were instead of 32.
@@ -68,9 +68,9 @@ public enum MasterKeyError: ExplainedError, Hashable {
     case weak
     case doesNotOpen
 
-    public var isRefusal: Bool { false }
+    package var isRefusal: Bool { false }
 
-    public var description: String {
+    package var description: String {
         switch self {
         case .empty: "the master key is empty; it must be 32 bytes in base64 (openssl rand -base64 32)"
         case .notBase64: "the master key is not base64; it must be 32 bytes in base64 (openssl rand -base64 32)"

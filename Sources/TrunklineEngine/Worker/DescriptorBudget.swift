@@ -1,18 +1,18 @@
 /// What a worker's open descriptors are spent on, so that calls never fail for want of one.
-public struct DescriptorBudget: Sendable, Hashable {
+package struct DescriptorBudget: Sendable, Hashable {
     /// Sessions, the broker's connections with their watched copies, loops, name servers, logs and certificates.
     static let besideCalls = 64
     /// A call may hold two for a moment: IPv4 beside IPv6, or the two ends of its name's look-up.
     static let perCall = 2
 
     /// How many descriptors the process may have open.
-    public let limit: Int
+    package let limit: Int
 
-    public init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
     /// How many calls in the air there is room for; 0 when there is none.
-    public var calls: Int { max(0, (limit - Self.besideCalls) / Self.perCall) }
+    package var calls: Int { max(0, (limit - Self.besideCalls) / Self.perCall) }
 
     /// The limit that so many calls need.
-    public static func needed(forCalls calls: Int) -> Int { besideCalls + calls * perCall }
+    package static func needed(forCalls calls: Int) -> Int { besideCalls + calls * perCall }
 }

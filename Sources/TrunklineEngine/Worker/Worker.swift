@@ -186,7 +186,7 @@ final class Worker {
 }
 
 /// Why a worker could not start or go on. The description is for the operator and holds no secret.
-public struct WorkerError: Error, Sendable, Hashable, CustomStringConvertible {
-    public let description: String
+package struct WorkerError: Error, Sendable, Hashable, CustomStringConvertible {
+    package let description: String
     init(_ description: String) { self.description = description }
 }

@@ -1,33 +1,33 @@
-public import Logging
+package import Logging
 package import TrunklineCore
 
 /// What a worker process is told at its start.
-public struct WorkerConfiguration: Sendable {
+package struct WorkerConfiguration: Sendable {
     /// libpq URI or conninfo.
-    public var databaseURL: String
+    package var databaseURL: String
     /// `amqp://` or `amqps://`.
-    public var amqpURL: String
+    package var amqpURL: String
     /// Opens the lines' tokens.
-    public var masterKey: MasterKey?
+    package var masterKey: MasterKey?
     /// Paths of files that hold secrets of the program itself: no line's token is read from them.
-    public var ownFiles: Set<String> = []
+    package var ownFiles: Set<String> = []
     /// Shown in `trunkline status`.
-    public var host: String
+    package var host: String
     /// Shown in `trunkline status`.
-    public var version: String
+    package var version: String
     /// Calls in the air at once, preflights included; 1…4,096.
-    public var maximumCalls = usualCalls
+    package var maximumCalls = usualCalls
     static let usualCalls = 1_024
     /// Rows that a new owner reads and takes into memory at once, so that nothing else waits for a large shard.
-    public var loadSlice = 5_000
+    package var loadSlice = 5_000
     /// A PEM file to trust instead of the system's authorities, for the carriers' HTTPS.
-    public var certificateAuthorities: String?
+    package var certificateAuthorities: String?
     /// What is dropped once a day, by one worker of the fleet.
-    public var retention = RetentionAges()
+    package var retention = RetentionAges()
     /// What lines and destinations are carried by.
     package var carriers: CarrierRegistry
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.
-    public var timing = Timing()
+    package var timing = Timing()
 
     package init(
         databaseURL: String,
@@ -48,7 +48,7 @@ public struct WorkerConfiguration: Sendable {
     /// Takes fewer calls at once where the descriptors do not suffice, and says so.
     ///
     /// - Throws: when there is not even room for one.
-    public mutating func fitCalls(into budget: DescriptorBudget, _ logger: Logger) throws(WorkerError) {
+    package mutating func fitCalls(into budget: DescriptorBudget, _ logger: Logger) throws(WorkerError) {
         guard budget.calls < maximumCalls, !Faults.isOff(.descriptorBudget) else { return }
         let needed = DescriptorBudget.needed(forCalls: maximumCalls)
         guard budget.calls > 0 else {
@@ -68,38 +68,38 @@ public struct WorkerConfiguration: Sendable {
     }
 
     /// Design D2 and section 3. ``init()`` has the values of the design; `isSound` says what must hold between them.
-    public struct Timing: Sendable, Hashable {
+    package struct Timing: Sendable, Hashable {
         /// Between two raises of the own heartbeat.
-        public var heartbeat: Duration = .seconds(2)
+        package var heartbeat: Duration = .seconds(2)
         /// Between two looks at the fleet, the lines and foreign attempts.
-        public var look: Duration = .milliseconds(500)
+        package var look: Duration = .milliseconds(500)
         /// A worker whose last good renewal was sent longer ago stops acting.
-        public var actingLimit: Duration = .seconds(5)
+        package var actingLimit: Duration = .seconds(5)
         /// A heartbeat that stood still for that long is a dead worker's.
-        public var silenceLimit: Duration = .seconds(7)
+        package var silenceLimit: Duration = .seconds(7)
         /// From before a claim was sent; the attempt's call must have ended by then.
-        public var lease: Duration = .seconds(30)
+        package var lease: Duration = .seconds(30)
         /// Connect time-out of a call.
-        public var connectTimeout: Duration = .seconds(5)
+        package var connectTimeout: Duration = .seconds(5)
         /// Total time-out of a call.
-        public var callTimeout: Duration = .seconds(15)
+        package var callTimeout: Duration = .seconds(15)
         /// Total time-out of a question for a line's health: it takes no effect, and can be asked again.
-        public var questionTimeout: Duration = .seconds(5)
+        package var questionTimeout: Duration = .seconds(5)
         /// What a call's lease must have left beyond the total time-out when the bytes leave.
-        public var leaseMargin: Duration = .seconds(2)
+        package var leaseMargin: Duration = .seconds(2)
         /// How long a new owner sees a foreign attempt expired and unchanged before it takes it over.
-        public var foreignPatience: Duration = .seconds(10)
+        package var foreignPatience: Duration = .seconds(10)
         /// Between two looks for rows that no owner has seen (their wake-up was lost), and their least age.
-        public var sweep: Duration = .seconds(1)
-        public var sweepAge: Duration = .seconds(2)
+        package var sweep: Duration = .seconds(1)
+        package var sweepAge: Duration = .seconds(2)
         /// Between two looks for queues that have messages and deliver none.
-        public var queueLook: Duration = .seconds(10)
+        package var queueLook: Duration = .seconds(10)
         /// How long SIGTERM waits for calls in the air.
-        public var drainLimit: Duration = .seconds(20)
-        public init() {}
+        package var drainLimit: Duration = .seconds(20)
+        package init() {}
 
         /// Whether a woken worker can never begin a call that outlives its lease.
-        public var isSound: Bool {
+        package var isSound: Bool {
             callTimeout + leaseMargin < lease && heartbeat * 2 < actingLimit && actingLimit < silenceLimit
         }
     }

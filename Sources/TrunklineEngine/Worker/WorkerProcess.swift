@@ -1,9 +1,9 @@
 internal import EventLoop
-public import Logging
+package import Logging
 internal import Synchronization
 
 /// A worker with its own loop thread, for the program that runs it.
-public final class WorkerProcess: Sendable {
+package final class WorkerProcess: Sendable {
     private let configuration: WorkerConfiguration
     private let logger: Logger
     private let loop = EventLoop(name: "worker")
@@ -22,7 +22,7 @@ public final class WorkerProcess: Sendable {
         init(_ worker: Worker) { self.worker = worker }
     }
 
-    public init(configuration: WorkerConfiguration, logger: Logger) {
+    package init(configuration: WorkerConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
     }
@@ -30,7 +30,7 @@ public final class WorkerProcess: Sendable {
     /// Works until ``drain()`` or ``stopNow()``, or until it finds that it cannot work.
     ///
     /// - Throws: ``WorkerError`` when the configuration or the database is not usable.
-    public func run() async throws {
+    package func run() async throws {
         guard configuration.timing.isSound else { throw WorkerError("the time-outs contradict each other") }
         loop.start()
         let watchdog = LoopWatchdog(loop)
@@ -62,7 +62,7 @@ public final class WorkerProcess: Sendable {
     }
 
     /// Stop taking, finish what is in the air within the deadline, hand back the rest. Any thread.
-    public func drain() {
+    package func drain() {
         let box = state.withLock { state in
             state.wantsDrain = true
             return state.worker
@@ -71,7 +71,7 @@ public final class WorkerProcess: Sendable {
     }
 
     /// Ends at once; the fleet finishes the rest. Any thread.
-    public func stopNow() {
+    package func stopNow() {
         guard let box = state.withLock({ $0.worker }) else { return }
         loop.run { box.worker.stop(.success(())) }
     }
