@@ -73,6 +73,19 @@ private func job(
         #expect(lane.begin(at: at(1))?.id == JobID(3))
     }
 
+    /// At a hand-over: what the former owner still has in the air leaves no room for more than the lane may have.
+    @Test func callsOfAFormerOwnerCountUntilTheyHaveEnded() {
+        let lane = Box(settings: Pace(interval: .zero, concurrency: 2, recipientGap: .zero))
+        lane.othersInAir = 1
+        for id in 1...3 as ClosedRange<Int64> { lane.add(job(id, person: id)) }
+        #expect(lane.begin(at: at(0)) != nil)
+        #expect(lane.begin(at: at(0)) == nil && !lane.beginNew(person: 9, jobClass: .single, at: at(0)))
+        #expect(lane.nextLook(after: at(0)) == nil)
+        lane.othersInAir = 0
+        #expect(lane.begin(at: at(1))?.id == JobID(2))
+        #expect(lane.begin(at: at(1)) == nil && lane.inAir == 2)
+    }
+
     @Test func paceAndGapCountFromWhenTheBytesLeave() {
         let lane = Box(settings: Pace(interval: .seconds(3), concurrency: 2, recipientGap: .seconds(10)))
         for id in [1, 2] as [Int64] { lane.add(job(id, person: 7)) }
@@ -332,6 +345,10 @@ private final class Box {
     init(settings: Pace) { queue = LaneQueue(settings: settings) }
     var count: Int { queue.count }
     var inAir: Int { queue.inAir }
+    var othersInAir: Int {
+        get { queue.othersInAir }
+        set { queue.othersInAir = newValue }
+    }
     func add(_ job: QueuedJob) { queue.add(job) }
     func schedule(_ job: QueuedJob) { queue.schedule(job) }
     func takeScheduled(at now: ContinuousClock.Instant, limit: Int = .max) -> [QueuedJob] {

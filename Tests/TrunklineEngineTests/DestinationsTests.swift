@@ -90,6 +90,32 @@ import TrunklineIntegrations
         }
     }
 
+    /// A gate that only a person may open has no moment for its next probe: a person's word makes one, also for a shard that
+    /// has no owner at that moment.
+    @Test(arguments: ["held_human", "held_transient", "probing"])
+    func aResumeMakesTheProbeOfAClosedGateDue(gate: String) async throws {
+        try await Self.withInstall { session, install in
+            let destination = try await Self.add("crm", to: install)
+            try await session.query(
+                "update trunkline.lane_state set gate = $1, gate_reason = 'endpoint_gone', next_probe_at = null",
+                [.text(gate)]
+            )
+            _ = try await install.resumeDestination(destination.id)
+            let due = "select count(*) from trunkline.lane_state where next_probe_at <= now()"
+            #expect(try await session.query(due).int8(0, 0) == 1)
+        }
+    }
+
+    @Test func aResumeLeavesAnOpenGateAlone() async throws {
+        try await Self.withInstall { session, install in
+            let destination = try await Self.add("crm", to: install)
+            try await session.query("update trunkline.lane_state set gate = 'open'", [])
+            _ = try await install.resumeDestination(destination.id)
+            let due = "select count(*) from trunkline.lane_state where next_probe_at is not null"
+            #expect(try await session.query(due).int8(0, 0) == 0)
+        }
+    }
+
     @Test func aLineAndADestinationOfOneIDAreTwo() async throws {
         try await Self.withInstall { session, install in
             let line = try await install.addLine(

@@ -50,7 +50,7 @@ final class WorkerFleet: Sendable {
         self.workers = workers
     }
 
-    /// Runs `body` when every shard has its owner and every worker its part.
+    /// Runs `body` when every shard has its owner and every worker its part, and all of them listen.
     static func with(
         workers count: Int,
         shards: Int = 6,
@@ -73,6 +73,12 @@ final class WorkerFleet: Sendable {
             try await fleet.install.wait(for: "an even division of the shards") {
                 for worker in workers where try await fleet.owned(by: worker) != Int64(shards / count) { return false }
                 return true
+            }
+            // A worker that had not subscribed yet would have nothing of the broker's when its wire is cut.
+            try await fleet.install.wait(for: "a consumer of every queue") {
+                let queues = try await install.queues()
+                return queues["trunkline.intake"]?.consumers == count
+                    && (0..<shards).allSatisfy { (queues["trunkline.shard.0\($0)"]?.consumers ?? 0) > 0 }
             }
             try await body(fleet)
         }

@@ -165,6 +165,10 @@ package struct LaneQueue: Sendable {
 
     /// Calls of this lane in the air.
     package private(set) var inAir = 0
+    /// Calls of this lane that a living former owner still has in the air.
+    package var othersInAir = 0
+    /// Whether the lane's concurrency leaves room for another call.
+    private var hasRoom: Bool { inAir + othersInAir < settings.concurrency }
     /// Jobs that wait in this lane, scheduled ones included.
     package private(set) var count = 0
     /// Changes take effect at the next look.
@@ -238,7 +242,7 @@ package struct LaneQueue: Sendable {
     /// - Parameter onlyStamped: only one that may have been sent before: what a line may send today is spent, and such a
     ///   one is counted already.
     package mutating func begin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> QueuedJob? {
-        guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return nil }
+        guard hasRoom, pace.allows(at: now, settings) else { return nil }
         guard let number = firstReady(at: now, onlyStamped: onlyStamped), let job = persons[number]?.remove(at: 0)
         else { return nil }
         known[job.id] = nil
@@ -251,7 +255,7 @@ package struct LaneQueue: Sendable {
     ///
     /// Only when it is the head of its person and no waiting job of its class could begin in its stead.
     package mutating func beginNew(person number: Int64, jobClass: JobClass, at now: ContinuousClock.Instant) -> Bool {
-        guard inAir < settings.concurrency, pace.allows(at: now, settings) else { return false }
+        guard hasRoom, pace.allows(at: now, settings) else { return false }
         if let person = persons[number] {
             guard person.isIdle, person.notBefore.map({ $0 <= now }) ?? true else { return false }
         }
@@ -333,7 +337,7 @@ package struct LaneQueue: Sendable {
 
     /// Whether a job could begin at this moment but for the gate.
     package mutating func mayBegin(at now: ContinuousClock.Instant, onlyStamped: Bool = false) -> Bool {
-        inAir < settings.concurrency && pace.allows(at: now, settings)
+        hasRoom && pace.allows(at: now, settings)
             && firstReady(at: now, onlyStamped: onlyStamped) != nil
     }
 
@@ -343,7 +347,7 @@ package struct LaneQueue: Sendable {
     /// When to look again if nothing else happens; nil: only an event can change anything.
     package mutating func nextLook(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         var next: ContinuousClock.Instant?
-        if inAir < settings.concurrency {
+        if hasRoom {
             if hasReadyWork(at: now) {
                 next = pace.allows(at: now, settings) ? now : pace.nextSend(settings)
             } else if let first = timed.min {

@@ -43,6 +43,10 @@ final class Lane {
     var count: Int { queue.count }
     /// Calls in the air.
     var inAir: Int { queue.inAir }
+    /// The same, with those of former owners.
+    private var allInAir: Int { queue.inAir + queue.othersInAir }
+    /// Calls that a living former owner still has in the air count as the lane's own.
+    func others(inAir count: Int) { queue.othersInAir = count }
     var isBusy: Bool { queue.count > 0 || queue.inAir > 0 }
 
     func waiting(_ job: JobID, person: Int64) -> QueuedJob? { queue.waiting(job, person: person) }
@@ -79,14 +83,14 @@ final class Lane {
     // MARK: Beginning and ending
 
     /// Until when a job that begins now may go on, as far as the gate knows; nil: none may begin.
-    func admission(at now: Instant) -> Instant? { gate.admission(at: now, inAir: queue.inAir) }
+    func admission(at now: Instant) -> Instant? { gate.admission(at: now, inAir: allInAir) }
 
     /// Whether a job could begin now but for the gate.
     func hasReadyWork(at now: Instant) -> Bool { queue.hasReadyWork(at: now, onlyStamped: isCapped(at: now)) }
 
     /// Whether a job may begin now, as far as order, pace, cap and gate go.
     func mayBegin(at now: Instant) -> Bool {
-        gate.admits(at: now, inAir: queue.inAir) && queue.mayBegin(at: now, onlyStamped: isCapped(at: now))
+        gate.admits(at: now, inAir: allInAir) && queue.mayBegin(at: now, onlyStamped: isCapped(at: now))
     }
 
     /// Begins the job that comes next, if one may begin now, and counts its call as in the air.
@@ -165,7 +169,7 @@ final class Lane {
         if next > now { return next }
         // Ready work behind a closed gate waits for the gate, not for the clock. Ready, open and in pace, but not begun: a
         // slot or a reply is missing, and those come as events.
-        guard !gate.admits(at: now, inAir: queue.inAir), let opening = gate.nextLook(after: now), opening > now
+        guard !gate.admits(at: now, inAir: allInAir), let opening = gate.nextLook(after: now), opening > now
         else { return nil }
         return opening
     }

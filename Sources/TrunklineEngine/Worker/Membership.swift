@@ -186,6 +186,11 @@ final class Membership {
         return now - since >= here.timing.silenceLimit
     }
 
+    /// Whether another worker still makes and hears its calls, as far as is known.
+    func isAtWork(_ other: BootID, at now: Instant) -> Bool {
+        fleet.knows(other) && !fleet.isDead(other, at: now) && !cutOff.contains(other)
+    }
+
     /// The heartbeat rows of the dead, once they own nothing.
     func forgetTheDead(butFor owners: Set<BootID>, at now: Instant) {
         let gone = fleet.members.filter { fleet.isDead($0, at: now) && !owners.contains($0) }

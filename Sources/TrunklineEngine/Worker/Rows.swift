@@ -13,12 +13,14 @@ final class Rows {
         let attempt: Int32
         let lane: Int32
         let person: Int64
+        let owner: BootID?
         /// Since when it was seen expired, without a break of the database connection.
         var expiredSince: Instant?
     }
 
     private let here: Surroundings
     private let agenda: Agenda
+    private let membership: Membership
     private let shards: Shards
     private let board: LaneBoard
     private let attempts: Attempts
@@ -26,11 +28,14 @@ final class Rows {
     private let settling: Settling
     private let ledger: any JobLedger
     private var foreign: [Int64: ForeignAttempt] = [:]
+    /// Lanes in which attempts of others are counted as calls in the air.
+    private var counted: Set<Int32> = []
     private var isWatching = false
 
     init(
         _ here: Surroundings,
         _ agenda: Agenda,
+        _ membership: Membership,
         _ shards: Shards,
         _ board: LaneBoard,
         _ attempts: Attempts,
@@ -40,6 +45,7 @@ final class Rows {
     ) {
         self.here = here
         self.agenda = agenda
+        self.membership = membership
         self.shards = shards
         self.board = board
         self.attempts = attempts
@@ -105,8 +111,11 @@ final class Rows {
             attempt: job.attempt,
             lane: job.lane,
             person: job.person,
+            owner: job.claimedBy,
             expiredSince: nil
         )
+        counted.insert(job.lane)
+        count(in: job.lane, lane, here.now)
     }
 
     /// What the rows say of jobs that are not where they were thought to be. The persons of `held` are released when the
@@ -132,6 +141,25 @@ final class Rows {
 
     // MARK: Attempts of others
 
+    /// A lane's concurrency holds over owners: what a former one that lives has in the air counts. What a lost one had is left
+    /// to its lease, and nothing waits for it but its person.
+    private func count(in number: Int32, _ lane: Lane, _ now: Instant) {
+        lane.others(
+            inAir: foreign.values.count { attempt in
+                attempt.lane == number && attempt.owner.map { membership.isAtWork($0, at: now) } ?? false
+            }
+        )
+    }
+
+    private func countAgain(_ now: Instant) {
+        for number in counted.sorted() {
+            guard let lane = board.lane(number) else { continue }
+            count(in: number, lane, now)
+            agenda.look(at: number)
+        }
+        counted.formIntersection(foreignLanes)
+    }
+
     func isForeign(_ job: Int64) -> Bool { foreign[job] != nil }
 
     private func isForeign(_ person: LanePerson) -> Bool {
@@ -151,6 +179,7 @@ final class Rows {
     /// A new owner watches foreign attempts and goes on when they settle, or when it has itself seen them expired and
     /// unchanged for the patience of the design, without a break of the database connection.
     func watch(at now: Instant) {
+        countAgain(now)
         guard !foreign.isEmpty, !isWatching else { return }
         isWatching = true
         let asked = foreign
@@ -164,6 +193,7 @@ final class Rows {
             let expired = asked.sorted { $0.key < $1.key }.filter { job, known in
                 isExpired(job, known, seen[job], now)
             }
+            countAgain(now)
             if !expired.isEmpty { abandon(expired.map { JobAttempt(job: $0.key, attempt: $0.value.attempt) }) }
         }
     }

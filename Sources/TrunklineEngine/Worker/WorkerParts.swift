@@ -76,7 +76,7 @@ struct WorkerParts {
         breakers = Breakers(here, directory, shards, origins, board, caller, health, membership, ports.control)
         gateNotes = GateNotes(here, agenda, directory, board, ports.settler)
 
-        rows = Rows(here, agenda, shards, board, attempts, retries, settling, ports.intake)
+        rows = Rows(here, agenda, membership, shards, board, attempts, retries, settling, ports.intake)
         loader = Loader(here, agenda, directory, shards, board, attempts, rows, ports.intake)
         sweeping = Sweeping(here, agenda, shards, board, attempts, retries, rows, ports.intake)
 

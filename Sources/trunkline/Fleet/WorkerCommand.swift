@@ -62,7 +62,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
             let isWaiting = Atomic(true)
             StopSignals.handle { _, isFirst in
                 // Nothing has begun that would have to be finished.
-                if isWaiting.load(ordering: .sequentiallyConsistent) { Foundation.exit(0) }
+                if isWaiting.load(ordering: .sequentiallyConsistent) { ThisProcess.leave(0) }
                 if isFirst { process.drain() } else { process.stopNow() }
             }
             for warning in try Transport.warnings(

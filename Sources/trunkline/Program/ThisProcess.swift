@@ -21,3 +21,12 @@ enum ThisHost {
         return user + "@" + name
     }
 }
+
+enum ThisProcess {
+    /// Ends the process at once, its output written. Not by `exit`: what OpenSSL and others clean up there may be in use by
+    /// another thread at that moment, for example by a connection that is being made.
+    static func leave(_ code: Int32) -> Never {
+        fflush(nil)
+        _exit(code)
+    }
+}

@@ -35,8 +35,9 @@ struct Trunkline: AsyncParsableCommand {
                 try command.run()
             }
         } catch {
-            Foundation.exit(end(error))
+            ThisProcess.leave(end(error))
         }
+        ThisProcess.leave(0)
     }
 
     /// Says why the program ends, and with what code.

@@ -162,7 +162,10 @@ extension Operator {
             try await query(
                 """
                 update trunkline.lane_state set next_probe_at = now()
-                where lane = (select number from trunkline.lanes where name = $1) and next_probe_at > now()
+                where lane = (select number from trunkline.lanes where name = $1)
+                  and gate in ('held_transient', 'held_human', 'probing')
+                  -- Without a moment only a person's word makes it due.
+                  and coalesce(next_probe_at > now(), true)
                 """,
                 [.text(name.value)]
             )

@@ -1,0 +1,75 @@
+import Testing
+import TrunklineCore
+import TrunklineLedgerModel
+
+@testable import TrunklineEngine
+
+/// Attempts of other workers, as rows tell of them.
+@Suite struct RowsTests {
+    private static let other = BootID(bytes: Array(repeating: 9, count: 16))
+
+    private func attempt(_ job: Int64, in lane: Lane, of owner: BootID) -> SeenJob {
+        SeenJob(
+            id: job,
+            lane: lane.number,
+            person: job,
+            jobClass: .single,
+            state: .sending,
+            place: job,
+            dueIn: .zero,
+            attempt: 1,
+            tries: 1,
+            isStamped: false,
+            claimedBy: owner,
+            leaseLeft: .seconds(20),
+            isSuspect: false,
+            claimedAgo: .seconds(1)
+        )
+    }
+
+    /// A worker gives a shard away while a call is in the air. The lane's concurrency is one.
+    @Test func whatALivingFormerOwnerHasInTheAirLeavesNoRoom() throws {
+        let kit = try PartsKit(lines: ["a", "b"])
+        kit.control.beat(
+            Heartbeat(
+                boot: Self.other,
+                host: "elsewhere",
+                processID: 1,
+                version: "",
+                backends: [],
+                hasBroker: true,
+                isStopping: false,
+                origins: []
+            )
+        ) { _ in }
+        // One of the two shards, and its one lane.
+        kit.own()
+        let lane = try #require(kit.openLane(1) ?? kit.openLane(2))
+        kit.parts.rows.know(attempt(7, in: lane, of: Self.other), kit.here.now)
+        lane.add(kit.job(8))
+        #expect(!lane.mayBegin(at: kit.here.now))
+
+        // It falls silent, and what it had is left to its lease.
+        for _ in 0..<9 {
+            kit.loop.pass(.seconds(1))
+            kit.parts.membership.renew(at: kit.here.now)
+            kit.control.endAll()
+            kit.parts.membership.look(at: kit.here.now)
+            kit.control.endAll()
+        }
+        kit.parts.rows.watch(at: kit.here.now)
+        _ = kit.openLane(lane.number)
+        #expect(lane.mayBegin(at: kit.here.now))
+    }
+
+    @Test func whatALostWorkerHadHoldsUpItsPersonOnly() throws {
+        let kit = try PartsKit()
+        kit.own()
+        let lane = try #require(kit.openLane(1))
+        kit.parts.rows.know(attempt(7, in: lane, of: Self.other), kit.here.now)
+        lane.add(kit.job(9, person: 7))
+        #expect(!lane.mayBegin(at: kit.here.now))
+        lane.add(kit.job(8))
+        #expect(lane.mayBegin(at: kit.here.now))
+    }
+}
