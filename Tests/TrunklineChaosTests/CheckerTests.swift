@@ -5,20 +5,6 @@ import TrunklineChaos
 /// A checker that cannot fail proves nothing: for each count there is a small story that must trip exactly it, and one
 /// beside it that must not.
 @Suite struct CheckerTests {
-    private func expect(
-        _ story: Story,
-        trips expected: ChaosReport.Count...,
-        sourceLocation: SourceLocation = #_sourceLocation
-    ) {
-        let report = Checker.check(story.evidence)
-        let tripped = ChaosReport.Count.allCases.filter { report[$0] > 0 }
-        #expect(
-            tripped == ChaosReport.Count.allCases.filter(expected.contains),
-            "\(report.findings)",
-            sourceLocation: sourceLocation
-        )
-    }
-
     @Test func aQuietRunIsClean() {
         var story = Story()
         for number in 1...5 {

@@ -5,20 +5,6 @@ import TrunklineChaos
 
 /// What must be found of deliveries, and what beside it must not: as ``CheckerTests`` does for sends.
 @Suite struct DeliveryCheckerTests {
-    private func expect(
-        _ story: Story,
-        trips expected: ChaosReport.Count...,
-        sourceLocation: SourceLocation = #_sourceLocation
-    ) {
-        let report = Checker.check(story.evidence)
-        let tripped = ChaosReport.Count.allCases.filter { report[$0] > 0 }
-        #expect(
-            tripped == ChaosReport.Count.allCases.filter(expected.contains),
-            "\(report.findings)",
-            sourceLocation: sourceLocation
-        )
-    }
-
     @Test func aQuietRunIsClean() {
         var story = Story()
         for number in 1...4 {

@@ -1,4 +1,5 @@
 import TestKit
+import Testing
 import TrunklineChaos
 
 /// Evidence by hand: a clock that only the story moves, a producer's log and a journal.
@@ -175,4 +176,19 @@ struct Story {
         record.end = now
         evidence.faults.append(record)
     }
+}
+
+/// What the checker finds in a story: exactly these counts.
+func expect(
+    _ story: Story,
+    trips expected: ChaosReport.Count...,
+    sourceLocation: SourceLocation = #_sourceLocation
+) {
+    let report = Checker.check(story.evidence)
+    let tripped = ChaosReport.Count.allCases.filter { report[$0] > 0 }
+    #expect(
+        tripped == ChaosReport.Count.allCases.filter(expected.contains),
+        "\(report.findings)",
+        sourceLocation: sourceLocation
+    )
 }
