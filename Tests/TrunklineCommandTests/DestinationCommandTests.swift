@@ -84,6 +84,8 @@ import Testing
             #expect(try await deliver(#"{"order":2}"#, 3).contains("another delivery already"))
             #expect(try await deliver(#"{"order":"#, 3).contains("not well-formed"))
             #expect(try await deliver("[1]", 3).contains("not an object"))
+            let long = #"{"a":""# + String(repeating: "a", count: 70_000) + #""}"#
+            #expect(try await deliver(long, 3).contains("more than 65536 bytes"))
             let nobody = try await deliver("{}", 3, more: ["--destination", "nobody", "--json"])
             #expect(try Self.object(nobody)["reason"] as? String == "there is no destination nobody")
 

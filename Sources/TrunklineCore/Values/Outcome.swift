@@ -197,7 +197,7 @@ package enum Reason: String, Sendable, Hashable, CaseIterable {
         case .conflict: "the API answered 409: the key was used before, or the line's state forbids it"
         case .credentialRefused: "the API refused the line's token"
         case .lineRefused: "the API refused the line or its account"
-        case .endpointMissing: "the API has no such address: look at the line's base URL"
+        case .endpointMissing: "nothing takes calls at that address: look at the URL"
         case .endpointGone: "the address is gone for good, as its own server says; only a person can resume it"
         case .lineLocked: "the line is locked"
         case .slowDown: "the API asked to slow down"

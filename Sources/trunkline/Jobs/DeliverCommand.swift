@@ -61,6 +61,14 @@ struct DeliverCommand: AsyncParsableCommand {
 
     private func job() throws -> DeliverJob {
         let bytes = try InputText.bytes(of: data, longest: DeliverJob.maximumMessageBytes)
+        // What was cut there would be called malformed.
+        guard bytes.count <= DeliverJob.maximumMessageBytes else {
+            throw Refusal(
+                kind: .tooLarge,
+                field: "data",
+                reason: "the data has more than \(DeliverJob.maximumMessageBytes) bytes, which no message may have"
+            )
+        }
         let value: JSONValue
         do throws(JSONError) {
             value = try JSONValue(parsing: bytes)
