@@ -121,6 +121,8 @@ import Testing
                 #expect(refused.lastError == ECONNREFUSED)
                 refused.close()
             }
+            // The number stays the proxy's: who is refused here must not be served by what another test opens.
+            #expect(Self.errorOfBinding(to: proxy.port) == EADDRINUSE)
             proxy.heal()
             #expect(await proxy.openFlows().isEmpty)
             let next = try Client(proxy.port)
@@ -129,6 +131,15 @@ import Testing
             client.close()
             next.close()
         }
+    }
+
+    /// What the kernel says to a listener that wants this port: `errno`, 0 when it may have it.
+    private static func errorOfBinding(to port: UInt16) -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { close(descriptor) }
+        var address = Socket.loopback(port)
+        let code = Socket.withAddress(&address) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        return code == 0 ? 0 : errno
     }
 
     @Test func slowBytesComeInTheirOrder() async throws {

@@ -9,20 +9,35 @@ import TrunklineTesting
 @Suite struct ForeignRowTests {
     private static let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-    /// A host that answers nobody, and keeps what comes.
+    /// A host that answers nobody, and keeps what comes to its path.
     private final class ForeignHost {
         private let listener = Listener()
-        var origin: String { "http://127.0.0.1:\(listener.port)" }
+        private let path = "/\(UUID().uuidString)/api/v1"
+        var address: String { "http://127.0.0.1:\(listener.port)\(path)" }
 
-        /// What the first connection that comes within `limit` has sent; nil when none comes.
+        /// The head of the first request to its path that comes within `limit`; nil when none comes.
         func received(within limit: Duration) -> String? {
-            guard let connection = listener.accept(within: limit) else { return nil }
-            defer { close(connection) }
-            var bytes = [UInt8](repeating: 0, count: 4_096)
-            var sent = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
-            _ = poll(&sent, 1, 5_000)
-            let count = read(connection, &bytes, bytes.count)
-            return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+            let deadline = ContinuousClock.now + limit
+            repeat {
+                let left = max(.zero, deadline - .now)
+                guard let connection = listener.accept(within: left) else { return nil }
+                defer { close(connection) }
+                let head = Self.head(of: connection)
+                if head.contains(path) { return head }
+            } while ContinuousClock.now < deadline
+            return nil
+        }
+
+        /// What a connection sends until its head ends, it is closed, or nothing comes for 5 s.
+        private static func head(of connection: Int32) -> String {
+            var head: [UInt8] = []
+            while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+                var waiting = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+                var byte: UInt8 = 0
+                guard poll(&waiting, 1, 5_000) == 1, read(connection, &byte, 1) == 1 else { break }
+                head.append(byte)
+            }
+            return String(decoding: head, as: UTF8.self)
         }
     }
 
@@ -47,7 +62,7 @@ import TrunklineTesting
                 ["line", "set", "line-06", "--token-env", "OTHER_TOKEN", "--by-reference"],
                 environment: ["OTHER_TOKEN": "ezw_line_line-06"]
             ).requireSuccess()
-            let address = "address = '\(foreign.origin)/api/v1'"
+            let address = "address = '\(foreign.address)'"
             let changes = [
                 "line-01": address,
                 "line-02": address + ", secret_reference = 'env:TRUNKLINE_MASTER_KEY'",
@@ -115,7 +130,7 @@ import TrunklineTesting
         try await TestInstall.with(lines: 1) { install in
             let foreign = ForeignHost()
             _ = try install.startWorker()
-            let to = ["line", "set", "line-01", "--base-url", foreign.origin + "/api/v1"]
+            let to = ["line", "set", "line-01", "--base-url", foreign.address]
             let refused = try await install.trunkline(to)
             #expect(refused.status == 3 && refused.errors.contains("give the token again"), "\(refused.errors)")
             let key = try await install.trunkline(
@@ -147,7 +162,7 @@ import TrunklineTesting
                 received = foreign.received(within: .seconds(1))
                 return received != nil
             }
-            #expect(received?.contains("Bearer ezw_line_for_there") == true)
+            #expect(received?.contains("Bearer ezw_line_for_there") == true, "\(received ?? "")")
         }
     }
 }

@@ -66,6 +66,8 @@ package final class FaultProxy: @unchecked Sendable {
     let loop: EventLoop
     let target: UInt16
     private var listener: Int32
+    /// Keeps the port while nobody listens on it: a caller who is refused must not reach what another test opens.
+    private let keeper: Int32
     private let report: @Sendable (Event) -> Void
     private var flows: [Int: ProxyFlow] = [:]
     private var lastFlow = 0
@@ -115,10 +117,11 @@ package final class FaultProxy: @unchecked Sendable {
         self.speech = speech
         self.loop = loop
         self.report = report
-        guard let (descriptor, port) = Socket.listen() else {
+        guard let (keeper, port) = Socket.bound(), let listener = Socket.listen(on: port) else {
             throw KitError("the fault proxy cannot listen: errno \(errno)")
         }
-        listener = descriptor
+        self.keeper = keeper
+        self.listener = listener
         self.port = port
         loop.run { [self] in watchListener() }
     }
@@ -132,6 +135,7 @@ package final class FaultProxy: @unchecked Sendable {
                 loop.forget(listener)
                 Glibc.close(listener)
             }
+            Glibc.close(keeper)
             for flow in Array(flows.values) { flow.end(.reset) }
         }
     }
@@ -387,12 +391,9 @@ package final class FaultProxy: @unchecked Sendable {
         }
     }
 
-    /// On the same port; somebody may have it for a moment as the port of a connection of his.
     private func listenAgain() {
-        guard !isStopped, !isRefusing else { return }
-        guard let (descriptor, _) = Socket.listen(on: port) else {
-            loop.schedule(after: .milliseconds(20)) { [self] in listenAgain() }
-            return
+        guard let descriptor = Socket.listen(on: port) else {
+            preconditionFailure("port \(port) is kept, and cannot be listened on: errno \(errno)")
         }
         listener = descriptor
         if !isFrozen { watchListener() }

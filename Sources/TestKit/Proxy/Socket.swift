@@ -23,24 +23,37 @@ enum Socket {
         }
     }
 
-    /// A listening descriptor and its port, a free one unless it is named; nil when the kernel refuses.
-    static func listen(on port: UInt16 = 0) -> (descriptor: Int32, port: UInt16)? {
+    /// A descriptor that is bound to a port of 127.0.0.1, a free one unless it is named, and does not listen; nil when the
+    /// kernel refuses.
+    ///
+    /// The number is nobody else's for as long as it is open: neither for a listener nor for an outgoing connection. Only
+    /// another descriptor of this kind may be bound to it by name.
+    static func bound(to port: UInt16 = 0) -> (descriptor: Int32, port: UInt16)? {
         let descriptor = make()
         guard descriptor >= 0 else { return nil }
-        // What is left of earlier connections must not keep the port.
+        // Neither what is left of earlier connections nor the descriptor that keeps the number is in the way.
         var one: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
         var address = loopback(port)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let works = withAddress(&address) {
-            bind(descriptor, $0, length) == 0 && Glibc.listen(descriptor, 512) == 0
-                && getsockname(descriptor, $0, &length) == 0
+        let isBound = withAddress(&address) {
+            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
         }
-        guard works else {
+        guard isBound else {
             Glibc.close(descriptor)
             return nil
         }
         return (descriptor, UInt16(bigEndian: address.sin_port))
+    }
+
+    /// A listening descriptor on that port, which a descriptor of ``bound(to:)`` may keep; nil when the kernel refuses.
+    static func listen(on port: UInt16) -> Int32? {
+        guard let (descriptor, _) = bound(to: port) else { return nil }
+        guard Glibc.listen(descriptor, 512) == 0 else {
+            Glibc.close(descriptor)
+            return nil
+        }
+        return descriptor
     }
 
     static func accept(_ listener: Int32) -> Int32? {
