@@ -223,4 +223,30 @@ import TrunklineTesting
             try await install.requireProof(sent: 60)
         }
     }
+
+    /// All the work there is lies with the worker whose wire to the API is dead: by the calls that are made at all the API is
+    /// away, and nobody who could ask it has a reason to.
+    @Test func aWorkerThatCannotReachTheAPIWithAllTheWorkStopsNobody() async throws {
+        try await WorkerFleet.with(workers: 3, lines: 24) { fleet in
+            let install = fleet.install
+            let lines =
+                try await install.text(
+                    """
+                    select string_agg(substr(l.name, 6), ',') from trunkline.lanes l
+                    join trunkline.shards s on s.shard = l.shard_hash % 6 join trunkline.workers w on w.boot = s.owner
+                    where w.pid = \(fleet.workers[0].pid)
+                    """
+                )?.split(separator: ",").map(String.init) ?? []
+            try #require(lines.count >= 3, "enough for an alarm")
+            await fleet.ways[0][.api].refuse()
+            let cut = QuietClock.shared.now
+            try await install.publish(try TestInstall.jobs(60, lines: lines))
+            try await QuietClock.shared.wait(for: "everything", within: .seconds(20), since: cut, install) {
+                try await fleet.sent("job") == 60
+            }
+            fleet.ways[0][.api].heal()
+            #expect(fleet.allRun)
+            try await install.requireProof(sent: 60)
+        }
+    }
 }

@@ -63,6 +63,9 @@ package struct Reach: Sendable, Hashable {
     /// A call was called off by this worker itself.
     package mutating func withdrawn() { inAir = max(0, inAir - 1) }
 
+    /// Whether calls are made, or were, of which none is answered yet.
+    package var isUnanswered: Bool { waitingSince != nil }
+
     /// Whether to ask a question now: there is doubt, or a silence that may be over.
     package func wantsQuestion(at now: ContinuousClock.Instant) -> Bool {
         guard mayAsk(at: now) else { return false }

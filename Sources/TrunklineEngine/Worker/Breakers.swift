@@ -16,6 +16,10 @@ final class Breakers {
     private let ledger: any FleetLedger
     /// Origins whose one probe this worker makes or asks for.
     private var probing: Set<String> = []
+    /// Since when this worker has seen that an origin's probe is due.
+    private var dueSince: [String: Instant] = [:]
+    /// For so long a worker that is not answered itself leaves a probe to the others: its own wire may be what is dead.
+    private static let leftToOthers: Duration = .seconds(1)
 
     init(
         _ here: Surroundings,
@@ -50,7 +54,9 @@ final class Breakers {
 
     private func seen(_ rows: [BreakerRow]) {
         let now = here.now
-        for row in rows where row.isProbeDue { probe(row.origin, now) }
+        let due = Set(rows.filter(\.isProbeDue).map(\.origin))
+        dueSince = dueSince.filter { due.contains($0.key) }
+        for origin in due.sorted() { probeIfOurs(origin, now) }
         let (opened, closed) = origins.broke(Set(rows.map(\.origin)))
         for origin in opened { here.log.notice("breaker open", metadata: ["origin": "\(origin)"]) }
         for origin in closed {
@@ -79,15 +85,23 @@ final class Breakers {
         }
     }
 
-    /// Asks the health of one lane with work, if this worker is the one in the fleet that may.
+    private func probeIfOurs(_ origin: String, _ now: Instant) {
+        let since = dueSince[origin] ?? now
+        dueSince[origin] = since
+        if origins.isUnanswered(origin), now - since < Self.leftToOthers { return }
+        probe(origin, now)
+    }
+
+    /// Asks the health of one lane, if this worker is the one in the fleet that may. One with work if there is one; a worker
+    /// without work asks as well, for those that have it may be the ones that reach nobody.
     private func probe(_ origin: String, _ now: Instant) {
         guard membership.mayAct(at: now), !here.isDraining, !probing.contains(origin), caller.hasFreeSlot else {
             return
         }
-        let candidates = board.lanesInOrder.filter { $0.count > 0 && shards.isOwned($0.shard) }
-            .compactMap { directory[$0.number] }
-            .filter { $0.origin == origin && $0.account != nil && !$0.isRemoved }
-        guard let settings = candidates.randomElement(using: &here.chance) else { return }
+        let usable = directory.all.filter { $0.origin == origin && $0.account != nil && !$0.isRemoved }
+            .sorted { $0.lane < $1.lane }
+        let busy = usable.filter { shards.isOwned($0.shard) && (board.lane($0.lane)?.count ?? 0) > 0 }
+        guard let settings = (busy.isEmpty ? usable : busy).randomElement(using: &here.chance) else { return }
         probing.insert(origin)
         ledger.probeBreaker(origin, by: here.boot) { [weak self] result in
             guard let self else { return }
@@ -97,7 +111,7 @@ final class Breakers {
             }
             // Calls that still hang may have taken the slot meanwhile.
             guard caller.hasFreeSlot else { return probed(origin, probes, isAnswered: false) }
-            health.ask(settings) { [weak self] verdict in
+            health.ask(settings, isQuestion: true) { [weak self] verdict in
                 self?.probed(origin, probes, isAnswered: !verdict.isProviderFailure)
             }
         }

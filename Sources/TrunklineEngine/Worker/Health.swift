@@ -97,7 +97,13 @@ final class Health {
             of: settings,
             isQuestion: isQuestion,
             mayLeave: { true },
-            done: { done(account.health(CallResult($0))) }
+            done: { [weak self] result in
+                let verdict = account.health(CallResult(result))
+                if let self, isQuestion, !verdict.isOurOwn, let origin = settings.origin {
+                    origins.questionEnded(origin, isFailure: verdict.isProviderFailure, at: here.now)
+                }
+                done(verdict)
+            }
         )
     }
 }

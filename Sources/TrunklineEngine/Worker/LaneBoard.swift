@@ -261,6 +261,7 @@ final class LaneBoard {
             counts[origin, default: CallCounts()].active += 1
             if lane.isFailing(at: now) { counts[origin]!.failing += 1 }
         }
+        origins.countQuestions(into: &counts, at: now)
         return counts
     }
 

@@ -10,6 +10,8 @@ final class Origins {
     private var broken: Set<String> = []
     private var budgets: [String: RetryBudget] = [:]
     private var reaches: [String: Reach] = [:]
+    /// How the last question to find out whether an origin answers has ended: what the breaker counts.
+    private var questions: [String: (end: Instant, isFailure: Bool)] = [:]
 
     init(_ here: Surroundings) { self.here = here }
 
@@ -30,7 +32,10 @@ final class Origins {
         defer { broken = origins }
         let closed = broken.subtracting(origins)
         // Everybody was silent: what was learned says nothing about this worker.
-        for origin in closed { reaches[origin] = nil }
+        for origin in closed {
+            reaches[origin] = nil
+            if questions[origin]?.isFailure == true { questions[origin] = nil }
+        }
         return (origins.subtracting(broken), closed)
     }
 
@@ -82,6 +87,20 @@ final class Origins {
             )
         }
         return true
+    }
+
+    /// Whether calls are made, or were, of which none is answered yet.
+    func isUnanswered(_ origin: String) -> Bool { reaches[origin]?.isUnanswered ?? false }
+
+    /// A question to find out whether an origin answers has ended. `isFailure`: without a usable answer.
+    func questionEnded(_ origin: String, isFailure: Bool, at now: Instant) { questions[origin] = (now, isFailure) }
+
+    /// Where no lane of this worker called lately, its questions count as one that did. Without them a worker whose own wire is
+    /// dead, and that alone has work, would be all that the breaker knows of the origin.
+    func countQuestions(into counts: inout [String: CallCounts], at now: Instant) {
+        for (origin, question) in questions where counts[origin] == nil && now - question.end <= CallRecord.window {
+            counts[origin] = CallCounts(active: 1, failing: question.isFailure ? 1 : 0)
+        }
     }
 
     /// What this worker tells the others.

@@ -27,7 +27,6 @@ import TrunklineLedgerModel
         kit.control.endAll()
     }
 
-    private let answer = HTTPResponse(status: 503)
     private let silence = HTTPFailure(sent: .surelyNot, cause: .connect, reason: "no connection")
 
     @Test func itOpensWhenManyLanesFailAndNotBefore() throws {
@@ -65,32 +64,27 @@ import TrunklineLedgerModel
         #expect(kit.model.breakers.isEmpty, "one worker whose own network is broken stops nobody else")
     }
 
+    /// Lets the breaker's next probe fall due, and looks.
+    private func passAndLook(_ span: Duration = .seconds(4)) {
+        kit.loop.pass(span)
+        kit.parts.membership.renew(at: kit.here.now)
+        kit.control.endAll()
+        look()
+    }
+
     @Test func oneProbeIsMadeOfALaneWithWorkAndItsAnswerClosesIt() throws {
         try fail(1...4)
         look()
         let lane = try #require(kit.parts.board.lane(3))
-        kit.loop.pass(.seconds(4))
-        kit.parts.membership.renew(at: kit.here.now)
-        kit.control.endAll()
-        look()
-        #expect(kit.http.calls.isEmpty, "nobody has work")
         lane.add(kit.job(1))
-        look()
+        passAndLook()
         look()
         #expect(kit.http.calls.count == 1 && kit.http.calls[0].request.url.hasPrefix(PartsKit.base + "c/health"))
 
         kit.http.end(.failure(silence))
         kit.control.endAll()
         #expect(kit.model.breakers[Self.origin]?.closedAt == nil)
-        kit.loop.pass(.seconds(4))
-        kit.parts.membership.renew(at: kit.here.now)
-        kit.control.endAll()
-        for _ in 1...3 where kit.http.calls.isEmpty {
-            kit.loop.pass(.seconds(4))
-            kit.parts.membership.renew(at: kit.here.now)
-            kit.control.endAll()
-            look()
-        }
+        for _ in 1...4 where kit.http.calls.isEmpty { passAndLook() }
         #expect(kit.http.calls.count == 1)
         kit.http.end(.success(HTTPResponse(status: 200)))
         kit.control.endAll()
@@ -98,6 +92,59 @@ import TrunklineLedgerModel
         look()
         #expect(!kit.parts.origins.isBroken(Self.origin) && !lane.isSuspect)
         #expect(kit.parts.agenda.takeLanes() == [1, 2, 3, 4], "every lane of the origin goes on")
+    }
+
+    /// Those that have work may be the ones that reach nobody.
+    @Test func aWorkerWithoutWorkAsksToo() throws {
+        try fail(1...4)
+        look()
+        passAndLook()
+        #expect(kit.http.calls.count == 1)
+        kit.http.end(.success(HTTPResponse(status: 200)))
+        kit.control.endAll()
+        look()
+        #expect(!kit.parts.origins.isBroken(Self.origin))
+    }
+
+    @Test func whoIsNotAnsweredLeavesTheProbeToTheOthersFirst() throws {
+        try fail(1...4)
+        kit.parts.origins.callBegan(Self.origin, isQuestion: false, at: kit.here.now)
+        _ = kit.parts.origins.callEnded(Self.origin, .failure(silence), isQuestion: false, at: kit.here.now)
+        look()
+        passAndLook()
+        #expect(kit.http.calls.isEmpty, "it was seen to be due just now")
+        passAndLook(.milliseconds(500))
+        #expect(kit.http.calls.isEmpty)
+        passAndLook(.milliseconds(500))
+        #expect(kit.http.calls.count == 1, "nobody else wanted it")
+    }
+
+    /// Without it the worker that made a probe, and that has no work, would have no say when the lanes fail again.
+    @Test func anAnsweredQuestionCountsWhereNoLaneCalled() throws {
+        let origins = kit.parts.origins
+        let settings = try #require(kit.parts.directory["a"])
+        func ask(_ result: Result<HTTPResponse, HTTPFailure>) {
+            kit.parts.health.ask(settings, isQuestion: true) { _ in }
+            kit.http.end(result)
+        }
+        func counts() -> CallCounts? { kit.parts.board.callCounts(at: kit.here.now)[Self.origin] }
+        #expect(counts() == nil)
+        ask(.success(HTTPResponse(status: 200)))
+        #expect(counts() == CallCounts(active: 1))
+        ask(.failure(HTTPFailure(sent: .surelyNot, cause: .shortage, reason: "no descriptor")))
+        #expect(counts() == CallCounts(active: 1), "it says nothing")
+        ask(.success(HTTPResponse(status: 503)))
+        #expect(counts() == CallCounts(active: 1, failing: 1), "an answer of no use")
+        ask(.failure(silence))
+        #expect(counts() == CallCounts(active: 1, failing: 1))
+        _ = origins.broke([Self.origin])
+        _ = origins.broke([])
+        #expect(counts() == nil, "a silence that is over speaks against nobody")
+        ask(.success(HTTPResponse(status: 200)))
+        try fail(1...2)
+        #expect(counts() == CallCounts(active: 2, failing: 2), "lanes that called speak for themselves")
+        kit.loop.pass(.seconds(31))
+        #expect(counts() == nil, "it is no news any more")
     }
 
     @Test func repeatedCallsHaveABudgetPerOrigin() throws {
