@@ -228,6 +228,11 @@ let package = Package(
 )
 
 let cTargets: Set<String> = ["CPlatform", "CPhoneNumber"]
+// Where Swift meets C, or bytes by address: every unsafe expression is marked, and the unmarked ones are errors.
+// docs/decisions/0017-strict-memory-safety.md says which targets are not here, and why.
+let strictTargets: Set<String> = [
+    "CurlDriver", "EventLoop", "PostgresDriver", "RabbitDriver", "TrunklineClient", "TrunklineCore", "TrunklinePhones",
+]
 for target in package.targets where target.type != .plugin && !cTargets.contains(target.name) {
     target.swiftSettings =
         (target.swiftSettings ?? []) + [
@@ -241,4 +246,8 @@ for target in package.targets where target.type != .plugin && !cTargets.contains
             .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
             .treatAllWarnings(as: .error),
         ]
+    if strictTargets.contains(target.name) {
+        // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0458-strict-memory-safety.md
+        target.swiftSettings?.append(.strictMemorySafety())
+    }
 }

@@ -5,7 +5,8 @@ internal import EventLoop
 /// them.
 ///
 /// libcurl points back here from its callbacks, so this is a class with a stable address. It belongs to the loop's thread.
-final class ConnectionCache {
+@safe final class ConnectionCache {
+    // Safe: the handle lives until this object ends, and only this driver sees it.
     let multi: UnsafeMutableRawPointer
     /// Call slots whose connections come from here and that carry nothing at the moment.
     var idle: [Transfer] = []
@@ -22,32 +23,34 @@ final class ConnectionCache {
     init(driver: CurlDriver, loop: EventLoop, keeping kept: Int) {
         self.driver = driver
         self.loop = loop
-        guard let multi = curl_multi_init() else { preconditionFailure("out of memory") }
-        self.multi = multi
-        let me = Unmanaged.passUnretained(self).toOpaque()
-        Self.check(
+        guard let multi = unsafe curl_multi_init() else { preconditionFailure("out of memory") }
+        unsafe self.multi = multi
+        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+        unsafe Self.check(
             tl_curl_multi_set_socket(
                 multi,
                 { easy, descriptor, what, context, _ in
-                    let cache = Unmanaged<ConnectionCache>.fromOpaque(context!).takeUnretainedValue()
-                    cache.driver.want(descriptor, what, easy: easy!, of: cache)
+                    let cache = unsafe Unmanaged<ConnectionCache>.fromOpaque(context!).takeUnretainedValue()
+                    unsafe cache.driver.want(descriptor, what, easy: easy!, of: cache)
                     return 0
                 },
-                me
+                unsafe me
             )
         )
-        Self.check(
+        unsafe Self.check(
             tl_curl_multi_set_timer(
                 multi,
                 { _, milliseconds, context in
-                    Unmanaged<ConnectionCache>.fromOpaque(context!).takeUnretainedValue().wantTimer(in: milliseconds)
+                    unsafe Unmanaged<ConnectionCache>.fromOpaque(context!).takeUnretainedValue().wantTimer(
+                        in: milliseconds
+                    )
                     return 0
                 },
-                me
+                unsafe me
             )
         )
-        Self.check(tl_curl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING)))
-        Self.check(tl_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, kept))
+        unsafe Self.check(tl_curl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING)))
+        unsafe Self.check(tl_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, kept))
     }
 
     /// Codes of the multi interface: CURLM_OK, and otherwise only programming errors (bad handle, recursive call, added
@@ -60,7 +63,7 @@ final class ConnectionCache {
     func close() {
         if let timer { loop.cancel(timer.id) }
         timer = nil
-        curl_multi_cleanup(multi)
+        unsafe curl_multi_cleanup(multi)
     }
 
     /// Whether libcurl wants to be called at once; asked once.

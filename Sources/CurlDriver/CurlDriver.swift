@@ -151,7 +151,7 @@ package final class CurlDriver {
         transfer.begin(request, route: route, mayLeave: mayLeave, done: done)
         insideCurl {
             // Arms a timer of 0 ms and does nothing else: the call begins in `kick`.
-            ConnectionCache.check(curl_multi_add_handle(cache.multi, transfer.easy))
+            unsafe ConnectionCache.check(curl_multi_add_handle(cache.multi, transfer.easy))
         }
         armDeadline(transfer.deadline)
     }
@@ -194,7 +194,7 @@ package final class CurlDriver {
         let caches = [trusted!, publicOnly!]
         isInsideCurl = true
         for transfer in transfers where transfer.isBusy {
-            curl_multi_remove_handle(transfer.cache.multi, transfer.easy)
+            unsafe curl_multi_remove_handle(transfer.cache.multi, transfer.easy)
         }
         // The easy handles go first: libcurl wants them gone or removed before the multi handle.
         for cache in caches { cache.idle = [] }
@@ -230,26 +230,26 @@ package final class CurlDriver {
         guard !isClosed else { return }
         insideCurl {
             var running: Int32 = 0
-            ConnectionCache.check(curl_multi_socket_action(cache.multi, descriptor, mask, &running))
+            unsafe ConnectionCache.check(curl_multi_socket_action(cache.multi, descriptor, mask, &running))
         }
         harvest(cache)
     }
 
     private func harvest(_ cache: ConnectionCache) {
         var left: Int32 = 0
-        while let message = curl_multi_info_read(cache.multi, &left) {
-            guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle,
-                let transfer = Transfer.of(easy)
+        while let message = unsafe curl_multi_info_read(cache.multi, &left) {
+            guard unsafe message.pointee.msg == CURLMSG_DONE, let easy = unsafe message.pointee.easy_handle,
+                let transfer = unsafe Transfer.of(easy)
             else { continue }
             // The message dies with the removal of its handle.
-            let code = tl_curl_message_result(message)
+            let code = unsafe tl_curl_message_result(message)
             finish(transfer, transfer.outcome(code))
         }
     }
 
     private func finish(_ transfer: Transfer, _ result: Result<HTTPResponse, HTTPFailure>) {
         let done = transfer.done!
-        insideCurl { ConnectionCache.check(curl_multi_remove_handle(transfer.cache.multi, transfer.easy)) }
+        insideCurl { unsafe ConnectionCache.check(curl_multi_remove_handle(transfer.cache.multi, transfer.easy)) }
         transfer.end()
         transfer.cache.idle.append(transfer)
         callsInFlight -= 1
@@ -309,7 +309,7 @@ package final class CurlDriver {
             }
             return
         }
-        if socket.isOurs { Transfer.of(easy)?.socket = descriptor }
+        if socket.isOurs { unsafe Transfer.of(easy)?.socket = descriptor }
         if socket.isWatched {
             loop.update(descriptor, to: interest)
         } else {

@@ -62,22 +62,26 @@ enum PublicNetwork {
     /// Of the numeric text of an address, without brackets; nil for anything else, a zone included.
     static func bytes(ofAddress text: String) -> [UInt8]? {
         var address4 = in_addr()
-        if inet_pton(AF_INET, text, &address4) == 1 { return withUnsafeBytes(of: address4) { Array($0) } }
+        if unsafe inet_pton(AF_INET, text, &address4) == 1 {
+            return unsafe withUnsafeBytes(of: address4) { unsafe Array($0) }
+        }
         var address6 = in6_addr()
-        if inet_pton(AF_INET6, text, &address6) == 1 { return withUnsafeBytes(of: address6) { Array($0) } }
+        if unsafe inet_pton(AF_INET6, text, &address6) == 1 {
+            return unsafe withUnsafeBytes(of: address6) { unsafe Array($0) }
+        }
         return nil
     }
 
     /// Of an address that libcurl is about to connect to; nil for anything but IPv4 and IPv6.
     static func bytes(of address: UnsafePointer<sockaddr>) -> [UInt8]? {
-        switch Int32(address.pointee.sa_family) {
+        switch unsafe Int32(address.pointee.sa_family) {
         case AF_INET:
-            address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { socket in
-                withUnsafeBytes(of: socket.pointee.sin_addr) { Array($0) }
+            unsafe address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { socket in
+                unsafe withUnsafeBytes(of: socket.pointee.sin_addr) { unsafe Array($0) }
             }
         case AF_INET6:
-            address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { socket in
-                withUnsafeBytes(of: socket.pointee.sin6_addr) { Array($0) }
+            unsafe address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { socket in
+                unsafe withUnsafeBytes(of: socket.pointee.sin6_addr) { unsafe Array($0) }
             }
         default:
             nil

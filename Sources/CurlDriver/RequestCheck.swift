@@ -23,19 +23,20 @@ enum RequestCheck {
         guard !url.isEmpty, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw refusal("the URL is empty or holds a character that is not printable ASCII")
         }
-        guard let parsed = curl_url() else { preconditionFailure("out of memory") }
-        defer { curl_url_cleanup(parsed) }
-        guard curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK else {
+        guard let parsed = unsafe curl_url() else { preconditionFailure("out of memory") }
+        defer { unsafe curl_url_cleanup(parsed) }
+        guard unsafe curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK else {
             throw refusal("the URL is not valid")
         }
-        guard part(CURLUPART_USER, of: parsed) == nil, part(CURLUPART_PASSWORD, of: parsed) == nil else {
+        guard unsafe part(CURLUPART_USER, of: parsed) == nil, unsafe part(CURLUPART_PASSWORD, of: parsed) == nil else {
             throw refusal("the URL holds a user name or password; credentials travel in a header")
         }
-        switch part(CURLUPART_SCHEME, of: parsed) {
+        switch unsafe part(CURLUPART_SCHEME, of: parsed) {
         case "https":
             return .secure
         case "http":
-            guard let host = part(CURLUPART_HOST, of: parsed), host == "localhost" || isLoopback(address: host) else {
+            guard let host = unsafe part(CURLUPART_HOST, of: parsed), host == "localhost" || isLoopback(address: host)
+            else {
                 throw refusal("http is only allowed to a loopback address; use https")
             }
             return .plainLoopback
@@ -46,9 +47,9 @@ enum RequestCheck {
 
     private static func part(_ part: CURLUPart, of url: OpaquePointer) -> String? {
         var text: UnsafeMutablePointer<CChar>?
-        guard curl_url_get(url, part, &text, 0) == CURLUE_OK, let text else { return nil }
-        defer { curl_free(text) }
-        return String(cString: text)
+        guard unsafe curl_url_get(url, part, &text, 0) == CURLUE_OK, let text = unsafe text else { return nil }
+        defer { unsafe curl_free(text) }
+        return unsafe String(cString: text)
     }
 
     /// Refuses what would end a header line early or contradict the framing of the message.
@@ -80,33 +81,35 @@ enum RequestCheck {
     /// Whether a numeric address is one of this machine's own; `[::1]` may carry its brackets.
     static func isLoopback(address text: String) -> Bool {
         var address4 = in_addr()
-        if inet_pton(AF_INET, text, &address4) == 1 {
+        if unsafe inet_pton(AF_INET, text, &address4) == 1 {
             return UInt32(bigEndian: address4.s_addr) >> 24 == 127
         }
         let bare = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text
         var address6 = in6_addr()
-        guard inet_pton(AF_INET6, bare, &address6) == 1 else { return false }
+        guard unsafe inet_pton(AF_INET6, bare, &address6) == 1 else { return false }
         return isLoopback(address6)
     }
 
     private static func isLoopback(_ address: in6_addr) -> Bool {
-        withUnsafeBytes(of: address) { bytes in
-            let zeros = bytes.prefix(10).allSatisfy { $0 == 0 }
-            let one = bytes[10...14].allSatisfy { $0 == 0 } && bytes[15] == 1
-            let mapped = bytes[10] == 0xFF && bytes[11] == 0xFF && bytes[12] == 127
+        unsafe withUnsafeBytes(of: address) { bytes in
+            let zeros = unsafe bytes.prefix(10).allSatisfy { $0 == 0 }
+            let one = unsafe bytes[10...14].allSatisfy { $0 == 0 } && bytes[15] == 1
+            let mapped = unsafe bytes[10] == 0xFF && bytes[11] == 0xFF && bytes[12] == 127
             return zeros && (one || mapped)
         }
     }
 
     /// The same for an address that libcurl is about to connect to. Anything but IPv4 and IPv6 is not loopback.
     static func isLoopback(_ address: UnsafePointer<sockaddr>) -> Bool {
-        switch Int32(address.pointee.sa_family) {
+        switch unsafe Int32(address.pointee.sa_family) {
         case AF_INET:
-            address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                UInt32(bigEndian: $0.pointee.sin_addr.s_addr) >> 24 == 127
+            unsafe address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                unsafe UInt32(bigEndian: $0.pointee.sin_addr.s_addr) >> 24 == 127
             }
         case AF_INET6:
-            address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { isLoopback($0.pointee.sin6_addr) }
+            unsafe address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                unsafe isLoopback($0.pointee.sin6_addr)
+            }
         default:
             false
         }

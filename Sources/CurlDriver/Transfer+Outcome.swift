@@ -6,7 +6,7 @@ extension Transfer {
     /// What a finished transfer means. Decided by what was allowed to leave, never by the code alone.
     func outcome(_ code: CURLcode) -> Result<HTTPResponse, HTTPFailure> {
         var status = 0
-        Self.check(tl_curl_get_status(easy, &status))
+        unsafe Self.check(tl_curl_get_status(easy, &status))
         // A body that was cut short by us is a whole answer as far as anyone reads it.
         if mayHaveLeft, veto == nil, status >= 200, sawEndOfHeaders, code == CURLE_OK || isTruncated {
             return .success(
@@ -19,7 +19,7 @@ extension Transfer {
     /// The answer was not waited for any longer; `cause` says why.
     func abandoned(_ cause: HTTPFailure.Cause, reason: String) -> Result<HTTPResponse, HTTPFailure> {
         var status = 0
-        Self.check(tl_curl_get_status(easy, &status))
+        unsafe Self.check(tl_curl_get_status(easy, &status))
         if mayHaveLeft, status >= 200, isTruncated {
             return outcome(CURLE_OK)
         }
@@ -37,10 +37,11 @@ extension Transfer {
     private func keptHeaders() -> [HTTPResponse.Header] {
         wantedHeaders.compactMap { name in
             var header: UnsafeMutablePointer<curl_header>?
-            guard curl_easy_header(easy, name, 0, UInt32(CURLH_HEADER), -1, &header) == CURLHE_OK, let header,
-                let value = header.pointee.value
+            guard unsafe curl_easy_header(easy, name, 0, UInt32(CURLH_HEADER), -1, &header) == CURLHE_OK,
+                let header = unsafe header,
+                let value = unsafe header.pointee.value
             else { return nil }
-            return HTTPResponse.Header(name, String(String(cString: value).prefix(256)))
+            return unsafe HTTPResponse.Header(name, String(String(cString: value).prefix(256)))
         }
     }
 
@@ -66,7 +67,7 @@ extension Transfer {
         case nil:
             if hasOnlyForeignAddresses { return foreignAddress(number) }
         }
-        let words = String(cString: curl_easy_strerror(code))
+        let words = unsafe String(cString: curl_easy_strerror(code))
         if mayHaveLeft {
             let broke =
                 status > 0 ? "the answer (status \(status)) broke off" : "no answer after the request may have left"
@@ -110,7 +111,7 @@ extension Transfer {
     private func metShortage(_ code: CURLcode) -> Bool {
         if code == CURLE_COULDNT_CONNECT {
             var number = 0
-            Self.check(tl_curl_get_errno(easy, &number))
+            unsafe Self.check(tl_curl_get_errno(easy, &number))
             return Self.isShortage(Int32(truncatingIfNeeded: number))
         }
         let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)

@@ -4,7 +4,9 @@ internal import Glibc
 /// One call slot: an easy handle with its fixed options, and what is known of the request that it carries.
 ///
 /// libcurl points back here from its callbacks, so this is a class with a stable address. It belongs to the loop's thread.
-final class Transfer {
+@safe final class Transfer {
+    // Safe: handle and lists live until this object ends, and only this driver sees them.
+
     /// Why the driver itself stopped a transfer from inside a callback.
     enum Veto {
         case held, replay, foreignAddress
@@ -51,27 +53,27 @@ final class Transfer {
         self.cache = cache
         maximumBody = configuration.maximumBody
         replayGuard = configuration.replayGuard
-        guard let easy = curl_easy_init() else { preconditionFailure("out of memory") }
-        self.easy = easy
+        guard let easy = unsafe curl_easy_init() else { preconditionFailure("out of memory") }
+        unsafe self.easy = easy
         setFixedOptions(configuration)
     }
 
     deinit {
-        curl_slist_free_all(headerList)
-        curl_slist_free_all(connectToList)
-        curl_easy_cleanup(easy)
+        unsafe curl_slist_free_all(headerList)
+        unsafe curl_slist_free_all(connectToList)
+        unsafe curl_easy_cleanup(easy)
     }
 
     /// The transfer that an easy handle belongs to; nil for a handle of libcurl's own: since 8.9 it ends TLS connections
     /// with one, after the transfer that used them.
     static func of(_ easy: UnsafeMutableRawPointer) -> Transfer? {
         var context: UnsafeMutableRawPointer?
-        check(tl_curl_get_private(easy, &context))
-        return context.map { of(context: $0) }
+        unsafe check(tl_curl_get_private(easy, &context))
+        return unsafe context.map { unsafe of(context: $0) }
     }
 
     private static func of(context: UnsafeMutableRawPointer?) -> Transfer {
-        Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+        unsafe Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
     }
 
     /// Setting an option fails only for want of memory or for an option that this libcurl was built without; neither can
@@ -80,14 +82,12 @@ final class Transfer {
         precondition(code == CURLE_OK, "libcurl refused an option: code \(code.rawValue)")
     }
 
-    private func set(_ option: CURLoption, _ value: Int) { Self.check(tl_curl_set_long(easy, option, value)) }
-    private func set(_ option: CURLoption, _ value: String?) { Self.check(tl_curl_set_string(easy, option, value)) }
+    private func set(_ option: CURLoption, _ value: Int) { unsafe Self.check(tl_curl_set_long(easy, option, value)) }
+    private func set(_ option: CURLoption, _ value: String?) {
+        unsafe Self.check(tl_curl_set_string(easy, option, value))
+    }
 
     private func setFixedOptions(_ configuration: CurlDriver.Configuration) {
-        let me = Unmanaged.passUnretained(self).toOpaque()
-        let owner = Unmanaged.passUnretained(driver).toOpaque()
-        Self.check(tl_curl_set_pointer(easy, CURLOPT_PRIVATE, me))
-
         // HTTP/2 multiplexes nothing for one request per line, and its stalls would couple lines to each other.
         set(CURLOPT_HTTP_VERSION, tl_curl_http_1_1)
         set(CURLOPT_PROTOCOLS_STR, "https,http")
@@ -97,8 +97,8 @@ final class Transfer {
         set(CURLOPT_PROXY, "")
         set(CURLOPT_NOPROXY, "*")
         if let connectTo = configuration.connectTo {
-            connectToList = curl_slist_append(nil, connectTo)
-            Self.check(tl_curl_set_connect_to(easy, connectToList))
+            unsafe connectToList = curl_slist_append(nil, connectTo)
+            unsafe Self.check(tl_curl_set_connect_to(easy, connectToList))
         }
         set(CURLOPT_NETRC, tl_curl_netrc_ignored)
         set(CURLOPT_USERAGENT, configuration.userAgent)
@@ -114,7 +114,11 @@ final class Transfer {
         set(CURLOPT_DNS_CACHE_TIMEOUT, 60)
         // A buffer per running call; the answers are small.
         set(CURLOPT_BUFFERSIZE, 8_192)
+        setTLSOptions(configuration)
+        setCallbacks()
+    }
 
+    private func setTLSOptions(_ configuration: CurlDriver.Configuration) {
         set(CURLOPT_SSLVERSION, tl_curl_tls_1_2)
         set(CURLOPT_SSL_VERIFYPEER, 1)
         set(CURLOPT_SSL_VERIFYHOST, 2)
@@ -123,58 +127,67 @@ final class Transfer {
             // Else the system's folder of authorities would still be trusted besides the given file.
             set(CURLOPT_CAPATH, nil as String?)
         }
+    }
 
-        Self.check(
+    private func setCallbacks() {
+        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+        let owner = unsafe Unmanaged.passUnretained(driver).toOpaque()
+        unsafe Self.check(tl_curl_set_pointer(easy, CURLOPT_PRIVATE, me))
+        unsafe Self.check(
             tl_curl_set_write(
                 easy,
                 { data, size, count, context in
-                    Transfer.of(context: context).receive(UnsafeRawBufferPointer(start: data, count: size * count))
+                    unsafe Transfer.of(context: context).receive(
+                        UnsafeRawBufferPointer(start: data, count: size * count)
+                    )
                 },
-                me
+                unsafe me
             )
         )
-        Self.check(
+        unsafe Self.check(
             tl_curl_set_header_line(
                 easy,
                 { data, size, count, context in
-                    Transfer.of(context: context).receive(
+                    unsafe Transfer.of(context: context).receive(
                         line: UnsafeRawBufferPointer(start: data, count: size * count)
                     )
                     return size * count
                 },
-                me
+                unsafe me
             )
         )
         // Bodies are always given whole; the default would read the process' standard input.
-        Self.check(tl_curl_set_read(easy, { _, _, _, _ in 0 }))
-        Self.check(
+        unsafe Self.check(tl_curl_set_read(easy, { _, _, _, _ in 0 }))
+        unsafe Self.check(
             tl_curl_set_prereq(
                 easy,
-                { context, peer, _, _, _ in Transfer.of(context: context).prerequisite(peer: peer) },
-                me
+                { context, peer, _, _, _ in unsafe Transfer.of(context: context).prerequisite(peer: peer) },
+                unsafe me
             )
         )
-        Self.check(
+        unsafe Self.check(
             tl_curl_set_open(
                 easy,
                 { context, _, address in
-                    let transfer = Transfer.of(context: context)
-                    guard let address, transfer.mayConnect(to: &address.pointee.addr) else { return CURL_SOCKET_BAD }
-                    let descriptor = transfer.driver.openSocket(for: address.pointee)
+                    let transfer = unsafe Transfer.of(context: context)
+                    guard let address = unsafe address, unsafe transfer.mayConnect(to: &address.pointee.addr) else {
+                        return CURL_SOCKET_BAD
+                    }
+                    let descriptor = unsafe transfer.driver.openSocket(for: address.pointee)
                     if descriptor == CURL_SOCKET_BAD, Transfer.isShortage(errno) { transfer.lackedDescriptor = true }
                     return descriptor
                 },
-                me
+                unsafe me
             )
         )
         // The driver and not the transfer: a connection outlives the transfer that opened it.
-        Self.check(
+        unsafe Self.check(
             tl_curl_set_close(
                 easy,
                 { context, descriptor in
-                    Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue().closeSocket(descriptor)
+                    unsafe Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue().closeSocket(descriptor)
                 },
-                owner
+                unsafe owner
             )
         )
     }
@@ -214,7 +227,7 @@ final class Transfer {
         if request.body != nil || request.method == .post {
             let bytes = request.body ?? []
             set(CURLOPT_POST, 1)
-            Self.check(bytes.withUnsafeBytes { tl_curl_set_body(easy, $0.baseAddress, $0.count) })
+            unsafe Self.check(bytes.withUnsafeBytes { unsafe tl_curl_set_body(easy, $0.baseAddress, $0.count) })
             hasLargeBody = bytes.count > 16_384
             set(CURLOPT_CUSTOMREQUEST, request.method == .post ? nil : request.method.rawValue)
         } else {
@@ -234,12 +247,12 @@ final class Transfer {
             append(header: value.isEmpty ? "\(name);" : "\(name): \(value)")
         }
         if !hasType { append(header: "Content-Type:") }
-        Self.check(tl_curl_set_headers(easy, headerList))
+        unsafe Self.check(tl_curl_set_headers(easy, headerList))
     }
 
     private func append(header line: String) {
-        guard let list = curl_slist_append(headerList, line) else { preconditionFailure("out of memory") }
-        headerList = list
+        guard let list = unsafe curl_slist_append(headerList, line) else { preconditionFailure("out of memory") }
+        unsafe headerList = list
     }
 
     /// Gives the slot back. The easy handle must have been removed from the multi handle.
@@ -249,12 +262,12 @@ final class Transfer {
         done = nil
         body = []
         socket = nil
-        Self.check(tl_curl_set_headers(easy, nil))
-        curl_slist_free_all(headerList)
-        headerList = nil
+        unsafe Self.check(tl_curl_set_headers(easy, nil))
+        unsafe curl_slist_free_all(headerList)
+        unsafe headerList = nil
         if hasLargeBody {
             hasLargeBody = false
-            Self.check(tl_curl_set_pointer(easy, CURLOPT_COPYPOSTFIELDS, nil))
+            unsafe Self.check(tl_curl_set_pointer(easy, CURLOPT_COPYPOSTFIELDS, nil))
         }
     }
 
@@ -265,7 +278,7 @@ final class Transfer {
     /// name may be good.
     private func mayConnect(to address: UnsafePointer<sockaddr>) -> Bool {
         let isForeign =
-            route == .plainLoopback && !RequestCheck.isLoopback(address)
+            unsafe route == .plainLoopback && !RequestCheck.isLoopback(address)
             || onlyPublicHosts && !driver.isPublic(PublicNetwork.bytes(of: address))
         if isForeign { metForeignAddress = true } else { triedAddress = true }
         return !isForeign
@@ -287,7 +300,7 @@ final class Transfer {
         }
         if route == .plainLoopback || onlyPublicHosts {
             // A kept connection never went through `mayConnect` for this request.
-            guard let peer, mayUse(connectionTo: String(cString: peer)) else {
+            guard let peer = unsafe peer, unsafe mayUse(connectionTo: String(cString: peer)) else {
                 veto = .foreignAddress
                 return CURL_PREREQFUNC_ABORT
             }
@@ -307,10 +320,10 @@ final class Transfer {
 
     /// libcurl reports a connection that ends between two header lines as a whole answer (met with 7.88).
     private func receive(line: UnsafeRawBufferPointer) {
-        switch line.first {
+        switch unsafe line.first {
         case UInt8(ascii: "\r"), UInt8(ascii: "\n"):
             sawEndOfHeaders = true
-        case UInt8(ascii: "H") where line.starts(with: "HTTP/".utf8):
+        case UInt8(ascii: "H") where unsafe line.starts(with: "HTTP/".utf8):
             // The answer after an interim one.
             sawEndOfHeaders = false
         default:
@@ -320,7 +333,7 @@ final class Transfer {
 
     private func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
         let room = maximumBody - body.count
-        body.append(contentsOf: bytes.prefix(room))
+        unsafe body.append(contentsOf: bytes.prefix(room))
         if bytes.count > room {
             isTruncated = true
             discarded += bytes.count - room

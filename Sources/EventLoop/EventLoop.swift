@@ -102,6 +102,8 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     deinit {
+        // Nobody waits for it any more, and only then does its end free what the system keeps of a thread.
+        if let thread = joinState.withLock({ $0 }) { pthread_detach(thread) }
         close(epollDescriptor)
         close(wakeDescriptor)
     }
@@ -116,16 +118,16 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
             ordering: .sequentiallyConsistent
         )
         precondition(exchanged, "an event loop starts once")
-        let box = Unmanaged.passRetained(self)  // released by the thread when its loop has ended
+        let box = unsafe Unmanaged.passRetained(self)  // released by the thread when its loop has ended
         var thread = pthread_t()
-        let code = pthread_create(
+        let code = unsafe pthread_create(
             &thread,
             nil,
             { pointer in
-                Unmanaged<EventLoop>.fromOpaque(pointer!).takeRetainedValue().loop()
+                unsafe Unmanaged<EventLoop>.fromOpaque(pointer!).takeRetainedValue().loop()
                 return nil
             },
-            box.toOpaque()
+            unsafe box.toOpaque()
         )
         precondition(code == 0, "no thread for an event loop: errno \(code)")
         joinState.withLock { $0 = thread }
@@ -181,7 +183,7 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
         if first, !isOnLoop { wake() }
     }
 
-    package func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    package func asUnownedSerialExecutor() -> UnownedSerialExecutor { unsafe UnownedSerialExecutor(ordinary: self) }
     package func checkIsolated() { preconditionOnLoop() }
     package func isIsolatingCurrentContext() -> Bool? { isOnLoop }
 
@@ -280,9 +282,8 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
     }
 
     private func wake() {
-        var one: UInt64 = 1
         // A full counter (EAGAIN) means that a wake-up is pending already.
-        _ = Glibc.write(wakeDescriptor, &one, 8)
+        tl_eventfd_raise(wakeDescriptor)
     }
 
     private func runInbox() {
@@ -292,7 +293,7 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
             inbox.withLock { swap(&$0, &taken) }
             if taken.isEmpty { return }
             for body in taken.bodies { body() }
-            for job in taken.jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+            for job in taken.jobs { unsafe job.runSynchronously(on: asUnownedSerialExecutor()) }
         }
     }
 
@@ -300,18 +301,16 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
         guard !dirty.isEmpty else { return }
         for descriptor in dirty {
             guard let watch = watches[descriptor], watch.actual != watch.wanted else { continue }
-            var event = epoll_event()
-            event.events = watch.wanted
-            event.data.u64 = UInt64(UInt32(bitPattern: descriptor)) | (watch.generation << 32)
+            let tag = UInt64(UInt32(bitPattern: descriptor)) | (watch.generation << 32)
             let operation = watch.actual == nil ? EPOLL_CTL_ADD : EPOLL_CTL_MOD
-            if epoll_ctl(epollDescriptor, operation, descriptor, &event) != 0 {
+            if tl_epoll_set(epollDescriptor, operation, descriptor, watch.wanted, tag) != 0 {
                 let code = errno
                 // EEXIST: a library re-registered a descriptor that we had not been told to forget. ENOENT: it closed
                 // one and the number came back. EBADF: closed, its owner will hear of it by its own means.
                 if code == EEXIST {
-                    _ = epoll_ctl(epollDescriptor, EPOLL_CTL_MOD, descriptor, &event)
+                    tl_epoll_set(epollDescriptor, EPOLL_CTL_MOD, descriptor, watch.wanted, tag)
                 } else if code == ENOENT {
-                    _ = epoll_ctl(epollDescriptor, EPOLL_CTL_ADD, descriptor, &event)
+                    tl_epoll_set(epollDescriptor, EPOLL_CTL_ADD, descriptor, watch.wanted, tag)
                 } else if code != EBADF {
                     preconditionFailure("epoll_ctl: errno \(code)")
                 }
@@ -353,15 +352,13 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
 
     private func loop() {
         loopThread.store(UInt(pthread_self()), ordering: .relaxed)
-        tl_thread_set_name(name)
-        var event = epoll_event()
-        event.events = UInt32(tl_epoll_in)
-        event.data.u64 = UInt64(UInt32(bitPattern: wakeDescriptor))
+        unsafe tl_thread_set_name(name)
+        let tag = UInt64(UInt32(bitPattern: wakeDescriptor))
         precondition(
-            epoll_ctl(epollDescriptor, EPOLL_CTL_ADD, wakeDescriptor, &event) == 0,
+            tl_epoll_set(epollDescriptor, EPOLL_CTL_ADD, wakeDescriptor, UInt32(tl_epoll_in), tag) == 0,
             "epoll_ctl: errno \(errno)"
         )
-        withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 512) { events in
+        unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 512) { events in
             while true {
                 runInbox()
                 for body in beforeWaitBodies { body() }
@@ -370,12 +367,13 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
                     break
                 }
                 reconcile()
-                let count = epoll_wait(epollDescriptor, events.baseAddress!, Int32(events.count), waitMilliseconds())
+                let limit = waitMilliseconds()
+                let count = unsafe epoll_wait(epollDescriptor, events.baseAddress!, Int32(events.count), limit)
                 turnInstant = ContinuousClock.now
                 turnCount.add(1, ordering: .relaxed)
                 precondition(count >= 0 || errno == EINTR, "epoll_wait: errno \(errno)")
                 for index in 0..<max(0, Int(count)) {
-                    dispatch(events[index])
+                    unsafe dispatch(events[index].events, tag: events[index].data.u64)
                 }
                 fireTimers()
             }
@@ -387,18 +385,17 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
         beforeWaitBodies.removeAll()
     }
 
-    private func dispatch(_ event: epoll_event) {
-        let descriptor = Int32(bitPattern: UInt32(truncatingIfNeeded: event.data.u64))
+    private func dispatch(_ events: UInt32, tag: UInt64) {
+        let descriptor = Int32(bitPattern: UInt32(truncatingIfNeeded: tag))
         if descriptor == wakeDescriptor {
-            var value: UInt64 = 0
-            _ = Glibc.read(wakeDescriptor, &value, 8)
+            tl_eventfd_lower(wakeDescriptor)
             return
         }
-        guard let watch = watches[descriptor], watch.generation & 0xFFFF_FFFF == event.data.u64 >> 32 else { return }
+        guard let watch = watches[descriptor], watch.generation & 0xFFFF_FFFF == tag >> 32 else { return }
         var readiness: Readiness = []
-        if event.events & UInt32(tl_epoll_in) != 0 { readiness.insert(.read) }
-        if event.events & UInt32(tl_epoll_out) != 0 { readiness.insert(.write) }
-        if event.events & UInt32(tl_epoll_err | tl_epoll_hup) != 0 { readiness.insert(.error) }
+        if events & UInt32(tl_epoll_in) != 0 { readiness.insert(.read) }
+        if events & UInt32(tl_epoll_out) != 0 { readiness.insert(.write) }
+        if events & UInt32(tl_epoll_err | tl_epoll_hup) != 0 { readiness.insert(.error) }
         watch.handler(readiness)
     }
 }

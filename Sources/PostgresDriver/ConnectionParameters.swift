@@ -11,7 +11,8 @@ struct ConnectionParameters: Sendable {
 
         /// Whether an address must be looked up, which blocks.
         var needsResolution: Bool {
-            address.isEmpty && !name.isEmpty && !name.hasPrefix("/") && !name.hasPrefix("@") && tl_is_address(name) == 0
+            unsafe address.isEmpty && !name.isEmpty && !name.hasPrefix("/") && !name.hasPrefix("@")
+                && tl_is_address(name) == 0
         }
     }
 
@@ -25,27 +26,27 @@ struct ConnectionParameters: Sendable {
     /// Errors never repeat any of `url`: a mistyped one has its password anywhere.
     init(url: String) throws(PostgresError) {
         var complaint: UnsafeMutablePointer<CChar>?
-        guard let options = PQconninfoParse(url, &complaint) else {
-            PQfreemem(complaint)
+        guard let options = unsafe PQconninfoParse(url, &complaint) else {
+            unsafe PQfreemem(complaint)
             throw PostgresError(
                 code: .invalidURL,
                 message: "the database URL is neither a URI (postgresql://…) nor a list of keyword=value"
             )
         }
-        defer { PQconninfoFree(options) }
+        defer { unsafe PQconninfoFree(options) }
         var values: [String: String] = [:]
-        var option = options
-        while let keyword = option.pointee.keyword {
-            if let value = option.pointee.val {
-                let (keyword, value) = (String(cString: keyword), String(cString: value))
+        var option = unsafe options
+        while let keyword = unsafe option.pointee.keyword {
+            if let value = unsafe option.pointee.val {
+                let (keyword, value) = unsafe (String(cString: keyword), String(cString: value))
                 values[keyword] = value
                 parsed.append((keyword, value))
             }
-            option += 1
+            unsafe option += 1
         }
         password = values["password"]
         transport = DatabaseTransport(values)
-        namesSessionAttributes = values["target_session_attrs"] != nil || getenv("PGTARGETSESSIONATTRS") != nil
+        namesSessionAttributes = unsafe values["target_session_attrs"] != nil || getenv("PGTARGETSESSIONATTRS") != nil
         let ports = Self.list(values["port"] ?? "")
         for port in ports where !port.isEmpty {
             guard let number = Int(port), (1...65_535).contains(number) else {
@@ -53,8 +54,8 @@ struct ConnectionParameters: Sendable {
             }
         }
         // An address in the URL or the environment needs no look-up, and a service file may name a host: both are libpq's.
-        guard values["hostaddr"] == nil, getenv("PGHOSTADDR") == nil, values["service"] == nil else { return }
-        guard let names = values["host"] ?? getenv("PGHOST").map({ String(cString: $0) }) else { return }
+        guard values["hostaddr"] == nil, unsafe getenv("PGHOSTADDR") == nil, values["service"] == nil else { return }
+        guard let names = unsafe values["host"] ?? getenv("PGHOST").map({ unsafe String(cString: $0) }) else { return }
         let list = Self.list(names)
         guard ports.count == 1 || ports.count == list.count else {
             throw PostgresError(code: .invalidURL, message: "the database URL has not as many ports as hosts")
@@ -83,12 +84,12 @@ struct ConnectionParameters: Sendable {
                 continue
             }
             var (code, addresses): (Int32, [String]) = (0, [])
-            withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4_096) { buffer in
+            unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4_096) { buffer in
                 guard let base = buffer.baseAddress else { return }
-                code = tl_resolve(host.name, base, buffer.count)
-                addresses = String(cString: base).split(separator: ",").map { String($0) }
+                code = unsafe tl_resolve(host.name, base, buffer.count)
+                addresses = unsafe String(cString: base).split(separator: ",").map { String($0) }
             }
-            if code != 0 { reason = String(cString: gai_strerror(code)) }
+            if code != 0 { reason = unsafe String(cString: gai_strerror(code)) }
             copy.hosts += addresses.map { Host(name: host.name, address: $0, port: host.port) }
         }
         if copy.hosts.isEmpty {

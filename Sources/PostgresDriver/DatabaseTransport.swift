@@ -60,11 +60,11 @@ package struct DatabaseTransport: Sendable, Hashable {
         }
         if values["service"] != nil || variable("PGSERVICE") != nil { return false }
         if let addresses = values["hostaddr"] ?? variable("PGHOSTADDR") {
-            return list(addresses).allSatisfy { tl_is_loopback($0) == 1 }
+            return list(addresses).allSatisfy { unsafe tl_is_loopback($0) == 1 }
         }
         guard let names = values["host"] ?? variable("PGHOST") else { return true }
         return list(names).allSatisfy { name in
-            name.isEmpty || name.hasPrefix("/") || name.hasPrefix("@") || tl_is_loopback(name) == 1
+            unsafe name.isEmpty || name.hasPrefix("/") || name.hasPrefix("@") || tl_is_loopback(name) == 1
         }
     }
 
@@ -75,10 +75,10 @@ package struct DatabaseTransport: Sendable, Hashable {
     private static func hasAuthorities(_ values: [String: String]) -> Bool {
         if values["sslrootcert"] != nil || variable("PGSSLROOTCERT") != nil { return true }
         guard let home = variable("HOME") else { return false }
-        return access(home + "/.postgresql/root.crt", R_OK) == 0
+        return unsafe access(home + "/.postgresql/root.crt", R_OK) == 0
     }
 
-    private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+    private static func variable(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
 
     package static func == (left: DatabaseTransport, right: DatabaseTransport) -> Bool {
         left.isLocal == right.isLocal && left.mode == right.mode && left.isDefault == right.isDefault

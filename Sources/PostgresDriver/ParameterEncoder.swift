@@ -46,11 +46,13 @@ final class ParameterEncoder {
         ) -> R
     ) -> R {
         defer { if bytes.capacity > Self.keptCapacity { bytes = [] } }
-        return bytes.withUnsafeBytes { buffer in
-            let pointers = offsets.map { offset in
-                offset.flatMap { buffer.baseAddress?.advanced(by: $0).assumingMemoryBound(to: CChar.self) }
+        return unsafe bytes.withUnsafeBytes { buffer in
+            let pointers = unsafe offsets.map { offset in
+                unsafe offset.flatMap {
+                    unsafe buffer.baseAddress?.advanced(by: $0).assumingMemoryBound(to: CChar.self)
+                }
             }
-            return body(Int32(offsets.count), pointers, lengths, formats)
+            return unsafe body(Int32(offsets.count), pointers, lengths, formats)
         }
     }
 
@@ -87,13 +89,27 @@ final class ParameterEncoder {
             try append(text, number)
             // The binary form of these types is the text itself; any other type reads the text.
             format = [.text, .varchar, .json].contains(declared) ? 1 : 0
+        case .int4(let value) where declared == .int8:
+            append(Int64(value))
+        case .int4, .int8, .float8, .bool, .bytes, .timestamp, .uuid:
+            appendScalar(parameter, fits)
+        case .textArray, .int4Array, .int8Array, .boolArray, .byteaArray, .timestampArray, .uuidArray:
+            try appendArray(parameter, number, fits)
+        }
+        if format == 0 {
+            // libpq ignores the length of a value in text format and reads up to a NUL.
+            bytes.append(0)
+        }
+        offsets.append(start)
+        lengths.append(Int32(clamping: bytes.count - start))
+        formats.append(format)
+    }
+
+    private func appendScalar(_ parameter: PostgresParameter, _ fits: (PostgresType) -> Void) {
+        switch parameter {
         case .int4(let value):
-            if declared == .int8 {
-                append(Int64(value))
-            } else {
-                fits(.int4)
-                append(value)
-            }
+            fits(.int4)
+            append(value)
         case .int8(let value):
             fits(.int8)
             append(value)
@@ -112,6 +128,17 @@ final class ParameterEncoder {
         case .uuid(let value):
             fits(.uuid)
             append(uuid: value)
+        default:
+            preconditionFailure("not a scalar")
+        }
+    }
+
+    private func appendArray(
+        _ parameter: PostgresParameter,
+        _ number: Int,
+        _ fits: (PostgresType) -> Void
+    ) throws(PostgresError) {
+        switch parameter {
         case .textArray(let elements):
             fits(.textArray)
             try append(elements, of: .text) { element throws(PostgresError) in try self.append(element, number) }
@@ -133,27 +160,22 @@ final class ParameterEncoder {
         case .uuidArray(let elements):
             fits(.uuidArray)
             append(elements, of: .uuid) { self.append(uuid: $0) }
+        default:
+            preconditionFailure("not an array")
         }
-        if format == 0 {
-            // libpq ignores the length of a value in text format and reads up to a NUL.
-            bytes.append(0)
-        }
-        offsets.append(start)
-        lengths.append(Int32(clamping: bytes.count - start))
-        formats.append(format)
     }
 
     private func append<Number: FixedWidthInteger>(_ number: Number) {
-        withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
+        unsafe withUnsafeBytes(of: number.bigEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     private func append(_ text: String, _ number: Int) throws(PostgresError) {
         let start = bytes.count
         bytes.append(contentsOf: text.utf8)
         // Asked of the copy, which is contiguous whatever the string is.
-        let hasNUL = bytes.withUnsafeBytes { buffer in
+        let hasNUL = unsafe bytes.withUnsafeBytes { buffer in
             guard let base = buffer.baseAddress, buffer.count > start else { return false }
-            return memchr(base.advanced(by: start), 0, buffer.count - start) != nil
+            return unsafe memchr(base.advanced(by: start), 0, buffer.count - start) != nil
         }
         if hasNUL {
             throw PostgresError(
@@ -190,7 +212,9 @@ final class ParameterEncoder {
             append(Int32(0))
             try encode(element)
             let length = UInt32(clamping: bytes.count - lengthAt - 4)
-            withUnsafeBytes(of: length.bigEndian) { bytes.replaceSubrange(lengthAt..<lengthAt + 4, with: $0) }
+            unsafe withUnsafeBytes(of: length.bigEndian) {
+                unsafe bytes.replaceSubrange(lengthAt..<lengthAt + 4, with: $0)
+            }
         }
     }
 }

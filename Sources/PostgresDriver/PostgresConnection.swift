@@ -213,15 +213,15 @@ package final class PostgresConnection {
             phase = .waiting(timer)
             return
         }
-        let connector = PostgresConnector(
+        let connector = unsafe PostgresConnector(
             loop: loop,
             parameters: parameters,
             applicationName: configuration.applicationName,
             skip: triesInVain,
             onProgress: { [weak self] in self?.armTimeout(attempt) }
         ) { [weak self] result in
-            switch result {
-            case .success(let handle): self?.established(attempt, takingOwnershipOf: handle)
+            switch unsafe result {
+            case .success(let handle): unsafe self?.established(attempt, takingOwnershipOf: handle)
             case .failure(let error): self?.failed(attempt, error)
             }
         }
@@ -238,10 +238,10 @@ package final class PostgresConnection {
 
     private func established(_ attempt: Int, takingOwnershipOf handle: OpaquePointer) {
         guard attempt == generation, case .connecting = phase else {
-            PQfinish(handle)
+            unsafe PQfinish(handle)
             return
         }
-        let pipeline = PostgresPipeline(loop: loop, takingOwnershipOf: handle) { [weak self] cause in
+        let pipeline = unsafe PostgresPipeline(loop: loop, takingOwnershipOf: handle) { [weak self] cause in
             self?.ended(attempt, cause)
         }
         phase = .preparing(pipeline)

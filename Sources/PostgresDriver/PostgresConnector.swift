@@ -6,8 +6,9 @@ internal import Glibc
 ///
 /// What can still block the loop for a moment inside `PQconnectPoll`: reading certificate, key and `~/.pgpass` files, the
 /// arithmetic of TLS and SCRAM (milliseconds), and a `service` that names a host (libpq then looks it up itself).
-final class PostgresConnector {
-    private enum Phase {
+@safe final class PostgresConnector {
+    // Safe: the handle has one owner at a time, this object until `done` or the end.
+    @safe private enum Phase {
         case idle, resolving
         case polling(OpaquePointer, watched: Int32?)
         case ended
@@ -37,19 +38,19 @@ final class PostgresConnector {
         self.applicationName = applicationName
         self.skip = skip
         self.onProgress = onProgress
-        self.done = done
+        unsafe self.done = done
     }
 
     deinit {
         if case .polling(let handle, let watched) = phase {
             if let watched, loop.isOnLoop { loop.forget(watched) }
-            PQfinish(handle)
+            unsafe PQfinish(handle)
         }
     }
 
     func start() {
         guard parameters.needsResolution else {
-            phase = .polling(begin(with: parameters), watched: nil)
+            phase = unsafe .polling(begin(with: parameters), watched: nil)
             loop.schedule(after: .zero) { [weak self] in self?.begun() }
             return
         }
@@ -67,7 +68,7 @@ final class PostgresConnector {
     func cancel() {
         if case .polling(let handle, let watched) = phase {
             if let watched { loop.forget(watched) }
-            PQfinish(handle)
+            unsafe PQfinish(handle)
         }
         phase = .ended
     }
@@ -76,52 +77,52 @@ final class PostgresConnector {
         guard case .resolving = phase else { return }
         switch result {
         case .success(let parameters):
-            phase = .polling(begin(with: parameters), watched: nil)
+            phase = unsafe .polling(begin(with: parameters), watched: nil)
             begun()
         case .failure(let error):
             phase = .ended
-            done(.failure(error))
+            unsafe done(.failure(error))
         }
     }
 
     private func begin(with parameters: ConnectionParameters) -> OpaquePointer {
         let list = parameters.rotated(by: skip).keywords(applicationName: applicationName)
-        let strings = list.map { (strdup($0.keyword), strdup($0.value)) }
+        let strings = unsafe list.map { unsafe (strdup($0.keyword), strdup($0.value)) }
         defer {
-            for (keyword, value) in strings {
-                free(keyword)
-                free(value)
+            unsafe strings.forEach { keyword, value in
+                unsafe free(keyword)
+                unsafe free(value)
             }
         }
-        let keywords = strings.map { UnsafePointer($0.0) } + [nil]
-        let values = strings.map { UnsafePointer($0.1) } + [nil]
-        guard let handle = PQconnectStartParams(keywords, values, 0) else {
+        let keywords = unsafe strings.map { unsafe UnsafePointer($0.0) } + [nil]
+        let values = unsafe strings.map { unsafe UnsafePointer($0.1) } + [nil]
+        guard let handle = unsafe PQconnectStartParams(keywords, values, 0) else {
             preconditionFailure("out of memory")
         }
-        tl_pg_silence(handle)
+        unsafe tl_pg_silence(handle)
         // The only way to see the SQLSTATE of a refused connection is libpq's verbose text.
-        PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
-        return handle
+        unsafe PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
+        return unsafe handle
     }
 
     private func begun() {
         guard case .polling(let handle, _) = phase else { return }
-        if PQstatus(handle) == CONNECTION_BAD {
-            fail(handle)
+        if unsafe PQstatus(handle) == CONNECTION_BAD {
+            unsafe fail(handle)
             return
         }
         // > If you have yet to call PQconnectPoll, i.e., just after the call to PQconnectStart, behave as if it last
         // > returned PGRES_POLLING_WRITING.
-        wait(handle, for: .write)
+        unsafe wait(handle, for: .write)
     }
 
     private func wait(_ handle: OpaquePointer, for interest: EventLoop.Interest) {
-        let descriptor = PQsocket(handle)
+        let descriptor = unsafe PQsocket(handle)
         guard descriptor >= 0 else {
-            fail(handle)
+            unsafe fail(handle)
             return
         }
-        phase = .polling(handle, watched: descriptor)
+        phase = unsafe .polling(handle, watched: descriptor)
         loop.watch(descriptor, for: interest) { [weak self] _ in self?.poll() }
     }
 
@@ -130,35 +131,35 @@ final class PostgresConnector {
         // libpq may close this socket and open the next server's under the same number within the call, which the loop could
         // not tell apart: so it is forgotten before, and watched anew after.
         if let watched { loop.forget(watched) }
-        phase = .polling(handle, watched: nil)
-        switch PQconnectPoll(handle) {
+        phase = unsafe .polling(handle, watched: nil)
+        switch unsafe PQconnectPoll(handle) {
         case PGRES_POLLING_READING:
-            wait(handle, for: .read)
+            unsafe wait(handle, for: .read)
             onProgress()
         case PGRES_POLLING_WRITING:
-            wait(handle, for: .write)
+            unsafe wait(handle, for: .write)
             onProgress()
         case PGRES_POLLING_OK:
             phase = .ended
-            done(.success(handle))
+            unsafe done(.success(handle))
         default:
             // PGRES_POLLING_FAILED, and ACTIVE, which no version returns.
-            fail(handle)
+            unsafe fail(handle)
         }
     }
 
     private func fail(_ handle: OpaquePointer) {
-        var error = Self.error(from: parameters.redacted(String(cString: PQerrorMessage(handle))))
+        var error = unsafe Self.error(from: parameters.redacted(String(cString: PQerrorMessage(handle))))
         // libpq itself noticed that the server asks for a password and there is none: no SQLSTATE comes with that.
-        if error.sqlState == nil, PQconnectionNeedsPassword(handle) == 1 { error.sqlState = "28P01" }
+        if error.sqlState == nil, unsafe PQconnectionNeedsPassword(handle) == 1 { error.sqlState = "28P01" }
         if let advice = parameters.transport.advice,
             error.message.contains("SSL") || error.message.contains("certificate")
         {
             error.message += " (\(advice))"
         }
         phase = .ended
-        PQfinish(handle)
-        done(.failure(error))
+        unsafe PQfinish(handle)
+        unsafe done(.failure(error))
     }
 
     /// Takes SQLSTATE and primary message out of libpq's text, which has several lines per server that was tried:
@@ -200,19 +201,19 @@ enum Detached {
 
     static func run(_ body: @escaping @Sendable () -> Void) {
         var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        defer { pthread_attr_destroy(&attributes) }
-        let box = Unmanaged.passRetained(Body(body))  // released by the thread
+        unsafe pthread_attr_init(&attributes)
+        unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        defer { unsafe pthread_attr_destroy(&attributes) }
+        let box = unsafe Unmanaged.passRetained(Body(body))  // released by the thread
         var thread = pthread_t()
-        let code = pthread_create(
+        let code = unsafe pthread_create(
             &thread,
             &attributes,
             { pointer in
-                if let pointer { Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue().run() }
+                if let pointer = unsafe pointer { unsafe Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue().run() }
                 return nil
             },
-            box.toOpaque()
+            unsafe box.toOpaque()
         )
         precondition(code == 0, "no thread for a blocking call: errno \(code)")
     }

@@ -8,11 +8,12 @@ internal import EventLoop
 /// Non-blocking pipeline mode has one rule that everything here follows: input is drained whenever output is flushed, else
 /// client and server fill both directions' buffers and wait for each other for ever.
 /// https://www.postgresql.org/docs/15/libpq-pipeline-mode.html
-final class PostgresPipeline {
+@safe final class PostgresPipeline {
     typealias Machine = PipelineMachine<PostgresRows>
     typealias Completion = Machine.Completion
     typealias Work = Machine.Work
 
+    // Safe: libpq's connection and its last words live until this object ends, and neither leaves it.
     private let loop: EventLoop
     private let handle: OpaquePointer
     private let descriptor: Int32
@@ -33,12 +34,12 @@ final class PostgresPipeline {
     /// Owns `handle`, which must be connected, from now on. `onEnd` is called once, after every completion has failed.
     init(loop: EventLoop, takingOwnershipOf handle: OpaquePointer, onEnd: @escaping (PostgresError) -> Void) {
         self.loop = loop
-        self.handle = handle
+        unsafe self.handle = handle
         self.onEnd = onEnd
-        descriptor = PQsocket(handle)
-        lastWords.initialize(to: tl_pg_last_words())
-        tl_pg_keep_last_words(handle, lastWords)
-        if PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1 {
+        descriptor = unsafe PQsocket(handle)
+        unsafe lastWords.initialize(to: tl_pg_last_words())
+        unsafe tl_pg_keep_last_words(handle, lastWords)
+        if unsafe PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1 {
             breakLater()
         }
         loop.watch(descriptor, for: .read) { [weak self] readiness in self?.ready(readiness) }
@@ -48,9 +49,9 @@ final class PostgresPipeline {
         // Its owner was let go without `close()`: nobody is left to be told.
         if !ended {
             if loop.isOnLoop { loop.forget(descriptor) }
-            PQfinish(handle)
+            unsafe PQfinish(handle)
         }
-        lastWords.deallocate()
+        unsafe lastWords.deallocate()
     }
 
     /// Never calls back before it returns.
@@ -66,7 +67,7 @@ final class PostgresPipeline {
         // Before libpq closes it: the loop must not know a number that may be another's soon. (libpq may have closed it
         // already, in this very turn and on this thread, so the number is nobody else's on this loop yet.)
         loop.forget(descriptor)
-        PQfinish(handle)
+        unsafe PQfinish(handle)
         for (done, error) in unfinished { done(.failure(error)) }
         onEnd(cause)
     }
@@ -85,7 +86,7 @@ final class PostgresPipeline {
                     continue
                 }
             }
-            guard PQstatus(handle) == CONNECTION_OK else {
+            guard unsafe PQstatus(handle) == CONNECTION_OK else {
                 // Still in the queue, so it will be told that it was never sent.
                 breakLater()
                 return
@@ -103,27 +104,27 @@ final class PostgresPipeline {
     private func send(_ work: Work) -> Bool {
         switch work {
         case .statement(let statement, _):
-            let taken = encoder.withEncoded { count, values, lengths, formats in
+            let taken = unsafe encoder.withEncoded { count, values, lengths, formats in
                 if statement.name.isEmpty {
                     let types = statement.parameterTypes.map(\.oid)
-                    return PQsendQueryParams(handle, statement.sql, count, types, values, lengths, formats, 1)
+                    return unsafe PQsendQueryParams(handle, statement.sql, count, types, values, lengths, formats, 1)
                 } else {
-                    return PQsendQueryPrepared(handle, statement.name, count, values, lengths, formats, 1)
+                    return unsafe PQsendQueryPrepared(handle, statement.name, count, values, lengths, formats, 1)
                 }
             }
-            return taken == 1 && PQpipelineSync(handle) == 1
+            return unsafe taken == 1 && PQpipelineSync(handle) == 1
         case .prepare(let statement):
             let types = statement.parameterTypes.map(\.oid)
-            return PQsendPrepare(handle, statement.name, statement.sql, Int32(types.count), types) == 1
+            return unsafe PQsendPrepare(handle, statement.name, statement.sql, Int32(types.count), types) == 1
                 && PQpipelineSync(handle) == 1
         case .script(let sql):
-            return PQexitPipelineMode(handle) == 1 && PQsendQuery(handle, sql) == 1
+            return unsafe PQexitPipelineMode(handle) == 1 && PQsendQuery(handle, sql) == 1
         }
     }
 
     private func flush() {
         // PQflush: 0 everything is with the kernel, 1 some is left, -1 the connection is gone (which reading tells too).
-        let code = PQflush(handle)
+        let code = unsafe PQflush(handle)
         if code < 0 { breakLater() }
         if machine.flushed(isBlocked: code == 1, hangsUp: tl_pg_is_hung_up(descriptor) != 0) {
             loop.update(descriptor, to: machine.wantsWrite ? [.read, .write] : .read)
@@ -143,12 +144,12 @@ final class PostgresPipeline {
     /// libpq's buffer already: after every flush somebody has to look.
     private func lookLater() {
         guard !looksLater, machine.awaitsAnswers else { return }
-        guard PQstatus(handle) == CONNECTION_OK else {
+        guard unsafe PQstatus(handle) == CONNECTION_OK else {
             // Noticed by a write: libpq has closed the socket, and the loop will never hear of it.
             breakLater()
             return
         }
-        guard PQisBusy(handle) == 0 else { return }
+        guard unsafe PQisBusy(handle) == 0 else { return }
         looksLater = true
         loop.schedule(after: .zero) { [weak self] in
             self?.looksLater = false
@@ -160,7 +161,7 @@ final class PostgresPipeline {
         guard !ended else { return }
         var alive = true
         if !readiness.isDisjoint(with: [.read, .error]) {
-            alive = PQconsumeInput(handle) == 1
+            alive = unsafe PQconsumeInput(handle) == 1
         }
         if !alive { machine.die() }
         advance()
@@ -172,7 +173,7 @@ final class PostgresPipeline {
         guard !ended else { return }
         drain()
         guard !ended else { return }
-        if machine.isDying || PQstatus(handle) == CONNECTION_BAD {
+        if unsafe machine.isDying || PQstatus(handle) == CONNECTION_BAD {
             end(machine.cause ?? lost())
             return
         }
@@ -189,7 +190,7 @@ final class PostgresPipeline {
         isDraining = true
         defer { isDraining = false }
         // Asked in this order: libpq also reads what the server says while nothing is under way.
-        while !ended, PQisBusy(handle) == 0, machine.awaitsAnswers {
+        while !ended, unsafe PQisBusy(handle) == 0, machine.awaitsAnswers {
             switch nextStep() {
             case .nothing: break
             case .complete(let done, let answer):
@@ -197,7 +198,7 @@ final class PostgresPipeline {
                 // Here, not when the result came: a result arrives before its Sync, and who waits for room would wait for ever.
                 if !ended { sendQueued() }
             case .completeScript(let done, let answer):
-                if PQenterPipelineMode(handle) != 1 { breakLater() }
+                if unsafe PQenterPipelineMode(handle) != 1 { breakLater() }
                 done(answer)
                 if !ended { sendQueued() }
             case .end: return
@@ -207,27 +208,27 @@ final class PostgresPipeline {
 
     /// Takes one result from libpq.
     private func nextStep() -> Machine.Step {
-        guard let result = PQgetResult(handle) else {
-            return machine.exhausted(
+        guard let result = unsafe PQgetResult(handle) else {
+            return unsafe machine.exhausted(
                 isHealthy: PQstatus(handle) == CONNECTION_OK && PQtransactionStatus(handle) != PQTRANS_ACTIVE
             )
         }
-        let status = PQresultStatus(result)
+        let status = unsafe PQresultStatus(result)
         switch status {
         case PGRES_PIPELINE_SYNC:
-            PQclear(result)
+            unsafe PQclear(result)
             return machine.synced(at: .now)
         case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
-            machine.answered(.success(PostgresRows(takingOwnershipOf: result)))
+            unsafe machine.answered(.success(PostgresRows(takingOwnershipOf: result)))
             return .nothing
         case PGRES_FATAL_ERROR, PGRES_PIPELINE_ABORTED, PGRES_NONFATAL_ERROR:
-            let error = Self.error(of: result)
-            PQclear(result)
+            let error = unsafe Self.error(of: result)
+            unsafe PQclear(result)
             machine.answered(.failure(error))
             return .nothing
         default:
             // COPY, single rows and "bad response": nothing that we ask for.
-            PQclear(result)
+            unsafe PQclear(result)
             machine.die(
                 PostgresError(
                     code: .protocolViolation,
@@ -246,10 +247,14 @@ final class PostgresPipeline {
         if case .failure(let error) = machine.firstAnswer, error.sqlState?.hasPrefix("57P") == true {
             return PostgresError(code: .connectionLost, sqlState: error.sqlState, message: error.message)
         }
-        if let sqlState = lastWords.pointee.sqlStateText {
-            return PostgresError(code: .connectionLost, sqlState: sqlState, message: lastWords.pointee.messageText)
+        if let sqlState = unsafe lastWords.pointee.sqlStateText {
+            return unsafe PostgresError(
+                code: .connectionLost,
+                sqlState: sqlState,
+                message: lastWords.pointee.messageText
+            )
         }
-        return PostgresError(
+        return unsafe PostgresError(
             code: .connectionLost,
             message: firstLine(of: String(cString: PQerrorMessage(handle)), otherwise: "the connection was lost")
         )
@@ -257,11 +262,11 @@ final class PostgresPipeline {
 
     private static func error(of result: OpaquePointer) -> PostgresError {
         func field(_ code: Int) -> String? {
-            PQresultErrorField(result, Int32(code)).map { String(cString: $0) }
+            unsafe PQresultErrorField(result, Int32(code)).map { unsafe String(cString: $0) }
         }
         guard let sqlState = field(tl_pg_sqlstate), let message = field(tl_pg_message) else {
             // libpq's own words: it could not keep the answer (out of memory), so the server may have committed.
-            let text = PQresultErrorMessage(result).map { String(cString: $0) } ?? ""
+            let text = unsafe PQresultErrorMessage(result).map { unsafe String(cString: $0) } ?? ""
             return PostgresError(
                 code: .protocolViolation,
                 message: firstLine(of: text, otherwise: "no reason was given"),
@@ -280,12 +285,14 @@ final class PostgresPipeline {
 
 extension tl_pg_last_words {
     fileprivate var sqlStateText: String? {
-        let text = withUnsafeBytes(of: sqlstate) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let text = unsafe withUnsafeBytes(of: sqlstate) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
         return text.isEmpty ? nil : text
     }
 
     fileprivate var messageText: String {
-        withUnsafeBytes(of: message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        unsafe withUnsafeBytes(of: message) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 }
 

@@ -6,11 +6,11 @@ extension PostgresRows {
     /// Values that do not fit their column's type trap, as they would when they are read.
     package convenience init(columns: [PostgresType], rows: [[PostgresParameter]]) {
         // Null only when memory is out.
-        let result = PQmakeEmptyPGresult(nil, PGRES_TUPLES_OK)!
+        let result = unsafe PQmakeEmptyPGresult(nil, PGRES_TUPLES_OK)!
         var name = Array("column".utf8CString)
-        name.withUnsafeMutableBufferPointer { name in
-            var attributes = columns.map { type in
-                PGresAttDesc(
+        unsafe name.withUnsafeMutableBufferPointer { name in
+            var attributes = unsafe columns.map { type in
+                unsafe PGresAttDesc(
                     name: name.baseAddress,
                     tableid: 0,
                     columnid: 0,
@@ -20,24 +20,24 @@ extension PostgresRows {
                     atttypmod: -1
                 )
             }
-            if !attributes.isEmpty { PQsetResultAttrs(result, Int32(attributes.count), &attributes) }
+            if unsafe !attributes.isEmpty { unsafe PQsetResultAttrs(result, Int32(attributes.count), &attributes) }
         }
         for (row, values) in rows.enumerated() {
             precondition(values.count == columns.count, "a row has a value for each column")
             for (column, value) in values.enumerated() {
                 guard var bytes = Self.wire(value, as: columns[column]) else {
-                    PQsetvalue(result, Int32(row), Int32(column), nil, -1)
+                    unsafe PQsetvalue(result, Int32(row), Int32(column), nil, -1)
                     continue
                 }
                 let count = Int32(bytes.count)
                 if bytes.isEmpty { bytes = [0] }
-                bytes.withUnsafeMutableBytes { buffer in
-                    let start = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
-                    _ = PQsetvalue(result, Int32(row), Int32(column), start, count)
+                unsafe bytes.withUnsafeMutableBytes { buffer in
+                    let start = unsafe buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
+                    _ = unsafe PQsetvalue(result, Int32(row), Int32(column), start, count)
                 }
             }
         }
-        self.init(takingOwnershipOf: result)
+        unsafe self.init(takingOwnershipOf: result)
     }
 
     private static func wire(_ value: PostgresParameter, as type: PostgresType) -> [UInt8]? {
@@ -72,6 +72,6 @@ extension PostgresRows {
     }
 
     private static func bigEndian(_ number: some FixedWidthInteger) -> [UInt8] {
-        withUnsafeBytes(of: number.bigEndian) { Array($0) }
+        unsafe withUnsafeBytes(of: number.bigEndian) { unsafe Array($0) }
     }
 }

@@ -7,7 +7,7 @@ internal import EventLoop
 /// its world change during a call.
 final class Link {
     let loop: EventLoop
-    let state: amqp_connection_state_t
+    let state: BrokerState
     let server: RabbitServer
     let configuration: RabbitConfiguration
 
@@ -65,7 +65,7 @@ final class Link {
 
     deinit {
         // Only when the loop was stopped under it: nobody else can reach the state then.
-        if !isFinished { amqp_destroy_connection(state) }
+        if !isFinished { state.destroy() }
     }
 
     // MARK: Writing
@@ -96,7 +96,7 @@ final class Link {
         }
         lastSent = loop.now
         // A send that had to wait may have read frames and queued them; epoll does not know of those.
-        if amqp_frames_enqueued(state) != 0 { schedulePump() }
+        if state.hasQueuedFrames { schedulePump() }
     }
 
     /// Asks for `onWritable` once there is room.
@@ -158,46 +158,43 @@ final class Link {
         isPumping = true
         defer { isPumping = false }
         lastPumped = ContinuousClock.now
-        var frame = amqp_frame_t()
+        var frame = unsafe amqp_frame_t()
         var bytes = 0
         for _ in 0..<Self.framesPerTurn {
             // Possible: OK (a frame), TIMEOUT (no whole frame there), and everything else is the end.
-            let status = socket.call { tl_amqp_next_frame(state, &frame) }
+            let status = socket.call { unsafe state.nextFrame(&frame) }
             guard status == AMQP_STATUS_OK.rawValue else {
                 if status != AMQP_STATUS_TIMEOUT.rawValue { fail(lost(status, "reading")) }
-                amqp_maybe_release_buffers(state)
+                state.releaseBuffers()
                 return
             }
-            if Int32(frame.frame_type) == AMQP_FRAME_BODY { bytes += frame.payload.body_fragment.len }
-            handle(&frame)
+            let arrived = unsafe BrokerFrame(frame)
+            if arrived.type == AMQP_FRAME_BODY { bytes += arrived.fragmentSize }
+            handle(arrived)
             guard failure == nil else { return }
             if bytes > Self.bytesBetweenReleases {
                 // Everything needed from the frames was copied.
                 bytes = 0
-                amqp_maybe_release_buffers(state)
+                state.releaseBuffers()
             }
         }
-        amqp_maybe_release_buffers(state)
+        state.releaseBuffers()
         schedulePump()
     }
 
-    private func handle(_ frame: inout amqp_frame_t) {
-        let number = Int(frame.channel)
+    private func handle(_ frame: BrokerFrame) {
+        let number = frame.channel
         if number == 0 {
-            guard Int32(frame.frame_type) == AMQP_FRAME_METHOD else { return }
-            handleConnectionMethod(frame.payload.method)
+            guard frame.type == AMQP_FRAME_METHOD else { return }
+            handleConnectionMethod(frame.method)
         } else if number < channels.count, let channel = channels[number] {
             if channel.isEnded {
                 // Both sides closed it at once; with the answer to our close its number is free.
-                if Int32(frame.frame_type) == AMQP_FRAME_METHOD,
-                    frame.payload.method.id == AMQP_CHANNEL_CLOSE_OK_METHOD
-                {
-                    release(channel)
-                }
+                if frame.type == AMQP_FRAME_METHOD, frame.method.id == AMQP_CHANNEL_CLOSE_OK_METHOD { release(channel) }
                 return
             }
             do throws(MessageAssembler.Violation) {
-                try channel.received(&frame)
+                try channel.received(frame)
             } catch {
                 fail(RabbitError(.connectionLost, "the broker broke the protocol: \(error.reason)"))
             }
@@ -205,24 +202,25 @@ final class Link {
         // Frames for a channel that is closed on both sides: late, and nobody's.
     }
 
-    private func handleConnectionMethod(_ method: amqp_method_t) {
+    private func handleConnectionMethod(_ method: BrokerMethod) {
         switch method.id {
         case AMQP_CONNECTION_BLOCKED_METHOD:
             isBlocked = true
-            onBlocked?(method.decoded.assumingMemoryBound(to: amqp_connection_blocked_t.self).pointee.reason.text)
+            unsafe onBlocked?(method.arguments(amqp_connection_blocked_t.self).reason.text)
         case AMQP_CONNECTION_UNBLOCKED_METHOD:
             isBlocked = false
             onBlocked?(nil)
         case AMQP_CONNECTION_CLOSE_METHOD:
-            let close = method.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
+            let close = unsafe method.arguments(amqp_connection_close_t.self)
             let error = RabbitError(
                 .closedByBroker,
-                "the broker closed the connection: \(close.reply_text.text)",
-                replyCode: close.reply_code
+                unsafe "the broker closed the connection: \(close.reply_text.text)",
+                replyCode: unsafe close.reply_code
             )
             if isWritable {
-                var answer = amqp_connection_close_ok_t()
-                _ = socket.call { amqp_send_method(state, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &answer) }
+                _ = socket.call {
+                    state.send(amqp_connection_close_ok_t(), AMQP_CONNECTION_CLOSE_OK_METHOD, on: 0)
+                }
             }
             fail(error)
         case AMQP_CONNECTION_CLOSE_OK_METHOD:
@@ -246,7 +244,7 @@ final class Link {
         pump()
         guard failure == nil else { return }
         if now - lastSent >= heartbeat / 2, outbox.isEmpty, isWritable {
-            write { tl_amqp_send_heartbeat(state) }
+            write { state.sendHeartbeat() }
         }
         if let outboxSince, now - outboxSince > configuration.commandTimeout {
             fail(RabbitError(.connectionLost, "the broker stopped reading"))
@@ -292,9 +290,9 @@ final class Link {
         isClosing = true
         keptUntilClosed = self
         send { [state] in
-            var close = amqp_connection_close_t()
-            close.reply_code = 200
-            return amqp_send_method(state, 0, AMQP_CONNECTION_CLOSE_METHOD, &close)
+            var close = unsafe amqp_connection_close_t()
+            unsafe close.reply_code = 200
+            return unsafe state.send(close, AMQP_CONNECTION_CLOSE_METHOD, on: 0)
         }
         loop.schedule(after: .seconds(2)) { [weak self] in self?.fail(RabbitError(.closed, "closed")) }
     }
@@ -314,7 +312,7 @@ final class Link {
         case AMQP_STATUS_CONNECTION_CLOSED.rawValue, AMQP_STATUS_SOCKET_CLOSED.rawValue:
             return RabbitError(.connectionLost, "the broker closed the socket")
         default:
-            let words = amqp_error_string2(status).map { String(cString: $0) } ?? "status \(status)"
+            let words = unsafe amqp_error_string2(status).map { unsafe String(cString: $0) } ?? "status \(status)"
             return RabbitError(.connectionLost, "connection lost while \(doing): \(words)")
         }
     }
@@ -325,7 +323,7 @@ final class Link {
         loop.forget(socket.descriptor)
         // Whatever is still to be written must not be waited for.
         socket.cut(because: "closed")
-        _ = socket.call { amqp_destroy_connection(state) }
+        _ = socket.call { state.destroy() }
         outbox = []
         let open = channels.compactMap { $0 }
         channels = [nil]

@@ -15,7 +15,7 @@ package struct RabbitServer: Sendable, Hashable {
 struct LoggedIn: @unchecked Sendable {
     // Unchecked: the C state has one user at a time. The helper thread hands it over through the loop's queue and
     // never touches it again; librabbitmq allows a connection to move when access is serialised.
-    let state: amqp_connection_state_t
+    let state: BrokerState
     let socket: GuardedSocket
     let server: RabbitServer
     let channelLimit: Int
@@ -23,7 +23,7 @@ struct LoggedIn: @unchecked Sendable {
     let heartbeat: Duration
 
     /// Ends a connection that nobody wants any more.
-    func discard() { amqp_destroy_connection(state) }
+    func discard() { state.destroy() }
 }
 
 /// The blocking part of a connection's life: resolve, connect, TLS, log in. Runs on a helper thread.
@@ -31,13 +31,13 @@ enum Login {
     static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
 
     static func perform(_ configuration: RabbitConfiguration) -> Result<LoggedIn, RabbitError> {
-        guard let state = amqp_new_connection() else {
+        guard let state = unsafe amqp_new_connection() else {
             return .failure(RabbitError(.cannotConnect, "no memory for a connection"))
         }
         do throws(RabbitError) {
-            return .success(try connect(state, configuration))
+            return unsafe .success(try connect(state, configuration))
         } catch {
-            amqp_destroy_connection(state)
+            unsafe amqp_destroy_connection(state)
             return .failure(error)
         }
     }
@@ -46,31 +46,60 @@ enum Login {
         _ state: amqp_connection_state_t,
         _ configuration: RabbitConfiguration
     ) throws(RabbitError) -> LoggedIn {
-        let socket = try makeSocket(state, configuration)
-        let opened = tl_amqp_open_socket(
-            socket,
-            configuration.host,
-            configuration.port,
-            Int(configuration.connectTimeout.wholeMilliseconds)
-        )
-        guard opened == AMQP_STATUS_OK.rawValue else { throw failure(opened, configuration) }
-
-        let duplicate = tl_amqp_duplicate(amqp_get_sockfd(state))
-        guard duplicate >= 0 else { throw RabbitError(.cannotConnect, "no descriptor for a connection") }
-        let heartbeat = Int32(configuration.heartbeat.components.seconds)
-        let guarded = GuardedSocket(
-            takingOwnershipOf: duplicate,
+        try unsafe open(makeSocket(state, configuration), configuration)
+        let socket = try unsafe guarded(
+            tl_amqp_duplicate(amqp_get_sockfd(state)),
             silenceLimit: max(configuration.heartbeat * 2, configuration.loginTimeout + .seconds(2)),
             callLimit: configuration.loginTimeout + .seconds(2)
         )
         // Unacknowledged bytes for 20 s: the kernel gives the connection up, whatever we are doing.
-        _ = tl_amqp_set_user_timeout(duplicate, 20_000)
-        _ = tl_amqp_set_login_limit(state, Int(configuration.loginTimeout.wholeMilliseconds))
+        _ = tl_amqp_set_user_timeout(socket.descriptor, 20_000)
+        try unsafe logIn(state, configuration, socket)
 
+        // The heartbeats are ours from here. With its own switched on, the library sends them from inside a read, and
+        // a send that meets a full buffer with a stale receive time waits for ever (issue 780).
+        let negotiated = unsafe Int(max(1, amqp_get_heartbeat(state)))
+        let tuned = unsafe amqp_tune_connection(state, amqp_get_channel_max(state), amqp_get_frame_max(state), 0)
+        guard tuned == AMQP_STATUS_OK.rawValue else { throw failure(tuned, configuration) }
+        return unsafe LoggedIn(
+            state: BrokerState(state),
+            socket: try guarded(
+                tl_amqp_duplicate(socket.descriptor),
+                silenceLimit: .seconds(negotiated * 2),
+                callLimit: configuration.hungCallLimit
+            ),
+            server: server(state),
+            channelLimit: Int(amqp_get_channel_max(state)),
+            heartbeat: .seconds(negotiated)
+        )
+    }
+
+    private static func open(_ socket: OpaquePointer, _ configuration: RabbitConfiguration) throws(RabbitError) {
+        let milliseconds = Int(configuration.connectTimeout.wholeMilliseconds)
+        let opened = unsafe tl_amqp_open_socket(socket, configuration.host, configuration.port, milliseconds)
+        guard opened == AMQP_STATUS_OK.rawValue else { throw failure(opened, configuration) }
+    }
+
+    /// - Parameter duplicate: of the library's descriptor, just made; negative when there was none to be had.
+    private static func guarded(
+        _ duplicate: Int32,
+        silenceLimit: Duration,
+        callLimit: Duration
+    ) throws(RabbitError) -> GuardedSocket {
+        guard duplicate >= 0 else { throw RabbitError(.cannotConnect, "no descriptor for a connection") }
+        return GuardedSocket(takingOwnershipOf: duplicate, silenceLimit: silenceLimit, callLimit: callLimit)
+    }
+
+    private static func logIn(
+        _ state: amqp_connection_state_t,
+        _ configuration: RabbitConfiguration,
+        _ socket: GuardedSocket
+    ) throws(RabbitError) {
+        _ = unsafe tl_amqp_set_login_limit(state, Int(configuration.loginTimeout.wholeMilliseconds))
         // librabbitmq 0.11 announces only authentication_failure_close and exchange_exchange_bindings by itself; it
         // merges these. Without them no basic.cancel and no connection.blocked would ever come.
         let arena = Arena()
-        var properties = arena.table([
+        var properties = unsafe arena.table([
             "product": "Trunkline",
             "connection_name": .string(configuration.connectionName),
             "capabilities": .table([
@@ -82,14 +111,14 @@ enum Login {
                 "publisher_confirms": true,
             ]),
         ])
-        var reply = amqp_rpc_reply_t()
-        _ = guarded.call {
-            reply = tl_amqp_login(
+        var reply = unsafe amqp_rpc_reply_t()
+        _ = socket.call {
+            unsafe reply = tl_amqp_login(
                 state,
                 configuration.virtualHost,
                 configuration.channelLimit,
                 131_072,
-                heartbeat,
+                Int32(configuration.heartbeat.components.seconds),
                 &properties,
                 configuration.user,
                 configuration.password
@@ -97,31 +126,15 @@ enum Login {
             return 0
         }
         withExtendedLifetime(arena) {}
-        try check(reply, configuration, guarded)
+        try unsafe check(reply, configuration, socket)
+    }
 
-        // The heartbeats are ours from here. With its own switched on, the library sends them from inside a read, and
-        // a send that meets a full buffer with a stale receive time waits for ever (issue 780).
-        let negotiated = amqp_get_heartbeat(state)
-        let tuned = amqp_tune_connection(state, amqp_get_channel_max(state), amqp_get_frame_max(state), 0)
-        guard tuned == AMQP_STATUS_OK.rawValue else { throw failure(tuned, configuration) }
-
-        let kept = tl_amqp_duplicate(duplicate)
-        guard kept >= 0 else { throw RabbitError(.cannotConnect, "no descriptor for a connection") }
-        let server = amqp_get_server_properties(state)?.pointee
-        return LoggedIn(
-            state: state,
-            socket: GuardedSocket(
-                takingOwnershipOf: kept,
-                silenceLimit: .seconds(Int(max(1, negotiated)) * 2),
-                callLimit: configuration.hungCallLimit
-            ),
-            server: RabbitServer(
-                product: server?.first("product")?.string ?? "",
-                version: server?.first("version")?.string ?? "",
-                cluster: server?.first("cluster_name")?.string ?? ""
-            ),
-            channelLimit: Int(amqp_get_channel_max(state)),
-            heartbeat: .seconds(Int(max(1, negotiated)))
+    private static func server(_ state: amqp_connection_state_t) -> RabbitServer {
+        let properties = unsafe amqp_get_server_properties(state)?.pointee
+        return unsafe RabbitServer(
+            product: properties?.first("product")?.string ?? "",
+            version: properties?.first("version")?.string ?? "",
+            cluster: properties?.first("cluster_name")?.string ?? ""
         )
     }
 
@@ -130,33 +143,33 @@ enum Login {
         _ configuration: RabbitConfiguration
     ) throws(RabbitError) -> OpaquePointer {
         guard let tls = configuration.tls else {
-            guard let socket = amqp_tcp_socket_new(state) else {
+            guard let socket = unsafe amqp_tcp_socket_new(state) else {
                 throw RabbitError(.cannotConnect, "no memory for a socket")
             }
-            return socket
+            return unsafe socket
         }
-        guard let socket = amqp_ssl_socket_new(state) else {
+        guard let socket = unsafe amqp_ssl_socket_new(state) else {
             throw RabbitError(.tlsRefused, "TLS could not be initialised")
         }
-        amqp_ssl_socket_set_verify_peer(socket, tls.verifiesPeer ? 1 : 0)
-        amqp_ssl_socket_set_verify_hostname(socket, tls.verifiesPeer ? 1 : 0)
+        unsafe amqp_ssl_socket_set_verify_peer(socket, tls.verifiesPeer ? 1 : 0)
+        unsafe amqp_ssl_socket_set_verify_hostname(socket, tls.verifiesPeer ? 1 : 0)
         guard
-            amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) == AMQP_STATUS_OK.rawValue
+            unsafe amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) == AMQP_STATUS_OK.rawValue
         else {
             throw RabbitError(.tlsRefused, "TLS 1.2 or newer is not available")
         }
         if tls.verifiesPeer || tls.authorityFile != nil {
             let file = tls.authorityFile ?? systemAuthorities
-            guard amqp_ssl_socket_set_cacert(socket, file) == AMQP_STATUS_OK.rawValue else {
+            guard unsafe amqp_ssl_socket_set_cacert(socket, file) == AMQP_STATUS_OK.rawValue else {
                 throw RabbitError(.invalidConfiguration, "cannot read certificate authorities from \(file)")
             }
         }
         if let certificate = tls.certificateFile, let key = tls.keyFile {
-            guard amqp_ssl_socket_set_key(socket, certificate, key) == AMQP_STATUS_OK.rawValue else {
+            guard unsafe amqp_ssl_socket_set_key(socket, certificate, key) == AMQP_STATUS_OK.rawValue else {
                 throw RabbitError(.invalidConfiguration, "cannot read the certificate \(certificate) with its key")
             }
         }
-        return socket
+        return unsafe socket
     }
 
     private static func check(
@@ -164,23 +177,23 @@ enum Login {
         _ configuration: RabbitConfiguration,
         _ socket: GuardedSocket
     ) throws(RabbitError) {
-        switch reply.reply_type {
+        switch unsafe reply.reply_type {
         case AMQP_RESPONSE_NORMAL:
             return
-        case AMQP_RESPONSE_SERVER_EXCEPTION where reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD:
-            let close = reply.reply.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
+        case AMQP_RESPONSE_SERVER_EXCEPTION where unsafe reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD:
+            let close = unsafe reply.reply.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
             // 403 is a wrong password, 530 a virtual host that is absent or not allowed.
-            let refused = close.reply_code == 403 || close.reply_code == 530
+            let refused = unsafe close.reply_code == 403 || close.reply_code == 530
             throw RabbitError(
                 refused ? .loginRefused : .cannotConnect,
-                "the broker at \(configuration.host):\(configuration.port) refused: \(close.reply_text.text)",
-                replyCode: close.reply_code
+                unsafe "the broker at \(configuration.host):\(configuration.port) refused: \(close.reply_text.text)",
+                replyCode: unsafe close.reply_code
             )
         default:
             if let reason = socket.wasCutBecause {
                 throw RabbitError(.cannotConnect, "\(configuration.host):\(configuration.port): login: \(reason)")
             }
-            throw failure(reply.library_error, configuration)
+            throw unsafe failure(reply.library_error, configuration)
         }
     }
 
@@ -207,7 +220,7 @@ enum Login {
         case AMQP_STATUS_TIMEOUT.rawValue:
             return RabbitError(.cannotConnect, "\(place): no answer in time")
         default:
-            let words = amqp_error_string2(status).map { String(cString: $0) } ?? "status \(status)"
+            let words = unsafe amqp_error_string2(status).map { unsafe String(cString: $0) } ?? "status \(status)"
             return RabbitError(.cannotConnect, "cannot connect to \(place): \(words)")
         }
     }

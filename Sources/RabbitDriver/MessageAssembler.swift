@@ -54,13 +54,13 @@ struct MessageAssembler {
         received += UInt64(bytes.count)
         if isWhole, bytes.count <= limit {
             phase = .idle
-            return [UInt8](bytes)
+            return unsafe [UInt8](bytes)
         }
         if body.isEmpty {
             // What the header promises is reserved only within the limit.
             body.reserveCapacity(Int(min(bodySize, UInt64(limit))))
         }
-        body.append(contentsOf: bytes.prefix(limit - body.count))
+        unsafe body.append(contentsOf: bytes.prefix(limit - body.count))
         guard received == bodySize else { return nil }
         phase = .idle
         defer { body = [] }

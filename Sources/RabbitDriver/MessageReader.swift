@@ -43,8 +43,12 @@ struct MessageReader {
         at now: ContinuousClock.Instant
     ) throws(MessageAssembler.Violation) {
         try assembler.begin()
-        keepNames(exchange: deliver.exchange, routingKey: deliver.routing_key, now)
-        incoming = .delivery(tag: deliver.delivery_tag, redelivered: deliver.redelivered != 0, consumer: consumer)
+        unsafe keepNames(exchange: deliver.exchange, routingKey: deliver.routing_key, now)
+        incoming = unsafe .delivery(
+            tag: deliver.delivery_tag,
+            redelivered: deliver.redelivered != 0,
+            consumer: consumer
+        )
     }
 
     mutating func begin(
@@ -52,8 +56,8 @@ struct MessageReader {
         at now: ContinuousClock.Instant
     ) throws(MessageAssembler.Violation) {
         try assembler.begin()
-        keepNames(exchange: returned.exchange, routingKey: returned.routing_key, now)
-        incoming = .returned(code: returned.reply_code, text: returned.reply_text.text)
+        unsafe keepNames(exchange: returned.exchange, routingKey: returned.routing_key, now)
+        incoming = unsafe .returned(code: returned.reply_code, text: returned.reply_text.text)
     }
 
     private mutating func keepNames(
@@ -61,50 +65,47 @@ struct MessageReader {
         routingKey: amqp_bytes_t,
         _ now: ContinuousClock.Instant
     ) {
-        if !exchange.equals(self.exchange) { self.exchange = exchange.text }
-        if !routingKey.equals(self.routingKey) { self.routingKey = routingKey.text }
+        if unsafe !exchange.equals(self.exchange) { self.exchange = unsafe exchange.text }
+        if unsafe !routingKey.equals(self.routingKey) { self.routingKey = unsafe routingKey.text }
         since = now
     }
 
     /// Returns the message if it has no body.
-    mutating func header(_ frame: amqp_frame_t) throws(MessageAssembler.Violation) -> Message? {
+    mutating func header(_ frame: BrokerFrame) throws(MessageAssembler.Violation) -> Message? {
         if case .none = incoming {
             throw MessageAssembler.Violation(reason: "a content header without a message")
         }
         readProperties(frame)
-        return try assembler.header(bodySize: frame.payload.properties.body_size).flatMap { completed($0) }
+        return try assembler.header(bodySize: frame.bodySize).flatMap { completed($0) }
     }
 
     /// Returns the message if that was the last part of it.
-    mutating func body(_ frame: amqp_frame_t) throws(MessageAssembler.Violation) -> Message? {
-        let fragment = frame.payload.body_fragment
-        let bytes = UnsafeRawBufferPointer(start: fragment.bytes, count: fragment.len)
-        return try assembler.fragment(bytes).flatMap { completed($0) }
+    mutating func body(_ frame: BrokerFrame) throws(MessageAssembler.Violation) -> Message? {
+        try unsafe assembler.fragment(frame.fragment).flatMap { completed($0) }
     }
 
-    private mutating func readProperties(_ frame: amqp_frame_t) {
+    private mutating func readProperties(_ frame: BrokerFrame) {
         contentType = nil
         messageID = nil
         deliveryCount = 0
         deathCount = 0
         firstDeathQueue = nil
-        guard frame.payload.properties.class_id == UInt16(AMQP_BASIC_CLASS) else { return }
-        let values = frame.payload.properties.decoded.assumingMemoryBound(to: amqp_basic_properties_t.self)
-        let flags = Int32(bitPattern: values.pointee._flags)
+        guard let values = unsafe frame.properties?.pointee else { return }
+        let flags = unsafe Int32(bitPattern: values._flags)
         if flags & AMQP_BASIC_CONTENT_TYPE_FLAG != 0 {
-            if !values.pointee.content_type.equals(usualContentType) {
-                usualContentType = values.pointee.content_type.text
+            if unsafe !values.content_type.equals(usualContentType) {
+                usualContentType = unsafe values.content_type.text
             }
             contentType = usualContentType
         }
-        if flags & AMQP_BASIC_MESSAGE_ID_FLAG != 0 { messageID = values.pointee.message_id.text }
+        if flags & AMQP_BASIC_MESSAGE_ID_FLAG != 0 { messageID = unsafe values.message_id.text }
         if flags & AMQP_BASIC_HEADERS_FLAG != 0 {
-            let headers = values.pointee.headers
-            deliveryCount = Int(clamping: headers.first("x-delivery-count")?.integer ?? 0)
-            for death in headers.first("x-death")?.array ?? UnsafeBufferPointer(start: nil, count: 0) {
-                deathCount += Int(clamping: max(0, death.table?.first("count")?.integer ?? 1)) & 0xFFFF_FFFF
+            let headers = unsafe values.headers
+            deliveryCount = unsafe Int(clamping: headers.first("x-delivery-count")?.integer ?? 0)
+            unsafe headers.first("x-death")?.array?.forEach { death in
+                unsafe deathCount += Int(clamping: max(0, death.table?.first("count")?.integer ?? 1)) & 0xFFFF_FFFF
             }
-            firstDeathQueue = headers.first("x-first-death-queue")?.string
+            firstDeathQueue = unsafe headers.first("x-first-death-queue")?.string
         }
     }
 

@@ -24,35 +24,28 @@ extension RabbitChannel {
             throw RabbitError(.invalidArgument, "a name, a property or the headers are too long for AMQP")
         }
         let link = try linkForPublishing()
-        var values = Self.values(of: properties)
+        var values = unsafe Self.values(of: properties)
         var arena: Arena?
         if !properties.headers.isEmpty {
             let headers = Arena()
-            values.headers = headers.table(properties.headers)
+            unsafe values.headers = headers.table(properties.headers)
             arena = headers
         }
-        let (state, number) = (link.state, number)
-        withBytes(exchange) { exchange in
-            withBytes(routingKey) { routingKey in
-                withBytes(properties.contentType ?? "") { contentType in
-                    withBytes(properties.messageID ?? "") { messageID in
-                        values.content_type = contentType
-                        values.message_id = messageID
-                        body.withUnsafeBytes { body in
-                            let body = amqp_bytes_t(
-                                len: body.count,
-                                bytes: UnsafeMutableRawPointer(mutating: body.baseAddress)
-                            )
+        unsafe withBytes(exchange) { exchange in
+            unsafe withBytes(routingKey) { routingKey in
+                unsafe withBytes(properties.contentType ?? "") { contentType in
+                    unsafe withBytes(properties.messageID ?? "") { messageID in
+                        unsafe values.content_type = contentType
+                        unsafe values.message_id = messageID
+                        unsafe body.withUnsafeBytes { body in
                             link.write {
-                                amqp_basic_publish(
-                                    state,
-                                    number,
-                                    exchange,
-                                    routingKey,
-                                    mandatory ? 1 : 0,
-                                    0,
-                                    &values,
-                                    body
+                                unsafe link.state.publish(
+                                    exchange: exchange,
+                                    routingKey: routingKey,
+                                    mandatory: mandatory,
+                                    properties: &values,
+                                    body: amqp_bytes_t(body),
+                                    on: number
                                 )
                             }
                         }
@@ -66,14 +59,14 @@ extension RabbitChannel {
     }
 
     private static func values(of properties: RabbitProperties) -> amqp_basic_properties_t {
-        var values = amqp_basic_properties_t()
+        var values = unsafe amqp_basic_properties_t()
         var flags = AMQP_BASIC_DELIVERY_MODE_FLAG
-        values.delivery_mode = properties.isPersistent ? 2 : 1
+        unsafe values.delivery_mode = properties.isPersistent ? 2 : 1
         if properties.contentType != nil { flags |= AMQP_BASIC_CONTENT_TYPE_FLAG }
         if properties.messageID != nil { flags |= AMQP_BASIC_MESSAGE_ID_FLAG }
         if !properties.headers.isEmpty { flags |= AMQP_BASIC_HEADERS_FLAG }
-        values._flags = amqp_flags_t(flags)
-        return values
+        unsafe values._flags = amqp_flags_t(flags)
+        return unsafe values
     }
 
     /// Headers must fit into one frame; 64 KiB leaves half of it free. Counted generously.
@@ -103,7 +96,5 @@ extension RabbitChannel {
 /// Runs `body` with the text's bytes, which live as long as the call.
 private func withBytes<Result>(_ text: String, _ body: (amqp_bytes_t) -> Result) -> Result {
     var text = text
-    return text.withUTF8 { buffer in
-        body(amqp_bytes_t(len: buffer.count, bytes: UnsafeMutableRawPointer(mutating: buffer.baseAddress)))
-    }
+    return text.withUTF8 { unsafe body(amqp_bytes_t(UnsafeRawBufferPointer($0))) }
 }

@@ -17,15 +17,17 @@ extension RabbitChannel {
     ) {
         loop.preconditionOnLoop()
         guard accept([name], arguments, done) else { return }
-        ask(Question("queue.declare", AMQP_QUEUE_DECLARE_METHOD, AMQP_QUEUE_DECLARE_OK_METHOD)) { arena in
-            var declare = amqp_queue_declare_t()
-            declare.queue = arena.bytes(name)
-            declare.passive = passive ? 1 : 0
-            declare.durable = durable ? 1 : 0
-            declare.exclusive = exclusive ? 1 : 0
-            declare.auto_delete = autoDelete ? 1 : 0
-            declare.arguments = arena.table(arguments)
-            return declare
+        unsafe ask(Question("queue.declare", AMQP_QUEUE_DECLARE_METHOD, AMQP_QUEUE_DECLARE_OK_METHOD)) { arena in
+            unsafe amqp_queue_declare_t(
+                ticket: 0,
+                queue: arena.bytes(name),
+                passive: passive ? 1 : 0,
+                durable: durable ? 1 : 0,
+                exclusive: exclusive ? 1 : 0,
+                auto_delete: autoDelete ? 1 : 0,
+                nowait: 0,
+                arguments: arena.table(arguments)
+            )
         } done: { result in
             done(
                 result.map { reply in
@@ -47,12 +49,14 @@ extension RabbitChannel {
     ) {
         loop.preconditionOnLoop()
         guard accept([name], [:], done) else { return }
-        ask(Question("queue.delete", AMQP_QUEUE_DELETE_METHOD, AMQP_QUEUE_DELETE_OK_METHOD)) { arena in
-            var delete = amqp_queue_delete_t()
-            delete.queue = arena.bytes(name)
-            delete.if_unused = ifUnused ? 1 : 0
-            delete.if_empty = ifEmpty ? 1 : 0
-            return delete
+        unsafe ask(Question("queue.delete", AMQP_QUEUE_DELETE_METHOD, AMQP_QUEUE_DELETE_OK_METHOD)) { arena in
+            unsafe amqp_queue_delete_t(
+                ticket: 0,
+                queue: arena.bytes(name),
+                if_unused: ifUnused ? 1 : 0,
+                if_empty: ifEmpty ? 1 : 0,
+                nowait: 0
+            )
         } done: { result in
             done(result.map(\.count))
         }
@@ -64,10 +68,8 @@ extension RabbitChannel {
     package func purge(_ queue: String, done: @escaping (Result<Int, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([queue], [:], done) else { return }
-        ask(Question("queue.purge", AMQP_QUEUE_PURGE_METHOD, AMQP_QUEUE_PURGE_OK_METHOD)) { arena in
-            var purge = amqp_queue_purge_t()
-            purge.queue = arena.bytes(queue)
-            return purge
+        unsafe ask(Question("queue.purge", AMQP_QUEUE_PURGE_METHOD, AMQP_QUEUE_PURGE_OK_METHOD)) { arena in
+            unsafe amqp_queue_purge_t(ticket: 0, queue: arena.bytes(queue), nowait: 0)
         } done: { result in
             done(result.map(\.count))
         }
@@ -84,14 +86,19 @@ extension RabbitChannel {
     ) {
         loop.preconditionOnLoop()
         guard accept([name], arguments, done) else { return }
-        ask(Question("exchange.declare", AMQP_EXCHANGE_DECLARE_METHOD, AMQP_EXCHANGE_DECLARE_OK_METHOD)) { arena in
-            var declare = amqp_exchange_declare_t()
-            declare.exchange = arena.bytes(name)
-            declare.type = arena.bytes(kind.rawValue)
-            declare.passive = passive ? 1 : 0
-            declare.durable = durable ? 1 : 0
-            declare.arguments = arena.table(arguments)
-            return declare
+        unsafe ask(Question("exchange.declare", AMQP_EXCHANGE_DECLARE_METHOD, AMQP_EXCHANGE_DECLARE_OK_METHOD)) {
+            arena in
+            unsafe amqp_exchange_declare_t(
+                ticket: 0,
+                exchange: arena.bytes(name),
+                type: arena.bytes(kind.rawValue),
+                passive: passive ? 1 : 0,
+                durable: durable ? 1 : 0,
+                auto_delete: 0,
+                internal: 0,
+                nowait: 0,
+                arguments: arena.table(arguments)
+            )
         } done: { result in
             done(result.map { _ in })
         }
@@ -101,10 +108,8 @@ extension RabbitChannel {
     package func deleteExchange(_ name: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([name], [:], done) else { return }
-        ask(Question("exchange.delete", AMQP_EXCHANGE_DELETE_METHOD, AMQP_EXCHANGE_DELETE_OK_METHOD)) { arena in
-            var delete = amqp_exchange_delete_t()
-            delete.exchange = arena.bytes(name)
-            return delete
+        unsafe ask(Question("exchange.delete", AMQP_EXCHANGE_DELETE_METHOD, AMQP_EXCHANGE_DELETE_OK_METHOD)) { arena in
+            unsafe amqp_exchange_delete_t(ticket: 0, exchange: arena.bytes(name), if_unused: 0, nowait: 0)
         } done: { result in
             done(result.map { _ in })
         }
@@ -120,13 +125,15 @@ extension RabbitChannel {
     ) {
         loop.preconditionOnLoop()
         guard accept([queue, exchange, routingKey], arguments, done) else { return }
-        ask(Question("queue.bind", AMQP_QUEUE_BIND_METHOD, AMQP_QUEUE_BIND_OK_METHOD)) { arena in
-            var bind = amqp_queue_bind_t()
-            bind.queue = arena.bytes(queue)
-            bind.exchange = arena.bytes(exchange)
-            bind.routing_key = arena.bytes(routingKey)
-            bind.arguments = arena.table(arguments)
-            return bind
+        unsafe ask(Question("queue.bind", AMQP_QUEUE_BIND_METHOD, AMQP_QUEUE_BIND_OK_METHOD)) { arena in
+            unsafe amqp_queue_bind_t(
+                ticket: 0,
+                queue: arena.bytes(queue),
+                exchange: arena.bytes(exchange),
+                routing_key: arena.bytes(routingKey),
+                nowait: 0,
+                arguments: arena.table(arguments)
+            )
         } done: { result in
             done(result.map { _ in })
         }
@@ -141,12 +148,14 @@ extension RabbitChannel {
     ) {
         loop.preconditionOnLoop()
         guard accept([queue, exchange, routingKey], [:], done) else { return }
-        ask(Question("queue.unbind", AMQP_QUEUE_UNBIND_METHOD, AMQP_QUEUE_UNBIND_OK_METHOD)) { arena in
-            var unbind = amqp_queue_unbind_t()
-            unbind.queue = arena.bytes(queue)
-            unbind.exchange = arena.bytes(exchange)
-            unbind.routing_key = arena.bytes(routingKey)
-            return unbind
+        unsafe ask(Question("queue.unbind", AMQP_QUEUE_UNBIND_METHOD, AMQP_QUEUE_UNBIND_OK_METHOD)) { arena in
+            unsafe amqp_queue_unbind_t(
+                ticket: 0,
+                queue: arena.bytes(queue),
+                exchange: arena.bytes(exchange),
+                routing_key: arena.bytes(routingKey),
+                arguments: arena.table([:])
+            )
         } done: { result in
             done(result.map { _ in })
         }

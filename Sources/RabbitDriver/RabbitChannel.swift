@@ -114,14 +114,17 @@ package final class RabbitChannel {
         } done: { _ in
         }
         consumers.append(Consumer(tag: tag, onDelivery: onDelivery, onCancel: onCancel))
-        ask(Question("basic.consume", AMQP_BASIC_CONSUME_METHOD, AMQP_BASIC_CONSUME_OK_METHOD)) { arena in
-            var consume = amqp_basic_consume_t()
-            consume.queue = arena.bytes(queue)
-            consume.consumer_tag = arena.bytes(tag)
-            consume.no_ack = options.needsNoAcknowledgement ? 1 : 0
-            consume.exclusive = options.isExclusive ? 1 : 0
-            consume.arguments = arena.table(options.arguments)
-            return consume
+        unsafe ask(Question("basic.consume", AMQP_BASIC_CONSUME_METHOD, AMQP_BASIC_CONSUME_OK_METHOD)) { arena in
+            unsafe amqp_basic_consume_t(
+                ticket: 0,
+                queue: arena.bytes(queue),
+                consumer_tag: arena.bytes(tag),
+                no_local: 0,
+                no_ack: options.needsNoAcknowledgement ? 1 : 0,
+                exclusive: options.isExclusive ? 1 : 0,
+                nowait: 0,
+                arguments: arena.table(options.arguments)
+            )
         } done: { result in
             done(result.map { _ in })
         }
@@ -131,10 +134,8 @@ package final class RabbitChannel {
     package func cancel(tag: String, done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         guard accept([tag], [:], done) else { return }
-        ask(Question("basic.cancel", AMQP_BASIC_CANCEL_METHOD, AMQP_BASIC_CANCEL_OK_METHOD)) { arena in
-            var cancel = amqp_basic_cancel_t()
-            cancel.consumer_tag = arena.bytes(tag)
-            return cancel
+        unsafe ask(Question("basic.cancel", AMQP_BASIC_CANCEL_METHOD, AMQP_BASIC_CANCEL_OK_METHOD)) { arena in
+            unsafe amqp_basic_cancel_t(consumer_tag: arena.bytes(tag), nowait: 0)
         } done: { [weak self] result in
             self?.consumers.removeAll { $0.tag == tag }
             done(result.map { _ in })
@@ -152,17 +153,13 @@ package final class RabbitChannel {
     package func reject(_ tag: UInt64, requeue: Bool) {
         loop.preconditionOnLoop()
         guard phase == .open, let link else { return }
-        let state = link.state
-        let number = number
-        link.send { amqp_basic_reject(state, number, tag, requeue ? 1 : 0) }
+        link.send { [state = link.state, number] in state.reject(tag, requeue: requeue, on: number) }
     }
 
     private func acknowledge(_ tag: UInt64, multiple: Bool) {
         loop.preconditionOnLoop()
         guard phase == .open, let link else { return }
-        let state = link.state
-        let number = number
-        link.send { amqp_basic_ack(state, number, tag, multiple ? 1 : 0) }
+        link.send { [state = link.state, number] in state.acknowledge(tag, multiple: multiple, on: number) }
     }
 
     // MARK: Publishing
@@ -209,11 +206,12 @@ package final class RabbitChannel {
     package func close(done: @escaping (Result<Void, RabbitError>) -> Void) {
         loop.preconditionOnLoop()
         onClose = nil
-        ask(Question("channel.close", AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD)) { [weak self] _ in
+        unsafe ask(Question("channel.close", AMQP_CHANNEL_CLOSE_METHOD, AMQP_CHANNEL_CLOSE_OK_METHOD)) {
+            [weak self] _ in
             self?.phase = .closing
-            var close = amqp_channel_close_t()
-            close.reply_code = 200
-            return close
+            var close = unsafe amqp_channel_close_t()
+            unsafe close.reply_code = 200
+            return unsafe close
         } done: { result in
             done(result.map { _ in })
         }
@@ -222,8 +220,8 @@ package final class RabbitChannel {
     // MARK: Commands
 
     func open(_ done: @escaping (Result<Void, RabbitError>) -> Void) {
-        ask(Question("channel.open", AMQP_CHANNEL_OPEN_METHOD, AMQP_CHANNEL_OPEN_OK_METHOD)) { _ in
-            amqp_channel_open_t()
+        unsafe ask(Question("channel.open", AMQP_CHANNEL_OPEN_METHOD, AMQP_CHANNEL_OPEN_OK_METHOD)) { _ in
+            unsafe amqp_channel_open_t()
         } done: { [weak self] result in
             if case .success = result, self?.phase == .opening { self?.phase = .open }
             done(result.map { _ in })
@@ -259,8 +257,7 @@ package final class RabbitChannel {
         let send: () -> Int32 = {
             let arena = Arena()
             defer { withExtendedLifetime(arena) {} }
-            var method = make(arena)
-            return withUnsafeMutablePointer(to: &method) { amqp_send_method(state, number, question.method, $0) }
+            return state.send(make(arena), question.method, on: number)
         }
         commands.append(Command(name: question.name, answer: question.answer, send: send, done: done))
         if commands.count == 1 { startCommand() }
@@ -293,10 +290,10 @@ package final class RabbitChannel {
 
     // MARK: Frames
 
-    func received(_ frame: inout amqp_frame_t) throws(MessageAssembler.Violation) {
-        switch Int32(frame.frame_type) {
+    func received(_ frame: BrokerFrame) throws(MessageAssembler.Violation) {
+        switch frame.type {
         case AMQP_FRAME_METHOD:
-            try received(method: frame.payload.method)
+            try received(method: frame.method)
         case AMQP_FRAME_HEADER:
             guard phase == .open else { return }
             if let message = try reader.header(frame) { completed(message) }
@@ -304,70 +301,61 @@ package final class RabbitChannel {
             guard phase == .open else { return }
             if let message = try reader.body(frame) { completed(message) }
         default:
-            throw MessageAssembler.Violation(reason: "a frame of type \(frame.frame_type)")
+            throw MessageAssembler.Violation(reason: "a frame of type \(frame.type)")
         }
     }
 
-    private func received(method: amqp_method_t) throws(MessageAssembler.Violation) {
+    private func received(method: BrokerMethod) throws(MessageAssembler.Violation) {
         // Everything that is needed is copied out: the frame's memory is reused after this turn.
-        func decoded<Method>(_ type: Method.Type) -> Method {
-            method.decoded.assumingMemoryBound(to: type).pointee
-        }
         if phase == .closing, method.id != AMQP_CHANNEL_CLOSE_OK_METHOD, method.id != AMQP_CHANNEL_CLOSE_METHOD {
             return
         }
         switch method.id {
         case AMQP_BASIC_DELIVER_METHOD:
-            let deliver = decoded(amqp_basic_deliver_t.self)
-            let consumer = consumers.firstIndex { deliver.consumer_tag.equals($0.tag) }
-            try reader.begin(deliver, consumer: consumer, at: loop.now)
+            let deliver = unsafe method.arguments(amqp_basic_deliver_t.self)
+            let consumer = consumers.firstIndex { unsafe deliver.consumer_tag.equals($0.tag) }
+            try unsafe reader.begin(deliver, consumer: consumer, at: loop.now)
         case AMQP_BASIC_RETURN_METHOD:
-            try reader.begin(decoded(amqp_basic_return_t.self), at: loop.now)
+            try unsafe reader.begin(method.arguments(amqp_basic_return_t.self), at: loop.now)
         case AMQP_BASIC_ACK_METHOD:
-            let ack = decoded(amqp_basic_ack_t.self)
+            let ack = unsafe method.arguments(amqp_basic_ack_t.self)
             onConfirm?(ack.delivery_tag, ack.multiple != 0, true)
         case AMQP_BASIC_NACK_METHOD:
-            let nack = decoded(amqp_basic_nack_t.self)
+            let nack = unsafe method.arguments(amqp_basic_nack_t.self)
             onConfirm?(nack.delivery_tag, nack.multiple != 0, false)
         case AMQP_BASIC_CANCEL_METHOD:
-            let cancel = decoded(amqp_basic_cancel_t.self)
-            guard let index = consumers.firstIndex(where: { cancel.consumer_tag.equals($0.tag) }) else { return }
+            let cancel = unsafe method.arguments(amqp_basic_cancel_t.self)
+            guard let index = consumers.firstIndex(where: { unsafe cancel.consumer_tag.equals($0.tag) }) else { return }
             let consumer = consumers.remove(at: index)
             consumer.onCancel()
         case AMQP_CHANNEL_CLOSE_METHOD:
-            let close = decoded(amqp_channel_close_t.self)
+            let close = unsafe method.arguments(amqp_channel_close_t.self)
             closedByBroker(
                 RabbitError(
                     .channelClosed,
-                    "the broker refused: \(close.reply_text.text)",
-                    replyCode: close.reply_code
+                    unsafe "the broker refused: \(close.reply_text.text)",
+                    replyCode: unsafe close.reply_code
                 )
             )
         case AMQP_CHANNEL_FLOW_METHOD:
             guard let link else { return }
-            let active = decoded(amqp_channel_flow_t.self).active
-            let state = link.state
-            let number = number
-            link.send {
-                var answer = amqp_channel_flow_ok_t(active: active)
-                return amqp_send_method(state, number, AMQP_CHANNEL_FLOW_OK_METHOD, &answer)
+            let active = unsafe method.arguments(amqp_channel_flow_t.self).active
+            link.send { [state = link.state, number] in
+                state.send(amqp_channel_flow_ok_t(active: active), AMQP_CHANNEL_FLOW_OK_METHOD, on: number)
             }
         default:
             try received(answer: method)
         }
     }
 
-    private func received(answer method: amqp_method_t) throws(MessageAssembler.Violation) {
-        func decoded<Method>(_ type: Method.Type) -> Method {
-            method.decoded.assumingMemoryBound(to: type).pointee
-        }
+    private func received(answer method: BrokerMethod) throws(MessageAssembler.Violation) {
         guard let command = commands.first, command.answer == method.id else {
             throw MessageAssembler.Violation(reason: "an answer that nobody asked for (\(method.id))")
         }
         switch method.id {
         case AMQP_QUEUE_DECLARE_OK_METHOD:
-            let declared = decoded(amqp_queue_declare_ok_t.self)
-            answered(
+            let declared = unsafe method.arguments(amqp_queue_declare_ok_t.self)
+            unsafe answered(
                 .queue(
                     QueueState(
                         name: declared.queue.text,
@@ -377,9 +365,9 @@ package final class RabbitChannel {
                 )
             )
         case AMQP_QUEUE_DELETE_OK_METHOD:
-            answered(.count(Int(decoded(amqp_queue_delete_ok_t.self).message_count)))
+            unsafe answered(.count(Int(method.arguments(amqp_queue_delete_ok_t.self).message_count)))
         case AMQP_QUEUE_PURGE_OK_METHOD:
-            answered(.count(Int(decoded(amqp_queue_purge_ok_t.self).message_count)))
+            unsafe answered(.count(Int(method.arguments(amqp_queue_purge_ok_t.self).message_count)))
         case AMQP_CHANNEL_CLOSE_OK_METHOD:
             finishClosing()
         default:
@@ -403,11 +391,8 @@ package final class RabbitChannel {
 
     private func closedByBroker(_ error: RabbitError) {
         guard let link else { return }
-        let state = link.state
-        let number = number
-        link.send {
-            var answer = amqp_channel_close_ok_t()
-            return amqp_send_method(state, number, AMQP_CHANNEL_CLOSE_OK_METHOD, &answer)
+        link.send { [state = link.state, number] in
+            state.send(amqp_channel_close_ok_t(), AMQP_CHANNEL_CLOSE_OK_METHOD, on: number)
         }
         // With our own close on the way its answer is still to come: the number stays taken until the connection ends.
         if phase != .closing { link.release(self) }

@@ -21,137 +21,118 @@ extension RabbitValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, 
 }
 
 /// Memory for the arguments of one C call; everything is freed when it goes.
-final class Arena {
-    private var blocks: [UnsafeMutableRawPointer] = []
+@safe final class Arena {
+    // Safe: what it lends is an unsafe type, and its holder keeps it for as long as the call lasts.
+    private var blocks: [UnsafeMutableRawBufferPointer] = unsafe []
 
     deinit {
-        for block in blocks { block.deallocate() }
+        unsafe blocks.forEach { unsafe $0.deallocate() }
     }
 
-    func bytes(_ text: String) -> amqp_bytes_t { bytes(Array(text.utf8)) }
+    /// Not initialized; for values that need no clean-up.
+    private func allocate<Element>(
+        _ type: Element.Type,
+        _ count: Int
+    ) -> UnsafeMutableBufferPointer<Element> {
+        let block = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: MemoryLayout<Element>.stride * count,
+            alignment: MemoryLayout<Element>.alignment
+        )
+        unsafe blocks.append(block)
+        return unsafe block.bindMemory(to: type)
+    }
+
+    func bytes(_ text: String) -> amqp_bytes_t { unsafe bytes(Array(text.utf8)) }
 
     func bytes(_ source: [UInt8]) -> amqp_bytes_t {
-        guard !source.isEmpty else { return amqp_bytes_t(len: 0, bytes: nil) }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: source.count, alignment: 1)
-        blocks.append(block)
-        block.copyMemory(from: source, byteCount: source.count)
-        return amqp_bytes_t(len: source.count, bytes: block)
+        guard !source.isEmpty else { return unsafe amqp_bytes_t(len: 0, bytes: nil) }
+        let block = unsafe allocate(UInt8.self, source.count)
+        _ = unsafe block.initialize(from: source)
+        return unsafe amqp_bytes_t(UnsafeRawBufferPointer(block))
     }
 
     func table(_ values: [String: RabbitValue]) -> amqp_table_t {
-        guard !values.isEmpty else { return amqp_table_t(num_entries: 0, entries: nil) }
-        let block = UnsafeMutableRawPointer.allocate(
-            byteCount: MemoryLayout<amqp_table_entry_t>.stride * values.count,
-            alignment: MemoryLayout<amqp_table_entry_t>.alignment
-        )
-        blocks.append(block)
-        let entries = block.bindMemory(to: amqp_table_entry_t.self, capacity: values.count)
+        guard !values.isEmpty else { return unsafe amqp_table_t(num_entries: 0, entries: nil) }
+        let entries = unsafe allocate(amqp_table_entry_t.self, values.count)
         // Sorted, so that the same arguments are the same bytes.
         for (index, (key, value)) in values.sorted(by: { $0.key < $1.key }).enumerated() {
-            (entries + index).initialize(to: amqp_table_entry_t(key: bytes(key), value: field(value)))
+            unsafe entries.initializeElement(at: index, to: amqp_table_entry_t(key: bytes(key), value: field(value)))
         }
-        return amqp_table_t(num_entries: Int32(values.count), entries: entries)
+        return unsafe amqp_table_t(num_entries: Int32(values.count), entries: entries.baseAddress)
     }
 
     private func array(_ values: [RabbitValue]) -> amqp_array_t {
-        guard !values.isEmpty else { return amqp_array_t(num_entries: 0, entries: nil) }
-        let block = UnsafeMutableRawPointer.allocate(
-            byteCount: MemoryLayout<amqp_field_value_t>.stride * values.count,
-            alignment: MemoryLayout<amqp_field_value_t>.alignment
-        )
-        blocks.append(block)
-        let entries = block.bindMemory(to: amqp_field_value_t.self, capacity: values.count)
-        for (index, value) in values.enumerated() {
-            (entries + index).initialize(to: field(value))
-        }
-        return amqp_array_t(num_entries: Int32(values.count), entries: entries)
+        guard !values.isEmpty else { return unsafe amqp_array_t(num_entries: 0, entries: nil) }
+        let entries = unsafe allocate(amqp_field_value_t.self, values.count)
+        for (index, value) in values.enumerated() { unsafe entries.initializeElement(at: index, to: field(value)) }
+        return unsafe amqp_array_t(num_entries: Int32(values.count), entries: entries.baseAddress)
     }
 
     private func field(_ value: RabbitValue) -> amqp_field_value_t {
-        var field = amqp_field_value_t()
-        func kind(_ kind: amqp_field_value_kind_t) { field.kind = UInt8(kind.rawValue) }
-        switch value {
-        case .bool(let value):
-            kind(AMQP_FIELD_KIND_BOOLEAN)
-            field.value.boolean = value ? 1 : 0
-        case .int(let value):
-            kind(AMQP_FIELD_KIND_I64)
-            field.value.i64 = value
-        case .double(let value):
-            kind(AMQP_FIELD_KIND_F64)
-            field.value.f64 = value
-        case .string(let value):
-            kind(AMQP_FIELD_KIND_UTF8)
-            field.value.bytes = bytes(value)
-        case .bytes(let value):
-            kind(AMQP_FIELD_KIND_BYTES)
-            field.value.bytes = bytes(value)
-        case .timestamp(let seconds):
-            kind(AMQP_FIELD_KIND_TIMESTAMP)
-            field.value.u64 = seconds
-        case .array(let values):
-            kind(AMQP_FIELD_KIND_ARRAY)
-            field.value.array = array(values)
-        case .table(let values):
-            kind(AMQP_FIELD_KIND_TABLE)
-            field.value.table = table(values)
-        case .void:
-            kind(AMQP_FIELD_KIND_VOID)
-        }
-        return field
+        typealias Value = amqp_field_value_t.__Unnamed_union_value
+        let (kind, field): (amqp_field_value_kind_t, Value) =
+            switch value {
+            case .bool(let value): unsafe (AMQP_FIELD_KIND_BOOLEAN, Value(boolean: value ? 1 : 0))
+            case .int(let value): unsafe (AMQP_FIELD_KIND_I64, Value(i64: value))
+            case .double(let value): unsafe (AMQP_FIELD_KIND_F64, Value(f64: value))
+            case .string(let value): unsafe (AMQP_FIELD_KIND_UTF8, Value(bytes: bytes(value)))
+            case .bytes(let value): unsafe (AMQP_FIELD_KIND_BYTES, Value(bytes: bytes(value)))
+            case .timestamp(let seconds): unsafe (AMQP_FIELD_KIND_TIMESTAMP, Value(u64: seconds))
+            case .array(let values): unsafe (AMQP_FIELD_KIND_ARRAY, Value(array: array(values)))
+            case .table(let values): unsafe (AMQP_FIELD_KIND_TABLE, Value(table: table(values)))
+            case .void: unsafe (AMQP_FIELD_KIND_VOID, Value())
+            }
+        return unsafe amqp_field_value_t(kind: UInt8(kind.rawValue), value: field)
     }
 }
 
 extension amqp_bytes_t {
-    /// The bytes as text, with invalid UTF-8 replaced: broker texts and names are only shown or compared.
-    var text: String {
-        guard len > 0, let bytes else { return "" }
-        return String(decoding: UnsafeRawBufferPointer(start: bytes, count: len), as: UTF8.self)
+    /// The same memory: librabbitmq only reads what it is given.
+    init(_ buffer: UnsafeRawBufferPointer) {
+        unsafe self.init(len: buffer.count, bytes: UnsafeMutableRawPointer(mutating: buffer.baseAddress))
     }
 
-    func equals(_ other: String) -> Bool {
-        guard len == other.utf8.count else { return false }
-        guard len > 0, let bytes else { return true }
-        return UnsafeRawBufferPointer(start: bytes, count: len).elementsEqual(other.utf8)
-    }
+    var buffer: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : len) }
+
+    /// The bytes as text, with invalid UTF-8 replaced: broker texts and names are only shown or compared.
+    var text: String { unsafe String(decoding: buffer, as: UTF8.self) }
+
+    func equals(_ other: String) -> Bool { unsafe buffer.count == other.utf8.count && buffer.elementsEqual(other.utf8) }
 }
 
 extension amqp_table_t {
     func first(_ key: StaticString) -> amqp_field_value_t? {
-        guard num_entries > 0, let entries else { return nil }
-        for index in 0..<Int(num_entries) {
-            let name = entries[index].key
-            guard name.len == key.utf8CodeUnitCount, let bytes = name.bytes else { continue }
-            if memcmp(bytes, key.utf8Start, name.len) == 0 { return entries[index].value }
-        }
-        return nil
+        let entries = unsafe UnsafeBufferPointer(start: entries, count: entries == nil ? 0 : Int(num_entries))
+        return key.withUTF8Buffer { key in unsafe entries.first { unsafe $0.key.buffer.elementsEqual(key) }?.value }
     }
 }
 
 extension amqp_field_value_t {
-    private func isKind(_ kind: amqp_field_value_kind_t) -> Bool { self.kind == UInt8(kind.rawValue) }
+    private func isKind(_ kind: amqp_field_value_kind_t) -> Bool { unsafe self.kind == UInt8(kind.rawValue) }
 
     /// Any of the integer kinds: the broker chooses the width.
     var integer: Int64? {
-        if isKind(AMQP_FIELD_KIND_I64) { return value.i64 }
-        if isKind(AMQP_FIELD_KIND_I32) { return Int64(value.i32) }
-        if isKind(AMQP_FIELD_KIND_U32) { return Int64(value.u32) }
-        if isKind(AMQP_FIELD_KIND_U64) { return Int64(clamping: value.u64) }
-        if isKind(AMQP_FIELD_KIND_I16) { return Int64(value.i16) }
-        if isKind(AMQP_FIELD_KIND_U16) { return Int64(value.u16) }
-        if isKind(AMQP_FIELD_KIND_I8) { return Int64(value.i8) }
-        if isKind(AMQP_FIELD_KIND_U8) { return Int64(value.u8) }
-        return nil
+        switch unsafe amqp_field_value_kind_t(UInt32(kind)) {
+        case AMQP_FIELD_KIND_I64: unsafe value.i64
+        case AMQP_FIELD_KIND_I32: unsafe Int64(value.i32)
+        case AMQP_FIELD_KIND_U32: unsafe Int64(value.u32)
+        case AMQP_FIELD_KIND_U64: unsafe Int64(clamping: value.u64)
+        case AMQP_FIELD_KIND_I16: unsafe Int64(value.i16)
+        case AMQP_FIELD_KIND_U16: unsafe Int64(value.u16)
+        case AMQP_FIELD_KIND_I8: unsafe Int64(value.i8)
+        case AMQP_FIELD_KIND_U8: unsafe Int64(value.u8)
+        default: nil
+        }
     }
 
     var string: String? {
-        isKind(AMQP_FIELD_KIND_UTF8) || isKind(AMQP_FIELD_KIND_BYTES) ? value.bytes.text : nil
+        unsafe isKind(AMQP_FIELD_KIND_UTF8) || isKind(AMQP_FIELD_KIND_BYTES) ? value.bytes.text : nil
     }
 
-    var table: amqp_table_t? { isKind(AMQP_FIELD_KIND_TABLE) ? value.table : nil }
+    var table: amqp_table_t? { unsafe isKind(AMQP_FIELD_KIND_TABLE) ? value.table : nil }
 
     var array: UnsafeBufferPointer<amqp_field_value_t>? {
-        guard isKind(AMQP_FIELD_KIND_ARRAY) else { return nil }
-        return UnsafeBufferPointer(start: value.array.entries, count: Int(value.array.num_entries))
+        guard unsafe isKind(AMQP_FIELD_KIND_ARRAY) else { return nil }
+        return unsafe UnsafeBufferPointer(start: value.array.entries, count: Int(value.array.num_entries))
     }
 }

@@ -10,25 +10,25 @@ func startThread(named name: String, _ body: @escaping @Sendable () -> Void) -> 
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
-    let box = Unmanaged.passRetained(
+    let box = unsafe Unmanaged.passRetained(
         Body {
-            tl_thread_set_name(name)
+            unsafe tl_thread_set_name(name)
             body()
         }
     )  // released by the thread
     var thread = pthread_t()
-    let code = pthread_create(
+    let code = unsafe pthread_create(
         &thread,
         nil,
         { pointer in
-            guard let pointer else { return nil }
-            Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue().run()
+            guard let pointer = unsafe pointer else { return nil }
+            unsafe Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue().run()
             return nil
         },
-        box.toOpaque()
+        unsafe box.toOpaque()
     )
     guard code == 0 else {
-        box.release()
+        unsafe box.release()
         return false
     }
     pthread_detach(thread)
@@ -105,7 +105,7 @@ final class Watchdog: Sendable {
     /// Milliseconds of CLOCK_BOOTTIME: time that we slept through is time in which nothing was heard.
     static func milliseconds() -> Int64 {
         var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
+        unsafe clock_gettime(CLOCK_BOOTTIME, &time)
         return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 

@@ -72,8 +72,8 @@ package enum PhoneNumbers {
         var text = text
         var buffer = [CChar](repeating: 0, count: Int(tl_phone_capacity))
         let verdict = text.withUTF8 { bytes in
-            bytes.withMemoryRebound(to: CChar.self) {
-                tl_phone_parse($0.baseAddress, $0.count, region ?? "ZZ", &buffer)
+            unsafe bytes.withMemoryRebound(to: CChar.self) {
+                unsafe tl_phone_parse($0.baseAddress, $0.count, region ?? "ZZ", &buffer)
             }
         }
         let digits = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
@@ -102,7 +102,8 @@ package enum PhoneNumbers {
 
     private static func region(_ country: String?) throws(Refusal) -> String? {
         guard let code = country?.filter({ !$0.isWhitespace }).uppercased(), !code.isEmpty else { return nil }
-        guard code.utf8.count == 2, code.utf8.allSatisfy({ (0x41...0x5A).contains($0) }), tl_phone_region_known(code)
+        guard code.utf8.count == 2, code.utf8.allSatisfy({ (0x41...0x5A).contains($0) }),
+            unsafe tl_phone_region_known(code)
         else {
             throw Refusal(
                 kind: .invalid,

@@ -11,7 +11,8 @@ struct TrunklineDevProgram: AsyncParsableCommand {
         commandName: "trunkline-dev",
         abstract: "The servers, the demo, the tests, the chaos and the benches of a checkout. Started by ./dev.",
         subcommands: [
-            Up.self, Down.self, Test.self, DemoCommand.self, Chaos.self, Bench.self, Judge.self, Broker.self,
+            Up.self, Down.self, Test.self, Sanitize.self, DemoCommand.self, Chaos.self, Bench.self, Judge.self,
+            Broker.self,
             Database.self, Port.self,
         ]
     )
@@ -98,6 +99,30 @@ struct Test: AsyncParsableCommand {
         if status != 0 { throw ExitCode(status) }
     }
 }
+
+struct Sanitize: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Builds and runs the tests of loop, drivers and engine under a sanitizer, and says what each target came to."
+    )
+
+    @OptionGroup var place: Place
+
+    @Argument(help: "Of two, which one; else both, one after the other.")
+    var sanitizer: Sanitizer?
+
+    func run() async throws {
+        let (rooms, sanitizers) = (place.rooms, sanitizer.map { [$0] } ?? Sanitizer.allCases)
+        let status = try await perform { _ in
+            try await rooms.clearTest()
+        } _: {
+            try await SanitizeRun(rooms, sanitizers).run()
+        }
+        if status != 0 { throw ExitCode(status) }
+    }
+}
+
+extension Sanitizer: ExpressibleByArgument {}
 
 struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

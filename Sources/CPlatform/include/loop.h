@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <stdint.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,18 @@ enum {
 
 static inline int tl_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 static inline int tl_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+// Without a pointer at the border: an epoll_event holds one, and to Swift is unsafe whatever it is used for.
+static inline int tl_epoll_set(int epoll, int operation, int descriptor, uint32_t events, uint64_t tag) {
+    struct epoll_event event = {.events = events, .data.u64 = tag};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
+
+static inline void tl_eventfd_raise(int descriptor) { (void)!eventfd_write(descriptor, 1); }
+static inline void tl_eventfd_lower(int descriptor) {
+    eventfd_t value;
+    (void)!eventfd_read(descriptor, &value);
+}
 
 // How many descriptors this process may have open; LONG_MAX when there is no limit. The kind of limit is an enumerator in
 // C and another type in Swift's imports of setrlimit.

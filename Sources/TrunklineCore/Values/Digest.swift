@@ -6,7 +6,7 @@ package enum Digest {
     package static func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         let contiguous = ContiguousArray(bytes)
         var hash = SHA256()
-        contiguous.withUnsafeBytes { hash.update(bufferPointer: $0) }
+        unsafe contiguous.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
         return Array(hash.finalize())
     }
 

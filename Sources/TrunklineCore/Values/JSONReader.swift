@@ -156,12 +156,12 @@ package struct JSONReader {
     /// Whether the name is `literal` (ASCII).
     package func name(_ name: Name, is literal: StaticString) -> Bool {
         if let text = name.unescaped {
-            return literal.withUTF8Buffer { Array(text.utf8).elementsEqual($0) }
+            return literal.withUTF8Buffer { unsafe Array(text.utf8).elementsEqual($0) }
         }
         let count = name.end - name.start
         guard count == literal.utf8CodeUnitCount else { return false }
-        let wanted = literal.utf8Start
-        for i in 0..<count where bytes[name.start + i] != wanted[i] { return false }
+        let wanted = unsafe literal.utf8Start
+        for i in 0..<count where unsafe bytes[name.start + i] != wanted[i] { return false }
         return true
     }
 
@@ -237,10 +237,10 @@ package struct JSONReader {
     }
 
     private mutating func literal(_ word: StaticString) throws(JSONError) {
-        let start = word.utf8Start
+        let start = unsafe word.utf8Start
         for i in 0..<word.utf8CodeUnitCount {
             guard at < bytes.count else { throw fail(.truncated) }
-            guard bytes[at] == start[i] else { throw fail(.unexpectedByte) }
+            guard unsafe bytes[at] == start[i] else { throw fail(.unexpectedByte) }
             at += 1
         }
     }
@@ -249,11 +249,11 @@ package struct JSONReader {
     private mutating func scanString() throws(JSONError) -> (start: Int, end: Int, flags: TextFlags) {
         let start = at + 1
         var flags: TextFlags = []
-        let (end, problem): (Int, JSONError.Problem?) = bytes.withUnsafeBufferPointer { input in
+        let (end, problem): (Int, JSONError.Problem?) = unsafe bytes.withUnsafeBufferPointer { input in
             var i = start
             var high: UInt8 = 0
             while i < input.count {
-                let byte = input[i]
+                let byte = unsafe input[i]
                 if byte == 0x22 {
                     if high >= 0x80 { flags.insert(.wide) }
                     return (i, nil)

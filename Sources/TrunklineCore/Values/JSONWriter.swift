@@ -112,8 +112,10 @@ package struct JSONWriter {
         var text = text
         text.withUTF8 { utf8 in
             var from = 0
-            for (i, byte) in utf8.enumerated() where byte < 0x20 || byte == 0x22 || byte == 0x5C {
-                bytes.append(contentsOf: utf8[from..<i])
+            for i in utf8.indices {
+                let byte = unsafe utf8[i]
+                guard byte < 0x20 || byte == 0x22 || byte == 0x5C else { continue }
+                unsafe bytes.append(contentsOf: utf8[from..<i])
                 from = i + 1
                 bytes.append(0x5C)
                 switch byte {
@@ -126,7 +128,7 @@ package struct JSONWriter {
                     for digit in [byte >> 4, byte & 15] { bytes.append(digit < 10 ? 0x30 + digit : 0x57 + digit) }
                 }
             }
-            bytes.append(contentsOf: utf8[from...])
+            unsafe bytes.append(contentsOf: utf8[from...])
         }
         bytes.append(0x22)
     }

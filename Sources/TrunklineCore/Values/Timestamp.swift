@@ -35,18 +35,18 @@ public struct Timestamp: Sendable, Hashable, Comparable {
     /// Digits beyond microseconds are dropped, as PostgreSQL's precision would. A leap second (`23:59:60` in UTC) is
     /// the first moment of the next day. Nil for anything else, also for a time without an offset: the sender's time zone is not guessed.
     public init?(rfc3339 text: some StringProtocol) {
-        var text = String(text)
-        guard let value = text.withUTF8({ Timestamp.parse($0) }) else { return nil }
+        let text = String(text)
+        guard let value = Timestamp.parse(text.utf8Span.span) else { return nil }
         self = value
     }
 
     /// The same for UTF-8 bytes.
     public init?(rfc3339 utf8: [UInt8]) {
-        guard let value = utf8.withUnsafeBufferPointer({ Timestamp.parse($0) }) else { return nil }
+        guard let value = Timestamp.parse(utf8.span) else { return nil }
         self = value
     }
 
-    private static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Timestamp? {
+    private static func parse(_ text: Span<UInt8>) -> Timestamp? {
         // The shortest form is 2026-12-01T18:00:00Z; the longest we care to read has nine digits and an offset.
         guard text.count >= 20, text.count <= 40 else { return nil }
         func number(_ at: Int, _ digits: Int) -> Int? {
