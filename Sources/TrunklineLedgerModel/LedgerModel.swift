@@ -37,6 +37,9 @@ package final class LedgerModel {
         case scheduledGetPlacesAtOnce, adoptIgnoresAge, placesInOrderOfNumbers
         case repeatIsConflict, removedLaneTakes, eventsRepeat, readersCountTwice
         case breakerReopensAtOnce, probeForEverybody, releaseKeepsFence, gateForgetsHold, loadShowsUnseen
+        case quietOnesAreStamped, quietTriesCount, quietOnesKeepTheCap, quietOnesForgetTheirStamp, quietOnTheFastPath
+        case effectOfAnotherAttempt, effectOfAnotherWorker, effectOfTheCancelled, effectKeepsTheLease, effectStaysQuiet
+        case quietCancelForgotten
     }
 
     /// What happened, for whoever counts it.
@@ -55,6 +58,7 @@ package final class LedgerModel {
         package let carrier: String
         /// Microseconds: how long after its stamp a job is asked about again.
         package let horizon: Int64
+        package var beginsQuietly = false
         /// Milliseconds.
         package var interval: Int32
         package var concurrency: Int32
@@ -378,6 +382,7 @@ package final class JobRow {
     package var cancelWanted = false
     package var isSuspect = false
     package var crashes: Int32 = 0
+    package var isQuiet = false
     package var parkedAt: Int64?
 
     init(

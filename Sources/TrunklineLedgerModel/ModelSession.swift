@@ -127,6 +127,14 @@ extension ModelSession {
         ask("forgotten", done) { $0.forgotten(shards, busy: busy) }
     }
 
+    package func beginEffect(
+        _ attempts: [JobAttempt],
+        by boot: BootID,
+        lease: Duration,
+        _ done: @escaping LedgerReply<[JobAttempt]>
+    ) {
+        ask("begin_effect", done) { $0.beginEffect(attempts, by: boot, lease: lease) }
+    }
     package func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>) {
         ask("settle", done) { $0.settle(outcomes, by: boot) }
     }

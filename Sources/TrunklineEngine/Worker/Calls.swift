@@ -14,6 +14,7 @@ final class Calls {
     private let attempts: Attempts
     private let caller: Caller
     private let health: Health
+    private let effects: Effects
     private let settling: Settling
     /// Exchanges whose next call found no slot, by job.
     private var stopped: [Int64: (running: Running, request: HTTPRequest, mayTakeEffect: Bool)] = [:]
@@ -30,6 +31,7 @@ final class Calls {
         _ attempts: Attempts,
         _ caller: Caller,
         _ health: Health,
+        _ effects: Effects,
         _ settling: Settling
     ) {
         self.here = here
@@ -41,6 +43,7 @@ final class Calls {
         self.attempts = attempts
         self.caller = caller
         self.health = health
+        self.effects = effects
         self.settling = settling
     }
 
@@ -113,6 +116,13 @@ final class Calls {
             stopped[job] = (running, request, mayTakeEffect)
             return caller.wait(job)
         }
+        if mayTakeEffect, let call = attempts[job], call.isQuiet {
+            return effects.begin(call) { [weak self] mayCall in
+                guard let self else { return }
+                if mayCall { return make(request, mayTakeEffect: true, of: running) }
+                ended(job, .retry(after: nil, reason: .withdrawn, cause: .notSent), evidence: nil)
+            }
+        }
         here.telemetry.called += 1
         caller.call(request, of: running.settings) { [weak self] in
             self?.mayLeave(job, mayTakeEffect: mayTakeEffect) ?? false
@@ -138,7 +148,7 @@ final class Calls {
         guard let call = attempts[job] else { return false }
         let now = here.now
         if here.isOff(.lastLook) { return true }
-        guard call.claimSent + here.timing.lease - now > here.timing.callTimeout + here.timing.leaseMargin else {
+        guard call.leaseBegan + here.timing.lease - now > here.timing.callTimeout + here.timing.leaseMargin else {
             return false
         }
         guard membership.mayAct(at: now) else { return false }
@@ -150,7 +160,10 @@ final class Calls {
         guard lane?.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else { return false }
         if let sendBefore = call.sendBefore, sendBefore <= here.loop.wallTime.microseconds { return false }
         // A look-up is no message to anybody.
-        guard mayTakeEffect else { return true }
+        guard mayTakeEffect else {
+            here.reached(.asked)
+            return true
+        }
         lane?.left(person: call.person, at: now)
         here.reached(.carried)
         return true

@@ -91,6 +91,7 @@ final class Worker {
         applyEffects(now)
         parts.calls.carryWaiting()
         if ports.intake.isConnected, parts.membership.mayAct(at: now) { work(now) }
+        parts.effects.write()
         parts.settling.write(at: now)
         parts.gateNotes.write(at: now)
         here.reached(.acked, times: parts.consumption.acknowledge())

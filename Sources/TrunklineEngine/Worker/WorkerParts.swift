@@ -17,6 +17,7 @@ struct WorkerParts {
     // The way out.
     let caller: Caller
     let health: Health
+    let effects: Effects
     let settling: Settling
     let calls: Calls
     let claiming: Claiming
@@ -46,6 +47,7 @@ struct WorkerParts {
 
         caller = Caller(here, agenda, ports.http, origins)
         health = Health(here, directory, origins, board, caller)
+        effects = Effects(here, attempts, ports.settler)
         settling = Settling(here, agenda, shards, board, attempts, retries, ports.settler)
         calls = Calls(
             here,
@@ -57,6 +59,7 @@ struct WorkerParts {
             attempts,
             caller,
             health,
+            effects,
             settling
         )
         claiming = Claiming(

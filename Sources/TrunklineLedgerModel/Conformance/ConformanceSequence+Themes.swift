@@ -11,6 +11,10 @@ extension ConformanceSequence {
         case doubt
         /// Somebody cancels what is in the air.
         case cancelled
+        /// Workers are lost before and after an attempt's first call that may take effect.
+        case quiet
+        /// Somebody cancels what has made no such call yet.
+        case quietlyCancelled
         /// The days of a lane with a cap.
         case days
         /// Scheduled notices of one person, the later one first.
@@ -24,7 +28,7 @@ extension ConformanceSequence {
     }
 
     enum Beat {
-        case take, adopt, claim, pass(Int64), abandon, cancel, settle([SettleOutcome]), expire
+        case take, adopt, claim, pass(Int64), beginEffect, abandon, cancel, settle([SettleOutcome]), expire
         /// In so many seconds.
         case schedule(Int64)
         /// About one thing, of this moment.
@@ -46,6 +50,11 @@ extension ConformanceSequence {
             ]
                 + [.claim, .settle([.unknown]), .pass(46_800_000), .claim]
         case .cancelled: [.take, .adopt, .claim, .cancel, .settle([.retry, .givenBack, .unknown])]
+        case .quiet:
+            [.take, .adopt, .claim, .pass(31_000), .abandon, .claim, .beginEffect, .pass(31_000), .abandon]
+                + [.claim, .pass(31_000), .abandon, .claim, .beginEffect, .settle([.sent, .unknown, .retry])]
+        case .quietlyCancelled:
+            [.take, .adopt, .claim, .cancel, .beginEffect, .pass(31_000), .abandon]
         case .replaced:
             [.fact, .adopt, .claim, .pass(1_000), .fact, .settle([.retry, .givenBack, .unknown]), .claim, .adopt]
         case .scheduled: [.schedule(60), .schedule(5), .adopt, .pass(61_000), .place]
@@ -53,6 +62,10 @@ extension ConformanceSequence {
         case .gate: [.gate(.heldTransient), .pass(1_000), .gate(.probing), .lanes]
         case .days: [.take, .adopt, .claim, .take, .adopt, .claim, .settle([.sent, .retry]), .pass(46_800_000)]
         }
+    }
+
+    private var running: [JobAttempt] {
+        model.jobs.filter { $0.state == .sending }.map { JobAttempt(job: $0.id, attempt: $0.attempt) }
     }
 
     func step(_ beat: Beat) -> ConformanceStep {
@@ -91,9 +104,8 @@ extension ConformanceSequence {
             let jobs = model.jobs.filter { [.waiting, .unknown].contains($0.state) }.map(\.id)
             return .claim(ClaimRequest(jobs: jobs, owner: owner, lease: .seconds(1)))
         case .pass(let milliseconds): return .outside(.timePasses(milliseconds))
-        case .abandon:
-            let running = model.jobs.filter { $0.state == .sending }
-            return .abandon(running.map { JobAttempt(job: $0.id, attempt: $0.attempt) }, owner)
+        case .beginEffect: return .beginEffect(running, boot)
+        case .abandon: return .abandon(running, owner)
         case .cancel:
             let running = model.jobs.filter { $0.state == .sending }
             return .outside(.cancel(running.first?.key ?? "key:0"))

@@ -16,7 +16,9 @@ extension LedgerModel {
     private var jobRows: [String] {
         jobs.map { row in
             let begun = [text(row.claimedAt), text(row.leaseUntil), boot(row.claimedBy), text(row.stamp)]
-            let flags = [flag(row.cancelWanted), flag(row.isSuspect), "\(row.crashes)", text(row.parkedAt)]
+            let flags = [
+                flag(row.cancelWanted), flag(row.isSuspect), "\(row.crashes)", flag(row.isQuiet), text(row.parkedAt),
+            ]
             return
                 ([
                     "job", "\(row.id)", "\(row.lane)", "\(row.scope)", row.key, "\(row.person)",
@@ -84,7 +86,7 @@ package enum LedgerRowsSQL {
             select concat_ws('|', 'job', id, lane, scope, key, person, class, state, coalesce(reason, ''), place, arrival, at(due_at),
                 attempt, tries, at(not_before), at(send_before), coalesce(supersede_key, ''), at(fact_at), at(accepted_at),
                 coalesce(evidence, ''), at(claimed_at), at(lease_until), coalesce(left(claimed_by::text, 2), ''),
-                at(maybe_sent_since), cancel_wanted, suspect, crashes, at(parked_at)) from trunkline.jobs
+                at(maybe_sent_since), cancel_wanted, suspect, crashes, quiet, at(parked_at)) from trunkline.jobs
             """,
             """
             select concat_ws('|', 'key', job, lane, encode(content_digest, 'hex'), coalesce(final_state, '')) from trunkline.ledger

@@ -28,6 +28,8 @@ package struct CarrierConformance: Sendable {
         case knowsItsAccount
         /// Calls go to the address's origin only, into private networks only where that is allowed.
         case staysAtItsAddress
+        /// An exchange whose policy does not say that it begins quietly begins with a call that counts as one that may take effect.
+        case beginsAsItsPolicySays
         /// It asks for health exactly when its gate opens by health.
         case asksAsItsPolicySays
     }
