@@ -5,7 +5,8 @@
 --
 -- Tables, types and indexes; the statements of the engine and of people are beside it, one per file, in functions/.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, attempts, finished.
+-- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
+-- attempts, finished.
 
 create schema if not exists trunkline;
 
@@ -111,6 +112,25 @@ create table trunkline.lane_state (
     sent_today      int not null default 0,
     constraint lane_state_gate_legal check (gate in ('unknown', 'open', 'held_transient', 'held_human', 'probing', 'ramping'))
 ) with (fillfactor = 70);
+
+-- Credentials that expire, and what the next ones are asked for with: for the whole fleet.
+create table trunkline.lane_credentials (
+    lane          int primary key references trunkline.lanes,
+    generation    bigint not null default 0,
+    sealed        bytea,
+    key_version   int,
+    expires_at    timestamptz,
+    refresher     uuid,
+    refresh_until timestamptz,
+    constraint lane_credentials_whole check
+        ((generation = 0) = (sealed is null) and (sealed is null) = (key_version is null) and (sealed is null) = (expires_at is null)),
+    constraint lane_credentials_refresh_whole check ((refresher is null) = (refresh_until is null))
+);
+comment on column trunkline.lane_credentials.generation is 'How many there have been; 0: none yet.';
+comment on column trunkline.lane_credentials.sealed is
+    'AES-GCM nonce, ciphertext and tag, bound to the lane, the origin of its address, its secret and the generation.';
+comment on column trunkline.lane_credentials.refresher is
+    'The worker that asks for the next ones; another one may when refresh_until has passed.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The fleet

@@ -9,8 +9,10 @@ package enum Step: String, Sendable, CaseIterable {
     case taken
     /// A claim is committed; nothing has left yet.
     case claimed
-    /// The bytes of a call that takes no effect may leave now.
+    /// The bytes of a call that takes no effect may leave now: of a look-up, or of asking for credentials.
     case asked
+    /// New credentials of a lane are committed; nothing has used them yet.
+    case refreshed
     /// It is committed that a quiet attempt may take effect from now on; nothing of that has left yet.
     case marked
     /// The bytes of a call that may take effect may leave now.

@@ -40,6 +40,7 @@ package final class LedgerModel {
         case quietOnesAreStamped, quietTriesCount, quietOnesKeepTheCap, quietOnesForgetTheirStamp, quietOnTheFastPath
         case effectOfAnotherAttempt, effectOfAnotherWorker, effectOfTheCancelled, effectKeepsTheLease, effectStaysQuiet
         case quietCancelForgotten
+        case refreshBesideAnother, refreshFromAnyGeneration, refreshEndedByAnother, olderCredentialsWin
     }
 
     /// What happened, for whoever counts it.
@@ -211,6 +212,7 @@ package final class LedgerModel {
     package var shards: [Shard]
     package var lanes: [Lane] = []
     package var laneStates: [Int32: LaneState] = [:]
+    package var credentials: [Int32: CredentialsRow] = [:]
     package var workers: [BootID: Worker] = [:]
     package var ledger: [Scoped: Entry] = [:]
     /// In the order of their numbers.

@@ -192,6 +192,18 @@ package final class TestInstall: Sendable {
         }
     }
 
+    /// Gives a destination another secret, without the program.
+    package func changeDestination(_ id: String, of carrier: any Carrier, secret: String) async throws {
+        let key = try MasterKey(base64: Self.masterKey)
+        try await Operator.with(databaseURL: databaseURL, name: "trunkline test") { install in
+            _ = try await install.changeDestination(
+                try DestinationID(id),
+                DestinationChanges(secret: try .sealed(Array(secret.utf8), of: carrier, key)),
+                carriers: [carrier]
+            )
+        }
+    }
+
     // MARK: The program
 
     package typealias Outcome = Command.Outcome

@@ -42,7 +42,7 @@ struct LedgerConformanceTests {
         "probeBreaker", "endProbe", "configuredLanes", "shardCount", "take", "takeEvents", "refuse", "suspect",
         "unsuspect",
         "adopt", "place", "claim", "abandon", "expire", "load", "watch", "lanes", "lastSends", "forgotten",
-        "beginEffect", "settle",
+        "beginEffect", "credentials", "beginRefresh", "endRefresh", "settle",
         "pause", "keepGates", "holdTold", "outside",
         "take: new", "take: repeat", "take: conflict", "take: unknownLane", "take: removedLane", "take: lost",
         "claim: claimed", "claim: lost", "claim: gone", "claim: busy", "claim: held", "claim: overtaken",

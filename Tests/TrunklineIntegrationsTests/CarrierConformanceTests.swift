@@ -148,6 +148,10 @@ private struct FlawedAccount: CarrierAccount {
     func health(_ result: CallResult) -> HealthVerdict { .keepLast(reason: .unclearHealth) }
     func advice(on result: CallResult) -> String? { nil }
 
+    func refresh(_ last: LaneCredentials?) -> CredentialRefresh? {
+        flaw == .knowsHowToRefresh ? nil : CredentialRefresh(call(.post)) { _, _ in .failed }
+    }
+
     func exchange(_ attempt: CarriedAttempt) -> any Exchange { FlawedExchange(account: self) }
 
     func isSame(as other: any CarrierAccount) -> Bool {

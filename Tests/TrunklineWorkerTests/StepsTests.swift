@@ -110,8 +110,8 @@ import TrunklineTesting
 
     /// Steps at which a worker is killed, and whether an attempt that is lost there may have taken effect.
     static let crashes = [
-        ("claimed:1", false), ("asked:1", false), ("answered:1", false), ("marked:1", true), ("carried:1", true),
-        ("answered:2", true), ("settled:1", false),
+        ("claimed:1", false), ("asked:1", false), ("refreshed:1", false), ("asked:2", false), ("answered:1", false),
+        ("marked:1", true), ("carried:1", true), ("answered:2", true), ("settled:1", false),
     ]
 
     @Test(arguments: crashes)
@@ -133,7 +133,9 @@ import TrunklineTesting
 
     /// A worker that froze at `carried` has looked a last time: what it does when it wakes is beyond any program, unless the
     /// other side knows a repeated call.
-    @Test(arguments: ["claimed:1", "asked:1", "answered:1", "marked:1", "answered:2", "settled:1"])
+    @Test(arguments: [
+        "claimed:1", "asked:1", "refreshed:1", "asked:2", "answered:1", "marked:1", "answered:2", "settled:1",
+    ])
     func aFrozenWorkerThatWakesUpWritesNothingTwice(point: String) async throws {
         try await Stage.with { stage in
             let victim = try stage.startWorker(["TRUNKLINE_FREEZE_AT": point])

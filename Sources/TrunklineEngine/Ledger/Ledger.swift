@@ -113,6 +113,12 @@ package protocol OutcomeLedger: LedgerSession {
         lease: Duration,
         _ done: @escaping LedgerReply<[JobAttempt]>
     )
+    /// A lane's credentials that expire; nil: there are none yet.
+    func credentials(_ lane: Int32, _ done: @escaping LedgerReply<StoredCredentials?>)
+    /// Asks to be the one who asks for a lane's next credentials.
+    func beginRefresh(_ request: RefreshRequest, _ done: @escaping LedgerReply<RefreshVerdict>)
+    /// Keeps what that brought; false: another generation is in force, and nothing has changed.
+    func endRefresh(_ end: RefreshEnd, by boot: BootID, _ done: @escaping LedgerReply<Bool>)
     /// Records outcomes. One answer per outcome, in no particular order.
     func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>)
     /// The next owner must know that the other side asked for a pause.

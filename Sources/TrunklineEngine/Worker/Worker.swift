@@ -159,7 +159,8 @@ final class Worker {
     private func endIfDone(_ now: Instant) {
         guard here.isDraining, !here.isStopped, let drainDeadline else { return }
         let isDone =
-            parts.attempts.isEmpty && parts.settling.isDone && !parts.claiming.isUnderWay && parts.intake.isDone
+            parts.attempts.isEmpty && parts.settling.isDone && parts.credentials.isDone && !parts.claiming.isUnderWay
+            && parts.intake.isDone
             && parts.shards.isEmpty
         guard isDone || now >= drainDeadline else { return }
         if !isDone {

@@ -41,7 +41,8 @@ extension ConformanceSequence {
             lane(5, line(5), scope: 1, gap: 1_000) { $0.dailyCap = 3 },
             lane(6, LaneName(stored: "destination:hook"), scope: 3, gap: 0),
             lane(7, LaneName(stored: "destination:line-1"), scope: 4, gap: 0) { $0.dailyCap = 2 },
-            lane(8, LaneName(stored: "destination:note"), scope: 5, gap: 0) {
+            lane(8, LaneName(stored: "destination:note"), scope: 5, gap: 0) { $0.beginsQuietly = true },
+            lane(9, LaneName(stored: "destination:list"), scope: 6, gap: 0) {
                 $0.dailyCap = 2
                 $0.beginsQuietly = true
             },
@@ -51,7 +52,8 @@ extension ConformanceSequence {
     /// The names of the scopes of ``lanes``, by their numbers.
     package static let scopes = [
         "workspace:1", "workspace:2", "destination:hook", "destination:line-1", "destination:note",
+        "destination:list",
     ]
     /// The names of the zones of ``lanes``, for whoever has names.
-    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC", "UTC"]
+    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC", "UTC", "UTC"]
 }

@@ -36,6 +36,9 @@ package enum ConformanceStep: Sendable {
     case forgotten([Int32], busy: [Int32])
 
     case beginEffect([JobAttempt], BootID)
+    case credentials(Int32)
+    case beginRefresh(RefreshRequest)
+    case endRefresh(RefreshEnd, BootID)
     case settle([Settlement], BootID)
     case pause(Int32, Duration)
     case keepGates([GateRow])
@@ -116,6 +119,9 @@ package enum ConformanceStep: Sendable {
         case .forgotten(let shards, let busy): ledger.forgotten(ofShards: shards, of: count, busy: busy, rows)
         case .beginEffect(let attempts, let boot):
             ledger.beginEffect(attempts, by: boot, lease: .seconds(30), rows)
+        case .credentials(let lane): ledger.credentials(lane, one)
+        case .beginRefresh(let request): ledger.beginRefresh(request, one)
+        case .endRefresh(let end, let boot): ledger.endRefresh(end, by: boot, one)
         case .settle(let outcomes, let boot): ledger.settle(outcomes, by: boot, rows)
         case .pause(let lane, let span): ledger.pause(lane, for: span, nothing)
         case .keepGates(let gates): ledger.keepGates(gates, nothing)

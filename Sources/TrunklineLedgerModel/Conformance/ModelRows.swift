@@ -4,7 +4,7 @@ internal import TrunklineEngine
 /// Everything that is stored, a line per row, as ``LedgerRowsSQL`` says it of PostgreSQL.
 extension LedgerModel {
     package var rows: [String] {
-        (jobRows + keyRows + endRows + lineStateRows + fleetRows + messageRows).sorted()
+        (jobRows + keyRows + endRows + lineStateRows + credentialRows + fleetRows + messageRows).sorted()
     }
 
     private func text(_ value: Int64?) -> String { value.map { String($0) } ?? "" }
@@ -60,6 +60,16 @@ extension LedgerModel {
         }
     }
 
+    private var credentialRows: [String] {
+        credentials.map { lane, row in
+            [
+                "credentials", "\(lane)", "\(row.generation)", row.sealed.map { Digest.hex($0.bytes) } ?? "",
+                text(row.sealed.map { Int64($0.keyVersion) }), text(row.expiresAt), boot(row.refresher),
+                text(row.refreshUntil),
+            ].joined(separator: "|")
+        }
+    }
+
     private var fleetRows: [String] {
         shards.enumerated().map { "shard|\($0)|\(boot($1.owner))|\($1.fence)" }
             + workers.map {
@@ -107,6 +117,11 @@ package enum LedgerRowsSQL {
             select concat_ws('|', 'lane', lane, gate, coalesce(gate_reason, ''), at(gate_since), hold_told, at(next_send_at),
                 at(paused_until), probes, at(next_probe_at), at(ramp_started_at),
                 coalesce((sent_on - date '1970-01-01')::text, ''), sent_today) from trunkline.lane_state
+            """,
+            """
+            select concat_ws('|', 'credentials', lane, generation, coalesce(encode(sealed, 'hex'), ''),
+                coalesce(key_version::text, ''), coalesce(at(expires_at), ''), coalesce(left(refresher::text, 2), ''),
+                coalesce(at(refresh_until), '')) from trunkline.lane_credentials
             """,
             """
             select concat_ws('|', 'shard', shard, coalesce(left(owner::text, 2), ''), fence) from trunkline.shards

@@ -167,6 +167,7 @@ extension CarrierConformance {
             case .askHealth:
                 event = .health(replies.health())
             case .needsCredentials:
+                if account.refresh(nil) == nil { broken(.knowsHowToRefresh, replies.name) }
                 event = .credentials(replies.credentials())
             case .done(let outcome, let evidence):
                 course.ending = (outcome, evidence)

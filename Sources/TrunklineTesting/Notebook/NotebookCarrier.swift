@@ -53,7 +53,7 @@ package struct NotebookCarrier: Carrier {
     package func content(of request: [UInt8]) -> StoredContent? { StandardWebhooks.content(of: request) }
 }
 
-/// A notebook's address, and what opens it.
+/// A notebook's address, and what its first credentials are asked for with.
 private struct NotebookAccount: CarrierAccount {
     let address: CarrierAddress
     let secret: Credentials
@@ -68,18 +68,49 @@ private struct NotebookAccount: CarrierAccount {
         return other.address == address && other.secret == secret
     }
 
-    func call(_ method: OutsideCall.Method, _ path: String, body: [UInt8]? = nil) -> OutsideCall {
+    /// What the next ones are asked for with is good for one question: the answer brings another.
+    func refresh(_ last: LaneCredentials?) -> CredentialRefresh? {
+        let call = OutsideCall(
+            .post,
+            address.origin + "/token",
+            headers: [],
+            body: last?.renewal ?? Array(secret.accessToken.utf8),
+            onlyPublicHosts: !address.mayBePrivate
+        )
+        return CredentialRefresh(call) { result, _ in
+            guard case .success(let answer) = result else { return .failed }
+            if answer.status == 400 { return .refused }
+            guard answer.status == 200, let json = try? JSONValue(parsing: answer.body),
+                let access = json["access"]?.text, let renewal = json["renewal"]?.text,
+                case .number(let seconds)? = json["seconds"], let seconds = Int64(seconds)
+            else { return .failed }
+            return .renewed(
+                LaneCredentials(
+                    credentials: Credentials(accessToken: access),
+                    renewal: Array(renewal.utf8),
+                    lifetime: .seconds(seconds)
+                )
+            )
+        }
+    }
+
+    func call(
+        _ method: OutsideCall.Method,
+        _ path: String,
+        with credentials: Credentials,
+        body: [UInt8]? = nil
+    ) -> OutsideCall {
         OutsideCall(
             method,
             address.origin + path,
-            headers: [.init("Authorization", "Bearer " + secret.accessToken)],
+            headers: [.init("Authorization", "Bearer " + credentials.accessToken)],
             body: body,
             onlyPublicHosts: !address.mayBePrivate
         )
     }
 
-    func evidence(_ result: CallResult) -> Evidence {
-        let hidden = [Evidence.Hidden(secret.accessToken.utf8, as: "[secret]")]
+    func evidence(_ result: CallResult, hiding credentials: Credentials) -> Evidence {
+        let hidden = [secret, credentials].map { Evidence.Hidden($0.accessToken.utf8, as: "[secret]") }
         switch result {
         case .success(let answer): return Evidence(status: answer.status, body: answer.body, hiding: hidden)
         case .failure(let failure):
@@ -94,10 +125,15 @@ extension NotebookAccount: CustomStringConvertible, CustomReflectable {
     var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// `begin` → the look-up → the note, unless it is there → `done`.
+/// `begin` → credentials → the look-up, perhaps with other credentials once more → the note, unless it is there → `done`.
 private struct NotebookExchange: Exchange {
     private enum State {
-        case new, lookingUp, writing, done
+        case new
+        /// `refused`: the ones with which the look-up was refused.
+        case waiting(refused: Credentials?)
+        case lookingUp(Credentials, isSecond: Bool)
+        case writing(Credentials)
+        case done
     }
 
     let account: NotebookAccount
@@ -109,31 +145,50 @@ private struct NotebookExchange: Exchange {
         self.attempt = attempt
     }
 
+    /// A key holds no character that a URL must escape.
+    private var path: String { "/notes?key=" + attempt.key.value }
+
     mutating func next(_ event: ExchangeEvent) -> ExchangeStep {
         switch (state, event) {
         case (.new, .begin):
-            state = .lookingUp
-            // A key holds no character that a URL must escape.
-            return .call(account.call(.get, "/notes?key=" + attempt.key.value), mayTakeEffect: false)
-        case (.lookingUp, .called(let result, let now)): return lookedUp(result, now)
-        case (.writing, .called(let result, let now)):
+            state = .waiting(refused: nil)
+            return .needsCredentials(refused: nil)
+        case (.waiting, .credentials(nil)):
             state = .done
-            return .done(Self.outcome(ofWriting: result, now), account.evidence(result))
-        case (.new, _), (.lookingUp, _), (.writing, _), (.done, _):
+            return .done(.retry(after: nil, reason: .unreachable, cause: .notSent), nil)
+        case (.waiting(let refused), .credentials(let credentials?)):
+            state = .lookingUp(credentials, isSecond: refused != nil)
+            return .call(account.call(.get, path, with: credentials), mayTakeEffect: false)
+        case (.lookingUp(let credentials, let isSecond), .called(let result, let now)):
+            return lookedUp(result, with: credentials, isSecond: isSecond, now)
+        case (.writing(let credentials), .called(let result, let now)):
+            state = .done
+            return .done(Self.outcome(ofWriting: result, now), account.evidence(result, hiding: credentials))
+        case (.new, _), (.waiting, _), (.lookingUp, _), (.writing, _), (.done, _):
             preconditionFailure("an event that is no answer to the last step")
         }
     }
 
-    private mutating func lookedUp(_ result: CallResult, _ now: Timestamp) -> ExchangeStep {
-        if case .success(let answer) = result, answer.status == 404 {
-            state = .writing
+    private mutating func lookedUp(
+        _ result: CallResult,
+        with credentials: Credentials,
+        isSecond: Bool,
+        _ now: Timestamp
+    ) -> ExchangeStep {
+        switch result {
+        case .success(let answer) where answer.status == 404:
+            state = .writing(credentials)
             return .call(
-                account.call(.post, "/notes?key=" + attempt.key.value, body: attempt.request),
+                account.call(.post, path, with: credentials, body: attempt.request),
                 mayTakeEffect: true
             )
+        case .success(let answer) where answer.status == 401 && !isSecond:
+            state = .waiting(refused: credentials)
+            return .needsCredentials(refused: credentials)
+        default:
+            state = .done
+            return .done(Self.outcome(ofLookingUp: result, now), account.evidence(result, hiding: credentials))
         }
-        state = .done
-        return .done(Self.outcome(ofLookingUp: result, now), account.evidence(result))
     }
 
     private static func outcome(ofLookingUp result: CallResult, _ now: Timestamp) -> Outcome {
@@ -157,7 +212,8 @@ private struct NotebookExchange: Exchange {
             switch answer.status {
             case 200...299: .sent(remoteID: nil, note: nil)
             case 400, 422: .park(reason: .messageRefused)
-            case 401: .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human))
+            // The next attempt's look-up asks for others.
+            case 401: .retry(after: nil, reason: .credentialRefused, cause: .definiteRefusal)
             case 429: .laneUnhealthy(reason: .slowDown, trouble: pause(answer, now))
             case 408: .unknown(reason: .serverTimeout)
             case 425: .unknown(reason: .tooEarly)
