@@ -186,13 +186,22 @@ let package = Package(
             name: "TrunklineClientTests",
             dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver", "EventLoop", "TestKit"]
         ),
+        // A worker with a carrier that the program does not have.
+        .executableTarget(
+            name: "notebook-worker",
+            dependencies: [
+                "TrunklineCore", "TrunklineEngine", "TrunklineTesting",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/NotebookWorker"
+        ),
         .testTarget(
             name: "TrunklineWorkerTests",
             dependencies: [
                 "TrunklineTesting", "TrunklineCore", "TrunklineIntegrations", "TrunklineSimulator", "TrunklineChaos",
                 "EventLoop", "PostgresDriver", "TestKit",
-                // The tests start the built program.
-                "trunkline",
+                // The tests start the built programs.
+                "trunkline", "notebook-worker",
             ]
         ),
         .testTarget(

@@ -5,7 +5,8 @@
 --
 -- Tables, types and indexes; the statements of the engine and of people are beside it, one per file, in functions/.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, attempts, finished.
+-- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
+-- attempts, finished.
 
 create schema if not exists trunkline;
 
@@ -48,6 +49,7 @@ create table trunkline.lanes (
     daily_cap          int,
     time_zone          text not null default 'UTC',
     unknown_horizon_ms int not null,
+    begins_quietly     boolean not null default false,
     hold_reason        text,
     hold_until         timestamptz,
     held_at            timestamptz,
@@ -77,6 +79,8 @@ comment on column trunkline.lanes.daily_cap is 'Jobs a day at most, a day of tim
 comment on column trunkline.lanes.time_zone is 'A name of pg_timezone_names: whose midnight ends the day of the cap.';
 comment on column trunkline.lanes.unknown_horizon_ms is
     'How long after the first attempt that may have taken effect a job is asked about again; then it is parked for a person.';
+comment on column trunkline.lanes.begins_quietly is
+    'Whether its attempts begin with calls that take no effect: its carrier''s choice, written when the lane is made.';
 -- So that the shortest horizon of all is known without reading the lanes.
 create index lanes_unknown_horizon on trunkline.lanes (unknown_horizon_ms);
 
@@ -108,6 +112,25 @@ create table trunkline.lane_state (
     sent_today      int not null default 0,
     constraint lane_state_gate_legal check (gate in ('unknown', 'open', 'held_transient', 'held_human', 'probing', 'ramping'))
 ) with (fillfactor = 70);
+
+-- Credentials that expire, and what the next ones are asked for with: for the whole fleet.
+create table trunkline.lane_credentials (
+    lane          int primary key references trunkline.lanes,
+    generation    bigint not null default 0,
+    sealed        bytea,
+    key_version   int,
+    expires_at    timestamptz,
+    refresher     uuid,
+    refresh_until timestamptz,
+    constraint lane_credentials_whole check
+        ((generation = 0) = (sealed is null) and (sealed is null) = (key_version is null) and (sealed is null) = (expires_at is null)),
+    constraint lane_credentials_refresh_whole check ((refresher is null) = (refresh_until is null))
+);
+comment on column trunkline.lane_credentials.generation is 'How many there have been; 0: none yet.';
+comment on column trunkline.lane_credentials.sealed is
+    'AES-GCM nonce, ciphertext and tag, bound to the lane, the origin of its address, its secret and the generation.';
+comment on column trunkline.lane_credentials.refresher is
+    'The worker that asks for the next ones; another one may when refresh_until has passed.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The fleet
@@ -229,6 +252,7 @@ create table trunkline.jobs (
     cancel_wanted    boolean not null default false,
     suspect          boolean not null default false,
     crashes          smallint not null default 0,
+    quiet            boolean not null default false,
     arrival          bigint not null default nextval('trunkline.job_number'),
     parked_at        timestamptz,
     parked_claim     timestamptz generated always as (case when parked_at is not null then claimed_at end) stored,
@@ -251,6 +275,8 @@ comment on column trunkline.jobs.cancel_wanted is
 comment on column trunkline.jobs.suspect is
     'A worker died or fell silent during its last attempt: it runs as the only suspect of its process.';
 comment on column trunkline.jobs.crashes is 'Attempts as the only suspect that ended so; three park it as poison.';
+comment on column trunkline.jobs.quiet is
+    'While it is sending: its attempt has made no call yet that may take effect (begin_effect). Else without meaning.';
 comment on column trunkline.jobs.place is
     '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
 comment on column trunkline.jobs.recipient is 'Of a notice; a delivery names nobody. The same with purpose.';
@@ -436,7 +462,7 @@ create type trunkline.take_item as (
     item int, number bigint, lane_name text, key text, key_digest bytea, content_digest bytea, person bigint, recipient text,
     request bytea, purpose text, tags text, not_before timestamptz, send_before timestamptz, supersede_key text,
     fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean,
-    capped boolean
+    by_claim boolean
 );
 
 -- A supersede key of a scope.
@@ -455,7 +481,10 @@ create type trunkline.job_end as (job bigint, state text, reason text, attempt i
 create type trunkline.late_job as (job bigint, lane int, person bigint, stamped boolean, late boolean);
 
 -- What a claim found of a job.
-create type trunkline.claim_look as (job bigint, lane int, verdict text, stamped boolean, wait_ms int);
+create type trunkline.claim_look as (job bigint, lane int, verdict text, stamped boolean, wait_ms int, quiet boolean);
+
+-- What is to become of an attempt of a silent worker. harmless: nothing of its job can have taken effect.
+create type trunkline.abandon_look as (job bigint, attempt int, claimed_at timestamptz, claimed_by uuid, verdict text, harmless boolean);
 
 -- An outcome, and what it found of its job.
 create type trunkline.settle_look as (

@@ -9,9 +9,15 @@ package enum Step: String, Sendable, CaseIterable {
     case taken
     /// A claim is committed; nothing has left yet.
     case claimed
-    /// The request's bytes may leave now.
+    /// The bytes of a call that takes no effect may leave now: of a look-up, or of asking for credentials.
+    case asked
+    /// New credentials of a lane are committed; nothing has used them yet.
+    case refreshed
+    /// It is committed that a quiet attempt may take effect from now on; nothing of that has left yet.
+    case marked
+    /// The bytes of a call that may take effect may leave now.
     case carried
-    /// The answer is read; nothing is recorded yet.
+    /// The answer of a call is read; nothing is recorded yet.
     case answered
     /// The settlement is committed.
     case settled

@@ -1,7 +1,7 @@
 internal import TrunklineCore
 package import TrunklineEngine
 
-/// Beginning attempts, and what comes too late: claim, abandon, expire.
+/// Beginning attempts and their effects, and what comes too late: claim, begin_effect, abandon, expire.
 extension LedgerModel {
     private enum Look { case claimed, lost, busy, held, overtaken, early, expired, superseded, horizon, capped(Int64) }
 
@@ -86,6 +86,7 @@ extension LedgerModel {
             row.claimedAt = now
             row.claimedBy = request.owner.boot
             row.leaseUntil = now + request.lease.microseconds
+            row.isQuiet = lane(row.lane)?.beginsQuietly ?? false
             onClaim?(row, request.owner.boot)
             guard let key = try? IdempotencyKey(row.key) else { return .unheard("claimed") }
             return .claimed(
@@ -94,7 +95,8 @@ extension LedgerModel {
                     tries: row.tries,
                     key: key,
                     request: row.request,
-                    sendBefore: row.sendBefore
+                    sendBefore: row.sendBefore,
+                    isQuiet: row.isQuiet
                 )
             )
         case .expired:
@@ -134,6 +136,20 @@ extension LedgerModel {
         }
     }
 
+    /// `trunkline.begin_effect`.
+    package func beginEffect(_ given: [JobAttempt], by boot: BootID, lease: Duration) -> [JobAttempt] {
+        given.compactMap { entry in
+            guard let row = row(entry.job), row.state == .sending,
+                row.attempt == entry.attempt || mutation == .effectOfAnotherAttempt,
+                row.claimedBy == boot || mutation == .effectOfAnotherWorker,
+                !row.cancelWanted || row.stamp != nil || mutation == .effectOfTheCancelled
+            else { return nil }
+            if mutation != .effectStaysQuiet { row.isQuiet = false }
+            if mutation != .effectKeepsTheLease { row.leaseUntil = now + lease.microseconds }
+            return JobAttempt(job: row.id, attempt: row.attempt)
+        }
+    }
+
     /// `trunkline.abandon`.
     package func abandon(_ given: [JobAttempt], _ owner: LedgerOwner) -> [SeenJob] {
         let held = held(owner)
@@ -144,21 +160,35 @@ extension LedgerModel {
                 held.contains(shard(ofLane: row.lane))
             else { continue }
             note(.abandoned, row.key)
-            let isPoison = row.isSuspect && row.crashes >= (mutation == .poisonAtTheSecond ? 1 : 2)
-            row.state = isPoison ? .parked : .unknown
-            row.reason = isPoison ? Reason.poison.code : Reason.workerLost.code
-            row.parkedAt = isPoison ? now : nil
-            if row.isSuspect { row.crashes += 1 }
-            row.isSuspect = true
-            row.dueAt = now
-            row.stamp = row.stamp ?? claimed
+            if abandon(row, claimed) { marked.append(row) }
             let name = Self.attemptName(row.id, row.attempt, Self.floorDay(claimed))
             if attempts[name] == nil {
                 attempts[name] = Attempt(outcome: "abandoned", reason: Reason.workerLost.code)
             }
-            marked.append(row)
         }
         return seen(marked)
+    }
+
+    /// Whether the job is still there.
+    private func abandon(_ row: JobRow, _ claimed: Int64) -> Bool {
+        let isHarmless =
+            row.isQuiet && (row.stamp == nil || mutation == .quietOnesForgetTheirStamp)
+            && mutation != .quietOnesAreStamped
+        let isCancelled = isHarmless && row.cancelWanted && mutation != .quietCancelForgotten
+        let isPoison = !isCancelled && row.isSuspect && row.crashes >= (mutation == .poisonAtTheSecond ? 1 : 2)
+        row.state = isPoison ? .parked : isHarmless ? .waiting : .unknown
+        row.reason = isPoison ? Reason.poison.code : Reason.workerLost.code
+        row.parkedAt = isPoison ? now : nil
+        if row.isSuspect { row.crashes += 1 }
+        row.isSuspect = true
+        row.dueAt = now
+        row.stamp = isHarmless ? nil : row.stamp ?? claimed
+        if row.isQuiet, mutation != .quietTriesCount { row.tries -= 1 }
+        if isHarmless, mutation != .quietOnesKeepTheCap { giveBackCap(row) }
+        guard isCancelled else { return true }
+        note(.cancelled, row.key)
+        end(row.id, "cancelled", Reason.cancelled.code)
+        return false
     }
 
     /// `trunkline.expire`.

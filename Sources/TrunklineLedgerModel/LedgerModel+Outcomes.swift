@@ -82,7 +82,9 @@ extension LedgerModel {
         case .waiting, .unknown, .parked, .parkedUnknown, .cancelled:
             guard let row = entry.row else { return }
             change(row, entry)
-            giveBackCap(row, entry)
+            if entry.stamp == nil, !outcome.mayHaveLeft, [.waiting, .parked, .cancelled].contains(entry.look) {
+                giveBackCap(row)
+            }
             if entry.look == .cancelled {
                 note(.cancelled, row.key)
                 end(row.id, "cancelled", Reason.cancelled.code)
@@ -109,10 +111,9 @@ extension LedgerModel {
         if isParked { note(.parked) }
     }
 
-    /// What surely sent nothing does not count against the lane's daily cap.
-    private func giveBackCap(_ row: JobRow, _ entry: Looked) {
+    /// `trunkline.give_back_cap`, for one job.
+    func giveBackCap(_ row: JobRow) {
         guard mutation != .capNotGivenBack, let lane = lane(row.lane), lane.dailyCap != nil,
-            entry.stamp == nil, !entry.outcome.mayHaveLeft, [.waiting, .parked, .cancelled].contains(entry.look),
             let claimed = row.claimedAt,
             Self.floorDay(localTime(claimed, lane)) == Self.floorDay(localTime(now, lane))
         else { return }

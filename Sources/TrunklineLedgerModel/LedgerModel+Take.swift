@@ -107,10 +107,11 @@ extension LedgerModel {
             || !before.contains {
                 $0.lane == lane.number && $0.person == person && !$0.isParked && !($0.place <= 0 && $0.dueAt > now)
             }
-        // What may be superseded or capped is looked at by claim.
+        // What may be superseded or capped, or begins quietly, is looked at by claim.
         let begins =
             item.isMine && batch.fast[index] == true && !isHeld(lane) && !parked && item.supersedeKey == nil
-            && (lane.dailyCap == nil || mutation == .capIgnored) && notBefore ?? now <= now
+            && (lane.dailyCap == nil || mutation == .capIgnored)
+            && (!lane.beginsQuietly || mutation == .quietOnTheFastPath) && notBefore ?? now <= now
             && sendBefore ?? .max > now && isFree
         let isScheduled = notBefore.map { $0 > now } ?? false && mutation != .scheduledGetPlacesAtOnce
         let row = JobRow(

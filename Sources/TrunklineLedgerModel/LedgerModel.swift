@@ -37,6 +37,10 @@ package final class LedgerModel {
         case scheduledGetPlacesAtOnce, adoptIgnoresAge, placesInOrderOfNumbers
         case repeatIsConflict, removedLaneTakes, eventsRepeat, readersCountTwice
         case breakerReopensAtOnce, probeForEverybody, releaseKeepsFence, gateForgetsHold, loadShowsUnseen
+        case quietOnesAreStamped, quietTriesCount, quietOnesKeepTheCap, quietOnesForgetTheirStamp, quietOnTheFastPath
+        case effectOfAnotherAttempt, effectOfAnotherWorker, effectOfTheCancelled, effectKeepsTheLease, effectStaysQuiet
+        case quietCancelForgotten
+        case refreshBesideAnother, refreshFromAnyGeneration, refreshEndedByAnother, olderCredentialsWin
     }
 
     /// What happened, for whoever counts it.
@@ -55,6 +59,7 @@ package final class LedgerModel {
         package let carrier: String
         /// Microseconds: how long after its stamp a job is asked about again.
         package let horizon: Int64
+        package var beginsQuietly = false
         /// Milliseconds.
         package var interval: Int32
         package var concurrency: Int32
@@ -207,6 +212,7 @@ package final class LedgerModel {
     package var shards: [Shard]
     package var lanes: [Lane] = []
     package var laneStates: [Int32: LaneState] = [:]
+    package var credentials: [Int32: CredentialsRow] = [:]
     package var workers: [BootID: Worker] = [:]
     package var ledger: [Scoped: Entry] = [:]
     /// In the order of their numbers.
@@ -378,6 +384,7 @@ package final class JobRow {
     package var cancelWanted = false
     package var isSuspect = false
     package var crashes: Int32 = 0
+    package var isQuiet = false
     package var parkedAt: Int64?
 
     init(

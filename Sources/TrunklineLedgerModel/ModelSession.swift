@@ -127,6 +127,23 @@ extension ModelSession {
         ask("forgotten", done) { $0.forgotten(shards, busy: busy) }
     }
 
+    package func beginEffect(
+        _ attempts: [JobAttempt],
+        by boot: BootID,
+        lease: Duration,
+        _ done: @escaping LedgerReply<[JobAttempt]>
+    ) {
+        ask("begin_effect", done) { $0.beginEffect(attempts, by: boot, lease: lease) }
+    }
+    package func credentials(_ lane: Int32, _ done: @escaping LedgerReply<StoredCredentials?>) {
+        ask("credentials", done) { $0.credentials(lane) }
+    }
+    package func beginRefresh(_ request: RefreshRequest, _ done: @escaping LedgerReply<RefreshVerdict>) {
+        ask("begin_refresh", done) { $0.beginRefresh(request) }
+    }
+    package func endRefresh(_ end: RefreshEnd, by boot: BootID, _ done: @escaping LedgerReply<Bool>) {
+        ask("end_refresh", done) { $0.endRefresh(end, by: boot) }
+    }
     package func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>) {
         ask("settle", done) { $0.settle(outcomes, by: boot) }
     }

@@ -40,15 +40,19 @@ extension TestInstall {
         package var logText: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
     }
 
-    /// Starts a worker; `environment` may name a crash point, a freeze point or a mechanism to turn off, `limit` is what
+    /// Starts a worker, of the program or of another one that lies beside it; `environment` may name a crash point, a freeze point or a mechanism to turn off, `limit` is what
     /// `ulimit` is told in the shell that becomes the worker.
     package func startWorker(
         _ environment: [String: String] = [:],
         arguments: [String] = [],
-        limit: String? = nil
+        limit: String? = nil,
+        program: String? = nil
     ) throws -> WorkerHandle {
         let log = folder.appendingPathComponent("worker-\(workers.withLock { $0.count }).log")
-        let words = [try TestEnvironment.program(), "worker"] + arguments
+        let words =
+            if let program { [try TestEnvironment.built(program)] } else {
+                [try TestEnvironment.program(), "worker"] + arguments
+            }
         let process = try ChildProcess(
             limit == nil ? words[0] : "/bin/bash",
             limit.map { ["-c", "ulimit \($0) && exec \"$0\" \"$@\""] + words } ?? Array(words.dropFirst()),

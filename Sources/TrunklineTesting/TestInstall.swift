@@ -177,6 +177,33 @@ package final class TestInstall: Sendable {
         try await addLines(ids) { Pace(interval: .zero, concurrency: concurrency($0), recipientGap: .zero) }
     }
 
+    /// Adds a destination of a carrier that the program may not know, without the program.
+    package func addDestination(_ id: String, of carrier: any Carrier, url: String, secret: String) async throws {
+        let key = try MasterKey(base64: Self.masterKey)
+        try await Operator.with(databaseURL: databaseURL, name: "trunkline test") { install in
+            _ = try await install.addDestination(
+                try DestinationID(id),
+                workspace: try WorkspaceID("acme"),
+                carrier: carrier,
+                url: url,
+                mayBePrivate: true,
+                secret: try .sealed(Array(secret.utf8), of: carrier, key)
+            )
+        }
+    }
+
+    /// Gives a destination another secret, without the program.
+    package func changeDestination(_ id: String, of carrier: any Carrier, secret: String) async throws {
+        let key = try MasterKey(base64: Self.masterKey)
+        try await Operator.with(databaseURL: databaseURL, name: "trunkline test") { install in
+            _ = try await install.changeDestination(
+                try DestinationID(id),
+                DestinationChanges(secret: try .sealed(Array(secret.utf8), of: carrier, key)),
+                carriers: [carrier]
+            )
+        }
+    }
+
     // MARK: The program
 
     package typealias Outcome = Command.Outcome

@@ -82,8 +82,8 @@ final class PostgresUnderTest: @unchecked Sendable {
                 with lane as (
                     insert into trunkline.lanes (name, shard_hash, carrier, scope, workspace, address, private_network,
                         secret_sealed, secret_key_version, secret_hint, pace_interval_ms, concurrency, recipient_gap_ms, daily_cap,
-                        time_zone, unknown_horizon_ms)
-                    values ($1, $2, $3, $4, 'workspace', $5, true, '', 1, '', $6, $7, $8, $9, $10, $11)
+                        time_zone, unknown_horizon_ms, begins_quietly)
+                    values ($1, $2, $3, $4, 'workspace', $5, true, '', 1, '', $6, $7, $8, $9, $10, $11, $12)
                     returning number, revision
                 ), state as (insert into trunkline.lane_state (lane) select number from lane)
                 select number, revision from lane
@@ -93,7 +93,7 @@ final class PostgresUnderTest: @unchecked Sendable {
                     .text(lane.address),
                     .int4(lane.interval), .int4(lane.concurrency), .int4(lane.gap),
                     lane.dailyCap.map { .int4($0) } ?? .null, .text(ConformanceSequence.zones[index]),
-                    .int4(Int32(lane.horizon / 1_000)),
+                    .int4(Int32(lane.horizon / 1_000)), .bool(lane.beginsQuietly),
                 ]
             )
             precondition(row.int4(0, 0) == lane.number, "lanes are counted from 1")

@@ -35,6 +35,20 @@ import TrunklineTesting
         #expect(try CarrierConformance(carrier, sample).violations(seed: seed) == [])
     }
 
+    /// The carrier of the tests is held to the same rules.
+    @Test(arguments: [1, 2] as [UInt64])
+    func theNotebookKeepsEveryRule(_ seed: UInt64) throws {
+        let sample = CarrierConformance.Sample(
+            .destination,
+            address: "https://notes.example",
+            otherAddress: "https://notes.example:8443",
+            secret: "note_0123456789abcdef0123",
+            otherSecret: "note_fedcba98765432103210",
+            mustNotShow: ["note_0123456789abcdef0123"]
+        )
+        #expect(try CarrierConformance(NotebookCarrier(), sample).violations(seed: seed) == [])
+    }
+
     // MARK: The suite itself
 
     static let sample = CarrierConformance.Sample(
@@ -70,7 +84,8 @@ private struct FlawedCarrier: Carrier {
             maximumTries: 1,
             rampLength: .zero,
             reservedSlots: 0,
-            pace: .standard
+            pace: .standard,
+            beginsQuietly: flaw != .beginsAsItsPolicySays
         )
     }
 
@@ -132,6 +147,10 @@ private struct FlawedAccount: CarrierAccount {
     var healthQuestion: OutsideCall? { nil }
     func health(_ result: CallResult) -> HealthVerdict { .keepLast(reason: .unclearHealth) }
     func advice(on result: CallResult) -> String? { nil }
+
+    func refresh(_ last: LaneCredentials?) -> CredentialRefresh? {
+        flaw == .knowsHowToRefresh ? nil : CredentialRefresh(call(.post)) { _, _ in .failed }
+    }
 
     func exchange(_ attempt: CarriedAttempt) -> any Exchange { FlawedExchange(account: self) }
 

@@ -84,6 +84,7 @@ import TrunklineTesting
         }
         for statement in [
             "select * from trunkline.jobs", "select secret_sealed from trunkline.lanes",
+            "select * from trunkline.lane_credentials",
             "select count(*) from trunkline.ledger",
             "update trunkline.lanes set address = 'https://evil.example'",
             "select trunkline.make_day('finished', current_date)",
@@ -111,6 +112,7 @@ import TrunklineTesting
         }
         for statement in [
             "select secret_sealed from trunkline.lanes", "select * from trunkline.lanes",
+            "select * from trunkline.lane_credentials",
             "delete from trunkline.finished",
             "update trunkline.lane_state set gate = 'open'", "select nextval('trunkline.job_number')",
         ] {

@@ -1,5 +1,5 @@
 -- The daily cap: of what a claim would begin, only so many as the lane has left today. A job is counted when an attempt
--- begins that nothing was sent before, and given back by settle when that attempt surely sent nothing.
+-- begins that nothing was sent before, and given back (give_back_cap) when that attempt surely sent nothing.
 --
 -- Verdicts: those of claim, some of `claimed` turned into `capped`.
 -- Locks: lane_state by lane.
@@ -25,7 +25,7 @@ begin
         select r.job, r.lane,
             case when r.verdict = 'claimed' and not r.stamped and r.position > t.room then 'capped' else r.verdict end as verdict,
             r.stamped,
-            ceil(extract(epoch from t.left_of_it) * 1000)::int as wait_ms
+            ceil(extract(epoch from t.left_of_it) * 1000)::int as wait_ms, r.quiet
         from ranked r left join left_today t on t.lane = r.lane
     ), counted as (
         update trunkline.lane_state s
@@ -34,6 +34,6 @@ begin
                 + (select count(*) from decided d where d.lane = s.lane and d.verdict = 'claimed' and not d.stamped)
         from left_today t where t.lane = s.lane
     )
-    select array_agg(row(d.job, d.lane, d.verdict, d.stamped, d.wait_ms)::trunkline.claim_look) into result from decided d;
+    select array_agg(row(d.job, d.lane, d.verdict, d.stamped, d.wait_ms, d.quiet)::trunkline.claim_look) into result from decided d;
     return result;
 end $$;

@@ -1,6 +1,6 @@
 -- Begins attempts: committed before anything leaves.
 --
--- Verdicts: claimed; lost; gone; busy (not claimable in this state); early; expired (sendBefore has passed) and superseded
+-- Verdicts: claimed; claimed_quietly (the same, and until begin_effect it is known that nothing took effect); lost; gone; busy (not claimable in this state); early; expired (sendBefore has passed) and superseded
 -- (a newer fact was accepted): both ended here unless it may have been sent: then parked; held (the operator's hold);
 -- horizon (may have been sent too long ago: parked); overtaken (a due row of that person comes first, perhaps one that no
 -- owner has seen: adopt first); capped (the lane has had what it may today; wait_ms until its next midnight).
@@ -42,7 +42,7 @@ begin
                              order by o.place limit 64) o
                 where o.id <> j.id and o.state in ('sending', 'unknown')
             ) then 'overtaken'
-            else 'claimed' end, j.maybe_sent_since is not null, null)::trunkline.claim_look), '{}') into looked
+            else 'claimed' end, j.maybe_sent_since is not null, null, n.begins_quietly)::trunkline.claim_look), '{}') into looked
     from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j
     join trunkline.lanes n on n.number = j.lane;
 
@@ -64,11 +64,11 @@ begin
     with begun as (
         update trunkline.jobs j
         set state = 'sending', reason = null, attempt = j.attempt + 1, tries = j.tries + 1, claimed_at = now(), claimed_by = p_boot,
-            lease_until = now() + make_interval(secs => p_lease_ms / 1000.0)
+            lease_until = now() + make_interval(secs => p_lease_ms / 1000.0), quiet = k.quiet
         from unnest(looked) k where j.id = k.job and j.id = any (p_jobs) and k.verdict = 'claimed'
-        returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before
+        returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before, j.quiet
     )
-    select w.id, coalesce(k.verdict, 'gone'), b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
+    select w.id, case when b.quiet then 'claimed_quietly' else coalesce(k.verdict, 'gone') end, b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
     from unnest(p_jobs) w (id)
     left join unnest(looked) k on k.job = w.id
     left join begun b on b.id = w.id;

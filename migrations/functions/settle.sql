@@ -5,7 +5,7 @@
 -- unknown; parked; cancelled (a cancel came during the attempt, and nothing was sent); stale (not the current attempt:
 -- recorded as evidence only).
 -- Locks: jobs by id; ledger, finished, sent_today by lane, lane_state by lane, attempts.
--- Needs: end_jobs, finish, local_time, settle_late.
+-- Needs: end_jobs, finish, give_back_cap, settle_late.
 create or replace function trunkline.settle(
     p_boot uuid, p_jobs bigint[], p_attempts int[], p_outcome text[], p_reason text[], p_due_ms int[], p_may_have_left boolean[],
     p_remote_id text[], p_status int[], p_evidence text[]
@@ -61,15 +61,9 @@ begin
     where j.id = k.job and j.id = any (p_jobs)
       and k.verdict in ('waiting', 'unknown', 'parked', 'parked_unknown', 'cancelled');
 
-    -- What surely sent nothing does not count against the lane's daily cap.
-    update trunkline.lane_state s set sent_today = greatest(0, s.sent_today - g.n)
-    from (
-        select j.lane, count(*) as n from unnest(looked) k join trunkline.jobs j on j.id = k.job
-        join trunkline.lanes l on l.number = j.lane and l.daily_cap is not null
-        where j.id = any (p_jobs) and k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled')
-          and trunkline.local_time(k.claimed_at, l.time_zone)::date = trunkline.local_time(now(), l.time_zone)::date
-        group by j.lane order by j.lane
-    ) g where s.lane = g.lane;
+    perform trunkline.give_back_cap(array(
+        select k.job from unnest(looked) k
+        where k.stamp is null and not k.may_have_left and k.verdict in ('waiting', 'parked', 'cancelled') order by 1));
 
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1), 'cancelled', 'cancelled');
 

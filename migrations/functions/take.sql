@@ -38,7 +38,7 @@ begin
            p_boot is not null and coalesce(trunkline.shard_of(n.shard_hash, p_shard_count) = any (p_shards), false)
                and not coalesce(trunkline.shard_of(n.shard_hash, p_shard_count) = any (held), false),
            n.hold_reason is not null and (n.hold_until is null or n.hold_until > now()),
-           n.daily_cap is not null
+           n.daily_cap is not null or n.begins_quietly
         )::trunkline.take_item order by i.item), '{}') into items
     from unnest(p_lane, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request, p_purpose, p_tags,
                 p_not_before, p_send_before, p_supersede_key, p_fact_at, p_fast) with ordinality
@@ -83,8 +83,8 @@ begin
             case when n.begin then p_boot end,
             n.number, case when p_parked is not null then now() end
         from (
-            -- What may be superseded or capped is looked at by claim.
-            select t.*, t.mine and t.fast and not t.hold and p_parked is null and t.supersede_key is null and not t.capped
+            -- What may be superseded or capped, or begins quietly, is looked at by claim.
+            select t.*, t.mine and t.fast and not t.hold and p_parked is null and t.supersede_key is null and not t.by_claim
                     and coalesce(t.not_before <= now(), true) and coalesce(t.send_before > now(), true)
                     -- The person has nothing under way, nothing earlier, and nothing due that no owner has seen.
                     and not exists (

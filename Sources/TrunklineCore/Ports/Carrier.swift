@@ -95,10 +95,19 @@ package protocol CarrierAccount: Sendable {
     /// What a person who has just set the lane up would do about what came of a call, in words that name options of the command
     /// line; nil when there is nothing to do.
     func advice(on result: CallResult) -> String?
+    /// Asks for credentials that expire: with the last ones, or with the lane's secret when there are none yet. Nil for carriers
+    /// whose secret is all they need. The engine makes one such call at a time for a lane, and commits what it brings before
+    /// anything uses it.
+    func refresh(_ last: LaneCredentials?) -> CredentialRefresh?
     /// Begins an attempt.
     func exchange(_ attempt: CarriedAttempt) -> any Exchange
     /// Whether calls made with `other` are calls made with this: same address, same secret.
     func isSame(as other: any CarrierAccount) -> Bool
+}
+
+extension CarrierAccount {
+    /// Most need none.
+    package func refresh(_ last: LaneCredentials?) -> CredentialRefresh? { nil }
 }
 
 /// An attempt, as its exchange sees it.

@@ -29,18 +29,8 @@ package enum ExchangeStep: Sendable {
     case call(OutsideCall, mayTakeEffect: Bool)
     /// The lane's own health question, whose answer is the gate's too.
     case askHealth
-    /// Credentials that expire belong to the lane, and are refreshed by its owner once for the fleet. `refused`: the ones that
-    /// the other side did not accept, so that they are not given again.
+    /// Credentials that expire belong to the lane, and are refreshed by its owner once for the fleet
+    /// (``CarrierAccount/refresh(_:)``). `refused`: the ones that the other side did not accept, so that they are not given again.
     case needsCredentials(refused: Credentials?)
     case done(Outcome, Evidence?)
-}
-
-/// What proves to the other side who calls, for as long as it lasts. Its description shows nothing of it.
-package struct Credentials: Sendable, Hashable, CustomStringConvertible, CustomReflectable {
-    /// Goes into a header and nowhere else.
-    package let accessToken: String
-    package init(accessToken: String) { self.accessToken = accessToken }
-    package var description: String { "credentials" }
-    /// Without children, so that `dump` shows no secret either.
-    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }

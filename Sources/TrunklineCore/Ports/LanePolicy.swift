@@ -20,6 +20,9 @@ package struct LanePolicy: Sendable, Hashable {
     package let reservedSlots: Int
     /// Unless the operator says otherwise.
     package let pace: Pace
+    /// Whether exchanges begin with calls that take no effect. Such an attempt stamps nothing before its first call that may,
+    /// which costs a commit; so a job of such a lane never begins in the commit that takes it.
+    package let beginsQuietly: Bool
 
     package init(
         opening: Opening,
@@ -27,7 +30,8 @@ package struct LanePolicy: Sendable, Hashable {
         maximumTries: Int32,
         rampLength: Duration,
         reservedSlots: Int,
-        pace: Pace
+        pace: Pace,
+        beginsQuietly: Bool = false
     ) {
         precondition((0...100).contains(reservedSlots), "a percentage")
         self.opening = opening
@@ -36,5 +40,6 @@ package struct LanePolicy: Sendable, Hashable {
         self.rampLength = rampLength
         self.reservedSlots = reservedSlots
         self.pace = pace
+        self.beginsQuietly = beginsQuietly
     }
 }

@@ -84,7 +84,7 @@ package protocol JobLedger: LedgerSession {
     func place(_ jobs: [Int64], _ owner: LedgerOwner, _ done: @escaping LedgerReply<[SeenJob]>)
     /// Begins attempts. One answer per job, in no particular order.
     func claim(_ request: ClaimRequest, _ done: @escaping LedgerReply<[ClaimAnswer]>)
-    /// Attempts of silent workers become unknown; yields those for which it was so.
+    /// Attempts of silent workers are over: quiet ones wait again, the others are unknown. Yields those for which it was so.
     func abandon(_ attempts: [JobAttempt], _ owner: LedgerOwner, _ done: @escaping LedgerReply<[SeenJob]>)
     /// Ends or parks at most `limit` jobs for which it is too late; yields them.
     func expire(_ owner: LedgerOwner, limit: Int32, _ done: @escaping LedgerReply<[JobOfPerson]>)
@@ -103,8 +103,22 @@ package protocol JobLedger: LedgerSession {
     func forgotten(ofShards shards: [Int32], of count: Int32, busy: [Int32], _ done: @escaping LedgerReply<[Int32]>)
 }
 
-/// Outcomes, which must not wait behind a take.
+/// Outcomes and what attempts need on their way to one, which must not wait behind a take.
 package protocol OutcomeLedger: LedgerSession {
+    /// Quiet attempts that are about to make a call that may take effect: from its commit on they may have been sent, and their
+    /// lease begins anew. Only for those that it yields the call may be made.
+    func beginEffect(
+        _ attempts: [JobAttempt],
+        by boot: BootID,
+        lease: Duration,
+        _ done: @escaping LedgerReply<[JobAttempt]>
+    )
+    /// A lane's credentials that expire; nil: there are none yet.
+    func credentials(_ lane: Int32, _ done: @escaping LedgerReply<StoredCredentials?>)
+    /// Asks to be the one who asks for a lane's next credentials.
+    func beginRefresh(_ request: RefreshRequest, _ done: @escaping LedgerReply<RefreshVerdict>)
+    /// Keeps what that brought; false: another generation is in force, and nothing has changed.
+    func endRefresh(_ end: RefreshEnd, by boot: BootID, _ done: @escaping LedgerReply<Bool>)
     /// Records outcomes. One answer per outcome, in no particular order.
     func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>)
     /// The next owner must know that the other side asked for a pause.

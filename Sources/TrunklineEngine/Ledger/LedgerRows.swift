@@ -118,12 +118,22 @@ package struct ClaimedJob: Sendable, Hashable {
     package let key: IdempotencyKey
     package let request: [UInt8]
     package let sendBefore: Int64?
-    package init(attempt: Int32, tries: Int32, key: IdempotencyKey, request: [UInt8], sendBefore: Int64?) {
+    /// Whether nothing of it counts as sent before ``OutcomeLedger/beginEffect(_:by:lease:_:)``.
+    package let isQuiet: Bool
+    package init(
+        attempt: Int32,
+        tries: Int32,
+        key: IdempotencyKey,
+        request: [UInt8],
+        sendBefore: Int64?,
+        isQuiet: Bool
+    ) {
         self.attempt = attempt
         self.tries = tries
         self.key = key
         self.request = request
         self.sendBefore = sendBefore
+        self.isQuiet = isQuiet
     }
 }
 

@@ -12,13 +12,19 @@ struct Call {
     let jobClass: JobClass
     let isStamped: Bool
     var isSuspect = false
+    /// No call of it has left yet that may take effect, and the row says so.
+    fileprivate(set) var isQuiet = false
     let key: IdempotencyKey
     let request: [UInt8]
     let sendBefore: Int64?
     /// Until when it may go on, as far as the gate knew when it began.
     var gateOpenUntil: Instant
-    /// Taken before the claim was sent: the lease counts from here.
+    /// Taken before the claim was sent.
     let claimSent: Instant
+    /// The same of the statement that ended its quiet part.
+    fileprivate(set) var effectSent: Instant?
+    /// From when its lease counts.
+    var leaseBegan: Instant { effectSent ?? claimSent }
     fileprivate(set) var hasOutcome = false
 }
 
@@ -41,6 +47,13 @@ final class Attempts {
     func began(_ call: Call) {
         calls[call.job] = call
         if call.isSuspect { lastSuspect = call.job }
+    }
+
+    /// It may take effect from now on, and has its lease anew.
+    func effectBegan(_ attempt: JobAttempt, at sent: Instant) {
+        guard calls[attempt.job]?.attempt == attempt.attempt else { return }
+        calls[attempt.job]?.isQuiet = false
+        calls[attempt.job]?.effectSent = sent
     }
 
     /// - Returns: the attempt; nil when it had its outcome already.

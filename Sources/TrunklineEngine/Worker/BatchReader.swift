@@ -212,7 +212,8 @@ final class BatchReader {
         guard !settings.isRemoved, settings.fault == nil else { return nil }
         let person = LanePerson(lane: settings.lane, person: job.person)
         if !waiting.contains(person), shards.isOwned(settings.shard), !settings.isOnHold(at: now),
-            job.notBefore == nil, job.supersedeKey == nil, settings.dailyCap == nil, !origins.isBroken(settings),
+            job.notBefore == nil, job.supersedeKey == nil, settings.dailyCap == nil,
+            !settings.policy.beginsQuietly, !origins.isBroken(settings),
             board.leavesOne(of: caller.freeSlots(for: settings)), let lane = board.ownedLane(settings.lane),
             let gateOpenUntil = lane.beginNew(person: job.person, at: now)
         {

@@ -14,6 +14,8 @@ final class Calls {
     private let attempts: Attempts
     private let caller: Caller
     private let health: Health
+    private let credentials: CredentialKeeper
+    private let effects: Effects
     private let settling: Settling
     /// Exchanges whose next call found no slot, by job.
     private var stopped: [Int64: (running: Running, request: HTTPRequest, mayTakeEffect: Bool)] = [:]
@@ -30,6 +32,8 @@ final class Calls {
         _ attempts: Attempts,
         _ caller: Caller,
         _ health: Health,
+        _ credentials: CredentialKeeper,
+        _ effects: Effects,
         _ settling: Settling
     ) {
         self.here = here
@@ -41,6 +45,8 @@ final class Calls {
         self.attempts = attempts
         self.caller = caller
         self.health = health
+        self.credentials = credentials
+        self.effects = effects
         self.settling = settling
     }
 
@@ -52,9 +58,14 @@ final class Calls {
         let settings: LaneSettings
         var exchange: any Exchange
         var steps = 0
+        /// Nothing of it may take effect before that is committed.
+        var isQuiet: Bool
+        /// A call was made that may have taken effect.
+        var mayHaveEffect = false
 
-        init(_ job: Int64, _ settings: LaneSettings, _ exchange: any Exchange) {
-            self.job = job
+        init(_ call: Call, _ settings: LaneSettings, _ exchange: any Exchange) {
+            job = call.job
+            isQuiet = call.isQuiet
             self.settings = settings
             self.exchange = exchange
         }
@@ -77,7 +88,7 @@ final class Calls {
             number: call.attempt,
             isStamped: call.isStamped
         )
-        go(on: Running(job, settings, account.exchange(attempt)), after: .begin(at: here.loop.wallTime))
+        go(on: Running(call, settings, account.exchange(attempt)), after: .begin(at: here.loop.wallTime))
     }
 
     /// Once a turn: calls that found no slot.
@@ -99,11 +110,27 @@ final class Calls {
             make(request, mayTakeEffect: mayTakeEffect, of: running)
         case .askHealth:
             askHealth(running)
-        case .needsCredentials:
-            // No lane has any that expire.
-            go(on: running, after: .credentials(nil))
+        case .needsCredentials(let refused):
+            needCredentials(running, refused)
         case .done(let outcome, let evidence):
             ended(running.job, outcome, evidence: evidence)
+        }
+    }
+
+    private func needCredentials(_ running: Running, _ refused: Credentials?) {
+        credentials.need(running.settings, refused: refused) { [weak self] answer in
+            guard let self else { return }
+            switch answer {
+            case .have(let credentials): go(on: running, after: .credentials(credentials))
+            case .refused where !running.mayHaveEffect:
+                ended(
+                    running.job,
+                    .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human)),
+                    evidence: nil
+                )
+            // What the attempt has done decides how it ends, and only its exchange knows.
+            case .none, .refused: go(on: running, after: .credentials(nil))
+            }
         }
     }
 
@@ -113,7 +140,16 @@ final class Calls {
             stopped[job] = (running, request, mayTakeEffect)
             return caller.wait(job)
         }
+        if mayTakeEffect, running.isQuiet, let call = attempts[job] {
+            return effects.begin(call) { [weak self] mayCall in
+                guard let self else { return }
+                running.isQuiet = false
+                if mayCall { return make(request, mayTakeEffect: true, of: running) }
+                ended(job, .retry(after: nil, reason: .withdrawn, cause: .notSent), evidence: nil)
+            }
+        }
         here.telemetry.called += 1
+        if mayTakeEffect { running.mayHaveEffect = true }
         caller.call(request, of: running.settings) { [weak self] in
             self?.mayLeave(job, mayTakeEffect: mayTakeEffect) ?? false
         } done: { [weak self] result in
@@ -138,7 +174,7 @@ final class Calls {
         guard let call = attempts[job] else { return false }
         let now = here.now
         if here.isOff(.lastLook) { return true }
-        guard call.claimSent + here.timing.lease - now > here.timing.callTimeout + here.timing.leaseMargin else {
+        guard call.leaseBegan + here.timing.lease - now > here.timing.callTimeout + here.timing.leaseMargin else {
             return false
         }
         guard membership.mayAct(at: now) else { return false }
@@ -150,7 +186,10 @@ final class Calls {
         guard lane?.mayLeave(begun: call.claimSent, at: now) ?? (call.gateOpenUntil > now) else { return false }
         if let sendBefore = call.sendBefore, sendBefore <= here.loop.wallTime.microseconds { return false }
         // A look-up is no message to anybody.
-        guard mayTakeEffect else { return true }
+        guard mayTakeEffect else {
+            here.reached(.asked)
+            return true
+        }
         lane?.left(person: call.person, at: now)
         here.reached(.carried)
         return true

@@ -189,6 +189,7 @@ final class Claiming {
                 jobClass: job.jobClass,
                 isStamped: job.isStamped,
                 isSuspect: job.isSuspect,
+                isQuiet: claimed.isQuiet,
                 key: claimed.key,
                 request: claimed.request,
                 sendBefore: claimed.sendBefore,

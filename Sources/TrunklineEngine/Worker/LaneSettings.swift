@@ -20,6 +20,8 @@ struct LaneSettings {
     let origin: String?
     /// What it is called with; nil when it cannot be.
     let account: (any CarrierAccount)?
+    /// Whose its credentials that expire are, if it has any.
+    let credentialOwner: SealedCredentials.Owner?
     /// Why it cannot be used as configured; nil when it can.
     let fault: String?
     let pace: Pace
@@ -54,6 +56,7 @@ extension LaneSettings {
         var fault: String?
         var origin: String?
         var account: (any CarrierAccount)?
+        var credentialOwner: SealedCredentials.Owner?
         let name = LaneName(stored: row.name)
         let carrier = configuration.carriers[row.carrier]
         do {
@@ -71,6 +74,7 @@ extension LaneSettings {
                 ownFiles: configuration.ownFiles
             )
             account = try carrier.account(at: address, secret: secret)
+            credentialOwner = SealedCredentials.Owner(name, address, secret: secret)
         } catch {
             fault = "\(error)"
         }
@@ -84,6 +88,7 @@ extension LaneSettings {
             policy: carrier?.policy ?? configuration.carriers.line.policy,
             origin: origin,
             account: account,
+            credentialOwner: credentialOwner,
             fault: fault,
             pace: Pace(
                 interval: row.interval,

@@ -213,7 +213,11 @@ final class Rows {
             return false
         }
         if here.isOff(.foreignLease) { return true }
-        guard let left = job.leaseLeft, left < .zero else { return false }
+        guard let left = job.leaseLeft, left < .zero else {
+            // Also one that was begun anew meanwhile.
+            foreign[id]?.expiredSince = nil
+            return false
+        }
         let since = attempt.expiredSince ?? now
         attempt.expiredSince = since
         foreign[id] = attempt

@@ -91,6 +91,7 @@ final class Worker {
         applyEffects(now)
         parts.calls.carryWaiting()
         if ports.intake.isConnected, parts.membership.mayAct(at: now) { work(now) }
+        parts.effects.write()
         parts.settling.write(at: now)
         parts.gateNotes.write(at: now)
         here.reached(.acked, times: parts.consumption.acknowledge())
@@ -158,7 +159,8 @@ final class Worker {
     private func endIfDone(_ now: Instant) {
         guard here.isDraining, !here.isStopped, let drainDeadline else { return }
         let isDone =
-            parts.attempts.isEmpty && parts.settling.isDone && !parts.claiming.isUnderWay && parts.intake.isDone
+            parts.attempts.isEmpty && parts.settling.isDone && parts.credentials.isDone && !parts.claiming.isUnderWay
+            && parts.intake.isDone
             && parts.shards.isEmpty
         guard isDone || now >= drainDeadline else { return }
         if !isDone {

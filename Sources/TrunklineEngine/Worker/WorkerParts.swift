@@ -17,6 +17,8 @@ struct WorkerParts {
     // The way out.
     let caller: Caller
     let health: Health
+    let credentials: CredentialKeeper
+    let effects: Effects
     let settling: Settling
     let calls: Calls
     let claiming: Claiming
@@ -46,6 +48,8 @@ struct WorkerParts {
 
         caller = Caller(here, agenda, ports.http, origins)
         health = Health(here, directory, origins, board, caller)
+        credentials = CredentialKeeper(here, membership, shards, origins, caller, ports.settler)
+        effects = Effects(here, attempts, ports.settler)
         settling = Settling(here, agenda, shards, board, attempts, retries, ports.settler)
         calls = Calls(
             here,
@@ -57,6 +61,8 @@ struct WorkerParts {
             attempts,
             caller,
             health,
+            credentials,
+            effects,
             settling
         )
         claiming = Claiming(

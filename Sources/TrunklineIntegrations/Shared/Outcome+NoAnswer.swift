@@ -27,6 +27,17 @@ extension Outcome {
     }
 }
 
+extension Outcome {
+    /// What it means for an attempt that a call which takes no effect got no whole answer: nothing happened, whatever was read.
+    package init(nothingLearned failure: OutsideFailure) {
+        if failure.mayHaveLeft || failure.status != nil {
+            self = .retry(after: nil, reason: .unreachable, cause: .notSent)
+        } else {
+            self = Outcome(noAnswer: failure)
+        }
+    }
+}
+
 extension HealthVerdict {
     /// What a health question without a whole answer means: nothing about the lane, whatever went wrong.
     package init(noAnswer failure: OutsideFailure) {

@@ -11,6 +11,12 @@ extension ConformanceSequence {
         case doubt
         /// Somebody cancels what is in the air.
         case cancelled
+        /// Workers are lost before and after an attempt's first call that may take effect.
+        case quiet
+        /// Somebody cancels what has made no such call yet.
+        case quietlyCancelled
+        /// Two owners and one lane's credentials.
+        case refreshed
         /// The days of a lane with a cap.
         case days
         /// Scheduled notices of one person, the later one first.
@@ -24,7 +30,9 @@ extension ConformanceSequence {
     }
 
     enum Beat {
-        case take, adopt, claim, pass(Int64), abandon, cancel, settle([SettleOutcome]), expire
+        case refresh, beginRefresh, handOver, take, adopt, claim, pass(Int64), beginEffect, abandon, cancel, settle(
+            [SettleOutcome]
+        ), expire
         /// In so many seconds.
         case schedule(Int64)
         /// About one thing, of this moment.
@@ -46,6 +54,12 @@ extension ConformanceSequence {
             ]
                 + [.claim, .settle([.unknown]), .pass(46_800_000), .claim]
         case .cancelled: [.take, .adopt, .claim, .cancel, .settle([.retry, .givenBack, .unknown])]
+        case .quiet:
+            [.take, .adopt, .claim, .pass(31_000), .abandon, .claim, .beginEffect, .pass(31_000), .abandon]
+                + [.claim, .pass(31_000), .abandon, .claim, .beginEffect, .settle([.sent, .unknown, .retry])]
+        case .quietlyCancelled:
+            [.take, .adopt, .claim, .cancel, .beginEffect, .pass(31_000), .abandon]
+        case .refreshed: [.beginRefresh, .handOver, .beginRefresh, .refresh, .refresh]
         case .replaced:
             [.fact, .adopt, .claim, .pass(1_000), .fact, .settle([.retry, .givenBack, .unknown]), .claim, .adopt]
         case .scheduled: [.schedule(60), .schedule(5), .adopt, .pass(61_000), .place]
@@ -55,15 +69,24 @@ extension ConformanceSequence {
         }
     }
 
-    func step(_ beat: Beat) -> ConformanceStep {
-        let boot = Self.boots[0]
+    private var running: [JobAttempt] {
+        model.jobs.filter { $0.state == .sending }.map { JobAttempt(job: $0.id, attempt: $0.attempt) }
+    }
+
+    /// What is true of it.
+    private func trueOwner(_ boot: BootID) -> LedgerOwner {
         let mine = (0..<Self.shardCount).filter { model.shards[Int($0)].owner == boot }
-        let owner = LedgerOwner(
+        return LedgerOwner(
             boot: boot,
             shardCount: Self.shardCount,
             shards: mine,
             fences: mine.map { model.shards[Int($0)].fence }
         )
+    }
+
+    func step(_ beat: Beat) -> ConformanceStep {
+        let boot = Self.boots[0]
+        let owner = trueOwner(boot)
         switch beat {
         case .take: return .take(take(owner, notBefore: nil))
         case .fact: return .take(take(owner, notBefore: nil, isFact: true))
@@ -91,9 +114,26 @@ extension ConformanceSequence {
             let jobs = model.jobs.filter { [.waiting, .unknown].contains($0.state) }.map(\.id)
             return .claim(ClaimRequest(jobs: jobs, owner: owner, lease: .seconds(1)))
         case .pass(let milliseconds): return .outside(.timePasses(milliseconds))
-        case .abandon:
-            let running = model.jobs.filter { $0.state == .sending }
-            return .abandon(running.map { JobAttempt(job: $0.id, attempt: $0.attempt) }, owner)
+        case .refresh: return credentials()
+        case .beginRefresh:
+            let lane: Int32 = 8
+            let boot = model.shards[Int(model.shard(ofLane: lane))].owner ?? boot
+            return .beginRefresh(
+                RefreshRequest(
+                    lane: lane,
+                    generation: model.credentials[lane]?.generation ?? 0,
+                    owner: trueOwner(boot),
+                    lease: .seconds(30)
+                )
+            )
+        case .handOver:
+            let other = Self.boots.first { $0 != model.shards[0].owner } ?? boot
+            return .acquire(
+                (0..<Self.shardCount).map { ShardFence(shard: $0, fence: model.shards[Int($0)].fence) },
+                other
+            )
+        case .beginEffect: return .beginEffect(running, boot)
+        case .abandon: return .abandon(running, owner)
         case .cancel:
             let running = model.jobs.filter { $0.state == .sending }
             return .outside(.cancel(running.first?.key ?? "key:0"))

@@ -4,7 +4,7 @@ internal import TestKit
 internal import TrunklineCore
 internal import TrunklineEngine
 
-/// A sequence of one seed: a small install with two owners, five lines, two destinations and three persons, where keys, supersede keys and
+/// A sequence of one seed: a small install with two owners, five lines, four destinations and three persons, where keys, supersede keys and
 /// caps are so few that everything meets. The steps follow from the seed and from the model that has taken the steps before.
 ///
 /// Every other seed has a theme: what takes several steps in the right order to come about is tried again and again, with
@@ -46,57 +46,15 @@ package final class ConformanceSequence {
         model.mutation = mutation
         model.weakness = weakness
         model.clock = { [unowned self] in time }
-        themeLane = theme == .days ? any(of: [2, 3, 5, 7]) : Int(any(1...7))
+        themeLane =
+            switch theme {
+            case .days: any(of: [2, 3, 5, 7])
+            case .quiet, .quietlyCancelled: Int(any(8...9))
+            default: Int(any(1...7))
+            }
     }
 
-    /// The lanes of the install, as they are made; revisions follow from how. Two lanes have one id, of different nouns.
-    package static var lanes: [LedgerModel.Lane] {
-        func lane(
-            _ number: Int,
-            _ name: LaneName?,
-            scope: Int32,
-            gap: Int32,
-            _ change: (inout LedgerModel.Lane) -> Void = { _ in }
-        ) -> LedgerModel.Lane {
-            guard let name else { preconditionFailure("not a lane's name") }
-            let isLine = name.line != nil
-            var lane = LedgerModel.Lane(
-                name: name,
-                number: Int32(number),
-                scope: scope,
-                hash: Int64(number * 7),
-                carrier: isLine ? "ezwhatsapp" : "webhook",
-                horizon: .seconds(isLine ? 43_200 : 86_400),
-                interval: 1_000,
-                concurrency: 2,
-                gap: gap,
-                revision: Int64(number)
-            )
-            lane.address = "http://127.0.0.1:1"
-            change(&lane)
-            return lane
-        }
-        func line(_ number: Int) -> LaneName? { LaneName(stored: "line:line-\(number)") }
-        return [
-            lane(1, line(1), scope: 1, gap: 0),
-            lane(2, line(2), scope: 1, gap: 5_000) { $0.dailyCap = 2 },
-            lane(3, line(3), scope: 2, gap: 60_000) {
-                $0.dailyCap = 1
-                $0.zoneMinutes = 330
-            },
-            lane(4, line(4), scope: 2, gap: 0),
-            // Of a zone that nobody knows: its days are those of UTC.
-            lane(5, line(5), scope: 1, gap: 1_000) { $0.dailyCap = 3 },
-            lane(6, LaneName(stored: "destination:hook"), scope: 3, gap: 0),
-            lane(7, LaneName(stored: "destination:line-1"), scope: 4, gap: 0) { $0.dailyCap = 2 },
-        ]
-    }
-
-    /// The names of the scopes of ``lanes``, by their numbers.
-    package static let scopes = ["workspace:1", "workspace:2", "destination:hook", "destination:line-1"]
-    /// The names of the zones of ``lanes``, for whoever has names.
-    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC"]
-    private static let numbers = Array(Int32(1)...7)
+    private static let numbers = Array(Int32(1)...9)
 
     package var now: Int64 { time }
 
@@ -177,8 +135,10 @@ package final class ConformanceSequence {
             )
         case 30..<46: return .claim(claim())
         case 46..<62: return .settle(settlements(), boot)
-        case 62..<66: return .abandon(attempts(), owner)
-        case 66..<69: return .place(some(of: model.jobs.map(\.id), most: 4), owner)
+        case 62..<65: return .abandon(attempts(), owner)
+        case 65: return .beginEffect(attempts(), boot)
+        case 66: return credentials()
+        case 67..<69: return .place(some(of: model.jobs.map(\.id), most: 4), owner)
         case 69..<72: return .expire(owner)
         case 72..<78:
             return .outside(.timePasses(any(of: [1, 60, 1_000, 5_000, 31_000, 31_000, 1_800_000, 46_800_000])))
@@ -256,7 +216,7 @@ package final class ConformanceSequence {
         let times = times()
         return try DeliverJob(
             // Ids of lines are no ids of destinations.
-            destination: DestinationID(chance(0.05) ? "line-2" : any(of: ["hook", "line-1"])),
+            destination: DestinationID(chance(0.05) ? "line-2" : any(of: ["hook", "line-1", "note", "list"])),
             key: IdempotencyKey("key:\(any(0...9))"),
             type: "order.ready",
             happenedAt: Timestamp(microseconds: Self.start),
@@ -311,8 +271,27 @@ package final class ConformanceSequence {
         }
     }
 
+    func credentials() -> ConformanceStep {
+        let lane = Int32(any(of: [8, 8, 9]))
+        let generation = max(0, (model.credentials[lane]?.generation ?? 0) - (chance(0.2) ? 1 : 0))
+        let new = SealedCredentials(bytes: [UInt8(any(0...9))], keyVersion: 1)
+        switch any(0...9) {
+        case 0: return .credentials(lane)
+        case 1...4:
+            return .beginRefresh(
+                RefreshRequest(lane: lane, generation: generation, owner: owner, lease: .seconds(any(of: [1, 30])))
+            )
+        case 5: return .endRefresh(RefreshEnd(lane: lane, generation: generation, renewed: nil), boot)
+        default:
+            return .endRefresh(
+                RefreshEnd(lane: lane, generation: generation, renewed: new, lastsFor: .seconds(any(1...9))),
+                boot
+            )
+        }
+    }
+
     private func people() -> ConformanceStep.Outside {
-        let lane = Int(any(0...6))
+        let lane = Int(any(0...8))
         let job = model.jobs.isEmpty ? 77 : any(of: model.jobs).id
         let parked = model.jobs.filter(\.isParked)
         switch any(0...9) {
@@ -342,7 +321,7 @@ package final class ConformanceSequence {
     }
 
     private func lane() -> ConformanceStep {
-        let lane = Int32(any(1...7))
+        let lane = Int32(any(1...9))
         switch any(0...3) {
         case 0: return .pause(lane, .milliseconds(any(of: [1_000, 60_000])))
         case 1: return .holdTold([lane])

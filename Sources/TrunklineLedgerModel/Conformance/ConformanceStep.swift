@@ -35,6 +35,10 @@ package enum ConformanceStep: Sendable {
     case lastSends([Int32])
     case forgotten([Int32], busy: [Int32])
 
+    case beginEffect([JobAttempt], BootID)
+    case credentials(Int32)
+    case beginRefresh(RefreshRequest)
+    case endRefresh(RefreshEnd, BootID)
     case settle([Settlement], BootID)
     case pause(Int32, Duration)
     case keepGates([GateRow])
@@ -113,6 +117,11 @@ package enum ConformanceStep: Sendable {
         case .lanes(let shards): ledger.lanes(ofShards: shards, of: count, rows)
         case .lastSends(let shards): ledger.lastSends(ofShards: shards, of: count, rows)
         case .forgotten(let shards, let busy): ledger.forgotten(ofShards: shards, of: count, busy: busy, rows)
+        case .beginEffect(let attempts, let boot):
+            ledger.beginEffect(attempts, by: boot, lease: .seconds(30), rows)
+        case .credentials(let lane): ledger.credentials(lane, one)
+        case .beginRefresh(let request): ledger.beginRefresh(request, one)
+        case .endRefresh(let end, let boot): ledger.endRefresh(end, by: boot, one)
         case .settle(let outcomes, let boot): ledger.settle(outcomes, by: boot, rows)
         case .pause(let lane, let span): ledger.pause(lane, for: span, nothing)
         case .keepGates(let gates): ledger.keepGates(gates, nothing)

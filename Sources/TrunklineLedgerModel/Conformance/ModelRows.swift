@@ -4,7 +4,7 @@ internal import TrunklineEngine
 /// Everything that is stored, a line per row, as ``LedgerRowsSQL`` says it of PostgreSQL.
 extension LedgerModel {
     package var rows: [String] {
-        (jobRows + keyRows + endRows + lineStateRows + fleetRows + messageRows).sorted()
+        (jobRows + keyRows + endRows + lineStateRows + credentialRows + fleetRows + messageRows).sorted()
     }
 
     private func text(_ value: Int64?) -> String { value.map { String($0) } ?? "" }
@@ -16,7 +16,9 @@ extension LedgerModel {
     private var jobRows: [String] {
         jobs.map { row in
             let begun = [text(row.claimedAt), text(row.leaseUntil), boot(row.claimedBy), text(row.stamp)]
-            let flags = [flag(row.cancelWanted), flag(row.isSuspect), "\(row.crashes)", text(row.parkedAt)]
+            let flags = [
+                flag(row.cancelWanted), flag(row.isSuspect), "\(row.crashes)", flag(row.isQuiet), text(row.parkedAt),
+            ]
             return
                 ([
                     "job", "\(row.id)", "\(row.lane)", "\(row.scope)", row.key, "\(row.person)",
@@ -58,6 +60,16 @@ extension LedgerModel {
         }
     }
 
+    private var credentialRows: [String] {
+        credentials.map { lane, row in
+            [
+                "credentials", "\(lane)", "\(row.generation)", row.sealed.map { Digest.hex($0.bytes) } ?? "",
+                text(row.sealed.map { Int64($0.keyVersion) }), text(row.expiresAt), boot(row.refresher),
+                text(row.refreshUntil),
+            ].joined(separator: "|")
+        }
+    }
+
     private var fleetRows: [String] {
         shards.enumerated().map { "shard|\($0)|\(boot($1.owner))|\($1.fence)" }
             + workers.map {
@@ -84,7 +96,7 @@ package enum LedgerRowsSQL {
             select concat_ws('|', 'job', id, lane, scope, key, person, class, state, coalesce(reason, ''), place, arrival, at(due_at),
                 attempt, tries, at(not_before), at(send_before), coalesce(supersede_key, ''), at(fact_at), at(accepted_at),
                 coalesce(evidence, ''), at(claimed_at), at(lease_until), coalesce(left(claimed_by::text, 2), ''),
-                at(maybe_sent_since), cancel_wanted, suspect, crashes, at(parked_at)) from trunkline.jobs
+                at(maybe_sent_since), cancel_wanted, suspect, crashes, quiet, at(parked_at)) from trunkline.jobs
             """,
             """
             select concat_ws('|', 'key', job, lane, encode(content_digest, 'hex'), coalesce(final_state, '')) from trunkline.ledger
@@ -105,6 +117,11 @@ package enum LedgerRowsSQL {
             select concat_ws('|', 'lane', lane, gate, coalesce(gate_reason, ''), at(gate_since), hold_told, at(next_send_at),
                 at(paused_until), probes, at(next_probe_at), at(ramp_started_at),
                 coalesce((sent_on - date '1970-01-01')::text, ''), sent_today) from trunkline.lane_state
+            """,
+            """
+            select concat_ws('|', 'credentials', lane, generation, coalesce(encode(sealed, 'hex'), ''),
+                coalesce(key_version::text, ''), coalesce(at(expires_at), ''), coalesce(left(refresher::text, 2), ''),
+                coalesce(at(refresh_until), '')) from trunkline.lane_credentials
             """,
             """
             select concat_ws('|', 'shard', shard, coalesce(left(owner::text, 2), ''), fence) from trunkline.shards

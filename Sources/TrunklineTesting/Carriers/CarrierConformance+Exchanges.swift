@@ -6,6 +6,10 @@ extension CarrierConformance {
     private struct Course {
         /// Of the calls that may take effect.
         var effects: [CallResult] = []
+        /// Whether a call that takes no effect has said something: that it is there already.
+        var hasFound = false
+        /// Whether the first of all calls is one; nil: there was none.
+        var firstMayTakeEffect: Bool?
         var steps = 0
         var ending: (outcome: Outcome, evidence: Evidence?)?
     }
@@ -154,11 +158,16 @@ extension CarrierConformance {
             case .call(let call, let mayTakeEffect):
                 check(call, of: account, looks: looks, broken)
                 let result = replies.result()
+                course.firstMayTakeEffect = course.firstMayTakeEffect ?? mayTakeEffect
                 if mayTakeEffect { course.effects.append(result) }
+                if !mayTakeEffect, case .success(let answer) = result, (200...299).contains(answer.status) {
+                    course.hasFound = true
+                }
                 event = .called(result, at: now)
             case .askHealth:
                 event = .health(replies.health())
             case .needsCredentials:
+                if account.refresh(nil) == nil { broken(.knowsHowToRefresh, replies.name) }
                 event = .credentials(replies.credentials())
             case .done(let outcome, let evidence):
                 course.ending = (outcome, evidence)
@@ -172,12 +181,15 @@ extension CarrierConformance {
         guard let (outcome, evidence) = course.ending else {
             return broken(.endsEveryExchange, "\(name): no end after \(course.steps) steps")
         }
+        if course.firstMayTakeEffect == false, !carrier.policy.beginsQuietly {
+            broken(.beginsAsItsPolicySays, "\(name): the first call takes no effect")
+        }
         if case .recheckHealth = outcome { broken(.endsEveryExchange, "\(name): an outcome that cannot be settled") }
         let isSent = if case .sent = outcome { true } else { false }
         if course.effects.contains(where: Self.isLost), !isSent, !outcome.mayHaveSent {
             broken(.neverForgetsALostAnswer, "\(name): \(outcome.code)")
         }
-        if course.effects.allSatisfy(Self.neverLeft), isSent || outcome.mayHaveSent {
+        if course.effects.allSatisfy(Self.neverLeft), isSent && !course.hasFound || outcome.mayHaveSent {
             broken(.neverCountsWhatNeverLeft, "\(name): \(outcome.code)")
         }
         guard let evidence else { return }

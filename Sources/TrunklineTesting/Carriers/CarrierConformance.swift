@@ -28,6 +28,10 @@ package struct CarrierConformance: Sendable {
         case knowsItsAccount
         /// Calls go to the address's origin only, into private networks only where that is allowed.
         case staysAtItsAddress
+        /// An exchange whose policy does not say that it begins quietly begins with a call that counts as one that may take effect.
+        case beginsAsItsPolicySays
+        /// One whose exchanges need credentials says how they are got.
+        case knowsHowToRefresh
         /// It asks for health exactly when its gate opens by health.
         case asksAsItsPolicySays
     }
@@ -159,6 +163,7 @@ package struct CarrierConformance: Sendable {
             broken(.asksAsItsPolicySays, "opening by \(carrier.policy.opening)")
         }
         if let question = account.healthQuestion { check(question, of: account, broken) }
+        if let refresh = account.refresh(nil) { check(refresh.call, of: account, broken) }
         let hint = try carrier.secretHint(Array(sample.secret.utf8))
         checkShown([hint, account.address.shown, "\(carrier)"], "hint or address", broken)
         checkShown(Self.appearances(of: account) + Self.appearances(of: account.address), "account", broken)

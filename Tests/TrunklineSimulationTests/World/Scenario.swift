@@ -117,7 +117,8 @@ struct Scenario {
         let workers = workers
         crashes = (0..<some(2, 0.6)).map { _ in
             Crash(
-                step: world.any(of: Step.allCases),
+                // Steps of attempts that begin quietly are none of a line's.
+                step: world.any(of: Step.allCases.filter { ![.asked, .refreshed, .marked].contains($0) }),
                 worker: Int(world.any(0...Int64(workers - 1))),
                 count: Int(world.any(1...6)),
                 isFreeze: world.chance(0.3),

@@ -183,6 +183,7 @@ final class Simulation {
                 case .taken: .crashTaken
                 case .claimed: .crashClaimed
                 case .carried: .crashCarried
+                case .asked, .refreshed, .marked: preconditionFailure("no carrier here begins quietly")
                 case .answered: .crashAnswered
                 case .settled: .crashSettled
                 case .acked: .crashAcked

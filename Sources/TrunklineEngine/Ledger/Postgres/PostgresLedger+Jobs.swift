@@ -102,7 +102,7 @@ extension ClaimAnswer {
     /// A word whose columns are missing is one that this program does not know.
     private static func verdict(_ word: String, _ rows: PostgresRows, _ row: Int) -> ClaimVerdict {
         switch word {
-        case "claimed":
+        case "claimed", "claimed_quietly":
             guard let attempt = rows.int4(row, 2), let tries = rows.int4(row, 3),
                 let key = rows.text(row, 4).flatMap({ try? IdempotencyKey($0) }), let request = rows.bytes(row, 5)
             else { return .unheard(word) }
@@ -112,7 +112,8 @@ extension ClaimAnswer {
                     tries: tries,
                     key: key,
                     request: request,
-                    sendBefore: rows.timestamp(row, 6)
+                    sendBefore: rows.timestamp(row, 6),
+                    isQuiet: word == "claimed_quietly"
                 )
             )
         case "lost": return .lost

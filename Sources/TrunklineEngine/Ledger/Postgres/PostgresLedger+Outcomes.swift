@@ -1,8 +1,29 @@
 internal import PostgresDriver
 internal import TrunklineCore
 
-/// Outcomes, pauses and gates.
+/// Effects that begin, outcomes, pauses and gates.
 extension PostgresLedger: OutcomeLedger {
+    package func beginEffect(
+        _ attempts: [JobAttempt],
+        by boot: BootID,
+        lease: Duration,
+        _ done: @escaping LedgerReply<[JobAttempt]>
+    ) {
+        run(
+            Statements.beginEffect,
+            [
+                .uuid(boot.bytes), .int8Array(attempts.map(\.job)), .int4Array(attempts.map(\.attempt)),
+                .int4(lease.int4Milliseconds),
+            ],
+            done
+        ) { rows in
+            rows.each { row in
+                guard let job = rows.int8(row, 0), let attempt = rows.int4(row, 1) else { return nil }
+                return JobAttempt(job: job, attempt: attempt)
+            }
+        }
+    }
+
     package func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>) {
         run(Statements.settle, Statements.parameters(of: outcomes, by: boot), done) { rows in
             rows.each { row in
@@ -36,6 +57,11 @@ extension PostgresLedger: OutcomeLedger {
 }
 
 extension Statements {
+    static let beginEffect = PostgresStatement(
+        name: "begin_effect",
+        sql: "select job, attempt from trunkline.begin_effect($1, $2, $3, $4)",
+        parameterTypes: [.uuid, .int8Array, .int4Array, .int4]
+    )
     static let settle = PostgresStatement(
         name: "settle",
         sql: "select job, verdict, attempt from trunkline.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",

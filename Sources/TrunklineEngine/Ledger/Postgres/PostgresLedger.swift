@@ -59,7 +59,9 @@ enum Statements {
         TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,
         takeEvents, refuse, suspect, unsuspect,
     ]
-    static let ofOutcomes = [settle, pause, gate, holdTold]
+    static let ofOutcomes = [
+        beginEffect, credentials, beginRefresh, endRefresh, settle, pause, gate, holdTold,
+    ]
 
     /// Columns that `trunkline.seen_job` yields, in order; decoded by `SeenJob`.
     static let seen = """

@@ -45,7 +45,7 @@ extension Operator {
             pace: try pace.applied(to: usual, usual: usual),
             dailyCap: dailyCap,
             timeZone: timeZone,
-            unknownHorizon: carrier.policy.unknownHorizon
+            policy: carrier.policy
         )
         return Destination(id, try await addLane(.destination(id), new))
     }

@@ -11,6 +11,8 @@ package struct NewLane: Sendable {
     package let timeZone: String
     /// Its carrier's; see ``LanePolicy/unknownHorizon``.
     package let unknownHorizon: Duration
+    /// Its carrier's; see ``LanePolicy/beginsQuietly``.
+    package let beginsQuietly: Bool
 
     package init(
         workspace: WorkspaceID,
@@ -20,7 +22,7 @@ package struct NewLane: Sendable {
         pace: Pace,
         dailyCap: DailyCap = .unlimited,
         timeZone: String = "UTC",
-        unknownHorizon: Duration
+        policy: LanePolicy
     ) {
         self.workspace = workspace
         self.carrier = carrier
@@ -29,7 +31,8 @@ package struct NewLane: Sendable {
         self.pace = pace
         self.dailyCap = dailyCap
         self.timeZone = timeZone
-        self.unknownHorizon = unknownHorizon
+        unknownHorizon = policy.unknownHorizon
+        beginsQuietly = policy.beginsQuietly
     }
 }
 

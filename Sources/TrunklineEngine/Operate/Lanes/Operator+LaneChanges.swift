@@ -17,8 +17,8 @@ extension Operator {
                 """
                 insert into trunkline.lanes as n (name, shard_hash, carrier, scope, workspace, address, private_network,
                     secret_sealed, secret_reference, secret_key_version, secret_hint,
-                    pace_interval_ms, concurrency, recipient_gap_ms, daily_cap, time_zone, unknown_horizon_ms)
-                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                    pace_interval_ms, concurrency, recipient_gap_ms, daily_cap, time_zone, unknown_horizon_ms, begins_quietly)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
                 on conflict on constraint lanes_name_key do update set
                     address = excluded.address, private_network = excluded.private_network,
                     secret_sealed = excluded.secret_sealed, secret_reference = excluded.secret_reference,
@@ -26,7 +26,7 @@ extension Operator {
                     pace_interval_ms = excluded.pace_interval_ms,
                     concurrency = excluded.concurrency, recipient_gap_ms = excluded.recipient_gap_ms,
                     daily_cap = excluded.daily_cap, time_zone = excluded.time_zone,
-                    unknown_horizon_ms = excluded.unknown_horizon_ms,
+                    unknown_horizon_ms = excluded.unknown_horizon_ms, begins_quietly = excluded.begins_quietly,
                     hold_reason = null, hold_until = null, held_at = null, removed_at = null
                 where n.removed_at is not null and n.workspace = excluded.workspace and n.carrier = excluded.carrier
                 returning n.number
@@ -36,6 +36,7 @@ extension Operator {
                     .int4(scope), .text(new.workspace.value), .text(new.address.value), .bool(new.address.mayBePrivate),
                 ] + stored.parameters + new.pace.parameters + [
                     new.dailyCap.parameter, .text(new.timeZone), .int4(new.unknownHorizon.int4Milliseconds),
+                    .bool(new.beginsQuietly),
                 ]
             )
             guard made.count == 1, let number = made.int4(0, 0) else { throw try await whyTaken(name, new) }

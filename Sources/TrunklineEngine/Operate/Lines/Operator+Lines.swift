@@ -35,7 +35,7 @@ extension Operator {
             pace: pace,
             dailyCap: dailyCap,
             timeZone: timeZone,
-            unknownHorizon: carrier.policy.unknownHorizon
+            policy: carrier.policy
         )
         return Line(id, try await addLane(.line(id), new))
     }

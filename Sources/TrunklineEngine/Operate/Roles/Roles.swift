@@ -32,7 +32,7 @@ package enum Roles {
             grant select on trunkline.schema_version, trunkline.schema_functions, trunkline.settings to \(worker), \(producer), \(reader);
 
             grant select on all tables in schema trunkline to \(worker);
-            grant insert, update, delete on trunkline.lane_state, trunkline.workers, trunkline.breakers, trunkline.shards,
+            grant insert, update, delete on trunkline.lane_state, trunkline.lane_credentials, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
                 trunkline.refusals, trunkline.suspects, trunkline.sent_today to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
@@ -57,6 +57,7 @@ package enum Roles {
             end $$;
 
             grant select on all tables in schema trunkline to \(reader);
+            revoke select on trunkline.lane_credentials from \(reader);
             -- All of a line or a destination but its secret.
             revoke select on trunkline.lanes from \(reader);
             do $$
