@@ -93,7 +93,7 @@ extension LedgerModel {
 
     package func openBreaker(_ opening: BreakerOpening) -> Bool {
         if let known = breakers[opening.origin] {
-            let pause: Int64 = mutation == .breakerReopensAtOnce ? 0 : 5_000_000
+            let pause: Int64 = mutation == .breakerReopensAtOnce ? 0 : 10_000_000
             guard known.openedAt == nil, let closed = known.closedAt, closed < now - pause else { return false }
         }
         note(.breakerOpened, opening.origin)

@@ -249,4 +249,44 @@ import TrunklineTesting
             try await install.requireProof(sent: 60)
         }
     }
+
+    /// Most of the workers reach nobody, and have all the say that numbers give. The one that is answered is not stopped for
+    /// them, and keeps what it got from them.
+    @Test func mostWorkersCutOffFromTheAPIStopNobody() async throws {
+        try await WorkerFleet.with(workers: 3, lines: 24) { fleet in
+            let install = fleet.install
+            let lines = (1...24).map { String(format: "line-%02d", $0) }
+            for way in fleet.ways.prefix(2) { await way[.api].refuse() }
+            let clock = QuietClock.shared
+            let cut = clock.now
+            var given = 0
+            func give() async throws {
+                try await install.publish(try TestInstall.jobs(24, prefix: "batch\(given)", lines: lines))
+                given += 24
+            }
+            try await give()
+            try await clock.wait(
+                for: "every shard with the one that is answered",
+                within: .seconds(30),
+                since: cut,
+                install
+            ) {
+                try await give()
+                return try await fleet.owned(by: fleet.workers[2]) == 6
+            }
+            let began = clock.now
+            try await clock.wait(for: "30 s of the cut", within: .seconds(60), install) {
+                try await give()
+                try await Task.sleep(for: .milliseconds(500))
+                #expect(try await fleet.owned(by: fleet.workers[2]) == 6)
+                return clock.now - began > .seconds(30)
+            }
+            try await install.waitUntilSent(given)
+            let openings = fleet.workers[2].logText.split(separator: "\n").count { $0.contains("breaker open") }
+            #expect(openings <= 2, "\(openings) openings")
+            for way in fleet.ways.prefix(2) { way[.api].heal() }
+            #expect(fleet.allRun)
+            try await install.requireProof(sent: given)
+        }
+    }
 }

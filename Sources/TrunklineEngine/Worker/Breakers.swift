@@ -65,8 +65,10 @@ final class Breakers {
         }
     }
 
-    /// One of the workers wins, and it is the one that raises the alarm.
+    /// One of the workers wins, and it is the one that raises the alarm. One that reaches nobody while others do has no say: it
+    /// would stop them.
     private func openIfSuspected(at now: Instant) {
+        guard !membership.isCutOff else { return }
         for (origin, own) in board.callCounts(at: now).sorted(by: { $0.key < $1.key })
         where own.failing > 0 && !origins.isBroken(origin) {
             guard Breaker.suspects(membership.peerCounts(of: origin, at: now) + [own]) else { continue }
@@ -112,7 +114,7 @@ final class Breakers {
             // Calls that still hang may have taken the slot meanwhile.
             guard caller.hasFreeSlot else { return probed(origin, probes, isAnswered: false) }
             health.ask(settings, isQuestion: true) { [weak self] verdict in
-                self?.probed(origin, probes, isAnswered: !verdict.isProviderFailure)
+                self?.probed(origin, probes, isAnswered: !verdict.isProviderFailure && !verdict.isOurOwn)
             }
         }
     }

@@ -83,13 +83,14 @@ final class Claiming {
             }
             if lane.isSuspect {
                 let room = roomForSuspects ?? board.roomForSuspects()
-                roomForSuspects = room - 1
+                roomForSuspects = room
                 guard room > 0 else {
                     board.waitForRoom(lane)
                     continue
                 }
             }
             if let job = begin(lane, settings, chosen, now) {
+                if lane.isSuspect { roomForSuspects? -= 1 }
                 board.obey(lane.began(at: now), of: lane)
                 chosen.append(
                     Chosen(
@@ -206,6 +207,7 @@ final class Claiming {
         // A lane that was given up has forgotten it.
         guard board.isCurrent(lane) else { return }
         lane.takenBack(person: job.person)
+        board.callEnded(of: lane)
         agenda.look(at: lane.number)
         func again(in wait: Duration) {
             var again = job

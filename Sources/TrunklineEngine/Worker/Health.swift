@@ -76,8 +76,13 @@ final class Health {
         let silent = membership.originsSilentElsewhere(at: now).filter { origins.canTestify(of: $0, at: now) }
         for origin in Set(doubted + silent).sorted() where !origins.isBroken(origin) {
             let lanes = directory.all.filter { $0.origin == origin && $0.account != nil && !$0.isRemoved }
-            guard let lane = lanes.min(by: { $0.lane < $1.lane }), caller.canCall else { continue }
-            ask(lane, isQuestion: true) { _ in }
+                .sorted { $0.lane < $1.lane }
+            // Not always the same one: a lane whose own answers hang must not speak for the whole origin.
+            guard let lane = lanes.randomElement(using: &here.chance) else {
+                origins.forget(origin)
+                continue
+            }
+            if caller.canCall { ask(lane, isQuestion: true) { _ in } }
         }
     }
 

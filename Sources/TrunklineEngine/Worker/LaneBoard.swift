@@ -234,7 +234,7 @@ final class LaneBoard {
     /// The suspect lane is looked at when another one's call has ended.
     func waitForRoom(_ lane: Lane) { suspectsWithoutRoom.insert(lane.number) }
 
-    /// A call of the lane is recorded: if it is suspect, another one may call.
+    /// A call of the lane is recorded, or does not begin: if it is suspect, another one may call.
     func callEnded(of lane: Lane) { if suspects.contains(lane.number) { lookAtSuspectsWithoutRoom() } }
 
     private func lookAtSuspectsWithoutRoom() {

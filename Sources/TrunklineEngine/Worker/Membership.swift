@@ -202,10 +202,13 @@ final class Membership {
 
     // MARK: What the others say
 
-    /// What the other living workers counted of an origin.
+    /// Whether this worker could not reach the API at the last look, although others could.
+    var isCutOff: Bool { cutOff.contains(here.boot) }
+
+    /// What the other workers that are at work counted of an origin.
     func peerCounts(of origin: String, at now: Instant) -> [CallCounts] {
         peerCounts.compactMap { boot, counts in
-            boot == here.boot || fleet.isDead(boot, at: now) ? nil : counts[origin]
+            boot != here.boot && isAtWork(boot, at: now) ? counts[origin] : nil
         }
     }
 

@@ -95,6 +95,12 @@ final class Origins {
     /// A question to find out whether an origin answers has ended. `isFailure`: without a usable answer.
     func questionEnded(_ origin: String, isFailure: Bool, at now: Instant) { questions[origin] = (now, isFailure) }
 
+    /// No lane calls it any more: nobody could ever end a silence about it.
+    func forget(_ origin: String) {
+        reaches[origin] = nil
+        questions[origin] = nil
+    }
+
     /// Where no lane of this worker called lately, its questions count as one that did. Without them a worker whose own wire is
     /// dead, and that alone has work, would be all that the breaker knows of the origin.
     func countQuestions(into counts: inout [String: CallCounts], at now: Instant) {

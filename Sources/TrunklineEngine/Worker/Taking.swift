@@ -137,6 +137,8 @@ final class Taking {
         guard let fast = item.fast else { return }
         caller.promiseEnded(to: fast.carrier)
         board.lane(fast.lane)?.takenBack(person: item.person)
+        // It kept the lane's other jobs from beginning, and nothing else tells the lane that it is over.
+        agenda.look(at: fast.lane)
     }
 
     private func taken(_ items: [BatchReading.Item], _ answers: [TakeAnswer], sent: Instant, _ writing: Writing) {

@@ -42,26 +42,80 @@ import TrunklineLedgerModel
         #expect(kit.parts.origins.isBroken(settings) && kit.parts.origins.isBroken(Self.origin))
     }
 
-    @Test func whatOtherWorkersAnswerKeepsItClosed() throws {
-        for boot in 2...4 as ClosedRange<UInt8> {
-            kit.model.beat(
-                Heartbeat(
-                    boot: BootID(bytes: Array(repeating: boot, count: 16)),
-                    host: "",
-                    processID: 1,
-                    version: "",
-                    backends: [],
-                    hasBroker: true,
-                    isStopping: false,
-                    origins: [OriginReport(origin: Self.origin, counts: CallCounts(active: 10), reach: nil)]
-                )
+    /// Another worker says what it knows of the origin.
+    private func beat(_ boot: UInt8, _ counts: CallCounts, _ word: Reach.Word? = nil) {
+        kit.model.beat(
+            Heartbeat(
+                boot: BootID(bytes: Array(repeating: boot, count: 16)),
+                host: "",
+                processID: 1,
+                version: "",
+                backends: [],
+                hasBroker: true,
+                isStopping: false,
+                origins: [OriginReport(origin: Self.origin, counts: counts, reach: word)]
             )
-        }
+        )
+    }
+
+    private func lookAtTheOthers() {
         kit.parts.membership.look(at: kit.here.now)
         kit.control.endAll()
+    }
+
+    @Test func whatOtherWorkersAnswerKeepsItClosed() throws {
+        for boot in 2...4 as ClosedRange<UInt8> { beat(boot, CallCounts(active: 10)) }
+        lookAtTheOthers()
         try fail(1...4)
         look()
         #expect(kit.model.breakers.isEmpty, "one worker whose own network is broken stops nobody else")
+    }
+
+    /// They are no reason to stop those that are answered, however many they are.
+    @Test func workersThatAreCutOffHaveNoSay() throws {
+        beat(2, CallCounts(active: 1, failing: 1), .silent)
+        beat(3, CallCounts(active: 1, failing: 1), .silent)
+        beat(4, CallCounts(active: 10), .answers)
+        lookAtTheOthers()
+        try fail(1...4)
+        look()
+        #expect(kit.model.breakers.isEmpty)
+    }
+
+    @Test func aWorkerThatIsCutOffOpensNone() throws {
+        let settings = try #require(kit.parts.directory["a"])
+        func askInVain() {
+            kit.parts.health.ask(settings, isQuestion: true) { _ in }
+            kit.http.end(.failure(silence))
+        }
+        askInVain()
+        kit.loop.pass(.seconds(4))
+        askInVain()
+        kit.parts.membership.renew(at: kit.here.now)
+        kit.control.endAll()
+        beat(2, CallCounts(active: 4, failing: 4))
+        beat(3, CallCounts(active: 1), .answers)
+        lookAtTheOthers()
+        #expect(kit.parts.membership.isCutOff)
+        try fail(1...4)
+        look()
+        #expect(kit.model.breakers.isEmpty)
+    }
+
+    /// A lane whose own answers hang would else speak for the whole origin.
+    @Test func everyLaneIsAskedWhetherItsOriginAnswers() throws {
+        var asked: Set<String> = []
+        for _ in 1...20 {
+            beat(2, CallCounts(), .silent)
+            lookAtTheOthers()
+            kit.parts.health.askOrigins(kit.parts.membership, at: kit.here.now)
+            asked.insert(try #require(kit.http.calls.first).request.url)
+            kit.http.end(.success(HTTPResponse(status: 200)))
+            kit.loop.pass(.seconds(2))
+            kit.parts.membership.renew(at: kit.here.now)
+            kit.control.endAll()
+        }
+        #expect(asked.count == 4)
     }
 
     /// Lets the breaker's next probe fall due, and looks.
@@ -81,6 +135,10 @@ import TrunklineLedgerModel
         look()
         #expect(kit.http.calls.count == 1 && kit.http.calls[0].request.url.hasPrefix(PartsKit.base + "c/health"))
 
+        kit.http.end(.failure(HTTPFailure(sent: .surelyNot, cause: .shortage, reason: "no descriptor")))
+        kit.control.endAll()
+        #expect(kit.model.breakers[Self.origin]?.closedAt == nil, "a probe that never left says nothing")
+        for _ in 1...4 where kit.http.calls.isEmpty { passAndLook() }
         kit.http.end(.failure(silence))
         kit.control.endAll()
         #expect(kit.model.breakers[Self.origin]?.closedAt == nil)

@@ -89,6 +89,23 @@ import TrunklineLedgerModel
         #expect(kit.here.telemetry.claimed == 1 && kit.here.telemetry.called == 1)
     }
 
+    /// What was looked at while the lane's one call was promised to a duplicate has nobody else to wake it.
+    @Test func aDuplicateOnTheFastPathLeavesNobodyStanding() throws {
+        arrive(bulk, 1, key: "known")
+        intake.take(at: now)
+        kit.intake.endAll()
+        let lane = try #require(kit.openLane(1))
+        arrive(shard, 2, key: "known")
+        intake.take(at: now)
+        #expect(lane.inAir == 1)
+        lane.add(kit.job(99))
+        kit.parts.agenda.look(at: 1)
+        kit.parts.board.look(at: now)
+        _ = kit.parts.agenda.takeLanes()
+        kit.intake.endAll()
+        #expect(lane.inAir == 0 && kit.parts.agenda.takeLanes() == [1])
+    }
+
     @Test func aTakeThatFailedGivesItsSlotsBack() throws {
         let lane = try #require(kit.openLane(1))
         arrive(shard, 1)

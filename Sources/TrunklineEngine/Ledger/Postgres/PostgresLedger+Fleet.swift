@@ -223,8 +223,9 @@ extension Statements {
             values ($2, now(), $3, $1, now() + make_interval(secs => $4 / 1000.0))
             on conflict (origin) do update set opened_at = now(), reason = excluded.reason, opened_by = excluded.opened_by,
                 prober = null, probes = 0, next_probe_at = excluded.next_probe_at, closed_at = null
-            -- Heartbeats that are older than its end still tell of the failures before.
-            where b.opened_at is null and b.closed_at < now() - interval '5 seconds'
+            -- Heartbeats that are older than its end still tell of the failures before; and workers that still fail for a reason
+            -- of their own are known as cut off only after doubt, question and a heartbeat, some 7 s.
+            where b.opened_at is null and b.closed_at < now() - interval '10 seconds'
             returning b.origin
             """,
         parameterTypes: [.uuid, .text, .text, .int4]
