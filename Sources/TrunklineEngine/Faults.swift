@@ -49,6 +49,8 @@ package enum Mechanism: String, Sendable, CaseIterable {
     case rotation
     /// Attempts of a lost worker are left alone until their lease has run out and 10 s more.
     case foreignLease = "foreign_lease"
+    /// What a living former owner has in the air counts against a lane's concurrency.
+    case othersInAir = "others_in_air"
     /// A worker that may not act, or lacks a database session, gives up its subscriptions.
     case giveBack = "give_back"
     /// A worker that drains gives what it has not taken of shared queues back at once, in order.

@@ -144,7 +144,16 @@ final class Client: Sendable {
         let connection = connection
         let loop = loop
         await withCheckedContinuation { continuation in
-            loop.run { connection.value.close { continuation.resume() } }
+            loop.run {
+                connection.value.close {
+                    // They hold the connection, which holds them.
+                    connection.value.onConnect = nil
+                    connection.value.onDisconnect = nil
+                    connection.value.onConnectFailed = nil
+                    connection.value.onBlocked = nil
+                    continuation.resume()
+                }
+            }
         }
         loop.stop()
     }

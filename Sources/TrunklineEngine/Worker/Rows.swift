@@ -144,6 +144,7 @@ final class Rows {
     /// A lane's concurrency holds over owners: what a former one that lives has in the air counts. What a lost one had is left
     /// to its lease, and nothing waits for it but its person.
     private func count(in number: Int32, _ lane: Lane, _ now: Instant) {
+        guard !here.isOff(.othersInAir) else { return }
         lane.others(
             inAir: foreign.values.count { attempt in
                 attempt.lane == number && attempt.owner.map { membership.isAtWork($0, at: now) } ?? false

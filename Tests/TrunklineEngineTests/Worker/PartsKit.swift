@@ -139,7 +139,14 @@ final class PartsKit {
     let parts: WorkerParts
 
     /// Lane 1 is line `a` of shard 1, lane 2 line `b` of shard 0, and so on.
-    init(lines: [String] = ["a"], concurrency: Int32 = 1, slots: Int = 8) throws {
+    ///
+    /// - Parameter turnedOff: mechanisms that the worker does without.
+    init(
+        lines: [String] = ["a"],
+        concurrency: Int32 = 1,
+        slots: Int = 8,
+        turnedOff: Set<Mechanism> = []
+    ) throws {
         model = LedgerModel(shardCount: Self.shardCount) { [loop] in loop.wallTime.microseconds }
         for (index, id) in lines.enumerated() {
             let lane = Int32(index + 1)
@@ -175,6 +182,7 @@ final class PartsKit {
             random: Chance(SeededGenerator(seed: 7))
         )
         ports.boot = Array(repeating: 1, count: 16)
+        ports.turnedOff = turnedOff
         let configuration = WorkerConfiguration(
             databaseURL: "",
             amqpURL: "",

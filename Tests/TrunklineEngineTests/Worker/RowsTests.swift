@@ -27,9 +27,11 @@ import TrunklineLedgerModel
         )
     }
 
-    /// A worker gives a shard away while a call is in the air. The lane's concurrency is one.
-    @Test func whatALivingFormerOwnerHasInTheAirLeavesNoRoom() throws {
-        let kit = try PartsKit(lines: ["a", "b"])
+    /// A worker gives a shard away while a call is in the air. The lane's concurrency is one. Without the mechanism the next
+    /// owner begins another call.
+    @Test(arguments: [true, false])
+    func whatALivingFormerOwnerHasInTheAirLeavesNoRoom(isOn: Bool) throws {
+        let kit = try PartsKit(lines: ["a", "b"], turnedOff: isOn ? [] : [.othersInAir])
         kit.control.beat(
             Heartbeat(
                 boot: Self.other,
@@ -47,7 +49,7 @@ import TrunklineLedgerModel
         let lane = try #require(kit.openLane(1) ?? kit.openLane(2))
         kit.parts.rows.know(attempt(7, in: lane, of: Self.other), kit.here.now)
         lane.add(kit.job(8))
-        #expect(!lane.mayBegin(at: kit.here.now))
+        #expect(lane.mayBegin(at: kit.here.now) == !isOn)
 
         // It falls silent, and what it had is left to its lease.
         for _ in 0..<9 {
