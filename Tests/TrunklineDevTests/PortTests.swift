@@ -55,9 +55,20 @@ import Testing
         try await withOnePort { port, leases, folder in
             let thief = try #require(Thief(port))
             #expect(PortLeases.isListening(port))
-            let other = try await leases.port("first", of: folder)
+            let other = try await leases.port("first", of: folder, patience: .milliseconds(50))
             #expect(other != port && PortLeases.held("first", of: folder) == other)
             thief.close()
+        }
+    }
+
+    /// A killed server counts as ended before the last of its threads has, and until then it listens.
+    @Test func aPortThatADyingServerStillHasIsWaitedFor() async throws {
+        try await withOnePort { port, leases, folder in
+            let dying = try #require(Thief(port))
+            async let kept = leases.port("first", of: folder, patience: .seconds(60))
+            try await Task.sleep(for: .milliseconds(200))
+            dying.close()
+            #expect(try await kept == port)
         }
     }
 

@@ -21,10 +21,21 @@ package struct PortLeases: Sendable {
     /// The port of that name of a folder, which must exist. That of an earlier call is kept, so that clients find a restarted
     /// server; one that somebody else has taken meanwhile is replaced.
     ///
+    /// - Parameter patience: for whoever still listens on a kept one. A killed server may be the one: its process counts as ended
+    ///   when its first thread has, and its sockets are open until the last has.
     /// - Throws: ``KitError`` when no port is free.
-    package func port(_ name: String, of folder: String) async throws -> UInt16 {
+    package func port(
+        _ name: String,
+        of folder: String,
+        patience: Duration = .seconds(20)
+    ) async throws -> UInt16 {
         let file = "\(folder)/\(name).port"
-        if let kept = Self.number(in: file), Self.isReserved(kept, for: folder), !Self.isListening(kept) { return kept }
+        if let kept = Self.number(in: file), Self.isReserved(kept, for: folder) {
+            try? await eventually("port \(kept)", within: patience, every: .milliseconds(20)) {
+                !Self.isListening(kept)
+            }
+            if !Self.isListening(kept) { return kept }
+        }
         let port = try await reserve(for: folder)
         try writePrivately("\(port)\n", to: file, mode: 0o644)
         return port

@@ -87,6 +87,7 @@ extension Mayhem {
         for line in stage.plan.lines { await heal(line.id) }
         try await stage.servers.database.start()
         try await stage.servers.broker.start()
+        try stage.servers.requireTheirPorts()
         try await stage.servers.control.endMemoryAlarm()
         for worker in stage.workers {
             worker.send(SIGCONT)

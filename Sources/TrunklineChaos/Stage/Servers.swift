@@ -30,6 +30,14 @@ struct Servers: Sendable {
         try await TestDatabase.execute("create database \(Self.name)", on: administrationURL())
     }
 
+    /// Whoever was told a port would call nobody on another one.
+    func requireTheirPorts() throws {
+        let ports = try (Self.loginAndPort(database.url).port, Self.loginAndPort(broker.url).port)
+        guard ports == (databasePort, brokerPort) else {
+            throw ChaosError("a private server came back on another port; nothing is proven by this run")
+        }
+    }
+
     /// Stops both and removes what they wrote.
     func remove() async {
         try? await broker.remove()
