@@ -9,11 +9,11 @@ import TrunklineTesting
 
 /// Forced interleavings of two owners, in SQL, where each step is a statement and the order is ours.
 @Suite struct FenceTests {
-    private static let first = "00000000-0000-0000-0000-000000000001"
-    private static let second = "00000000-0000-0000-0000-000000000002"
+    static let first = "00000000-0000-0000-0000-000000000001"
+    static let second = "00000000-0000-0000-0000-000000000002"
 
     /// A take of one job of person 7 on the fast path.
-    private func take(_ boot: String, fence: Int64, key: String, person: Int = 7) throws -> String {
+    func take(_ boot: String, fence: Int64, key: String, person: Int = 7) throws -> String {
         func hex(_ bytes: [UInt8]) -> String {
             "decode('" + Digest.hex(bytes) + "', 'hex')"
         }
@@ -27,11 +27,11 @@ import TrunklineTesting
             """
     }
 
-    private func acquire(_ boot: String) -> String {
+    func acquire(_ boot: String) -> String {
         "update trunkline.shards set owner = '\(boot)', fence = fence + 1 where shard = 0"
     }
 
-    private func open(_ install: TestInstall) async throws -> PostgresSession {
+    func open(_ install: TestInstall) async throws -> PostgresSession {
         try await PostgresSession.open(url: install.databaseURL, applicationName: "trunkline test")
     }
 

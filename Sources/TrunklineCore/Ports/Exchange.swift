@@ -9,7 +9,8 @@ package protocol Exchange: Sendable {
 }
 
 package enum ExchangeLimits {
-    /// The most steps of an exchange, `done` included: its lease covers them all.
+    /// The most steps of an exchange, `done` included. A call that the attempt's lease does not cover is not made; the lease
+    /// begins anew before the first one that may take effect of an attempt that began quietly.
     package static let longest = 8
 }
 

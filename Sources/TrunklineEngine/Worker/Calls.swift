@@ -145,7 +145,8 @@ final class Calls {
                 guard let self else { return }
                 running.isQuiet = false
                 if mayCall { return make(request, mayTakeEffect: true, of: running) }
-                ended(job, .retry(after: nil, reason: .withdrawn, cause: .notSent), evidence: nil)
+                // Not at once: a look-up comes before the next one, too.
+                ended(job, .retry(after: .seconds(1), reason: .withdrawn, cause: .notSent), evidence: nil)
             }
         }
         here.telemetry.called += 1
@@ -284,7 +285,7 @@ extension Settlement {
             // Called off by ourselves: nothing is wrong with the other side.
             dueIn =
                 why == .withdrawn
-                ? .milliseconds(100)
+                ? after ?? .milliseconds(100)
                 : after ?? Retry.delay(afterTries: min(call.attempt - call.tries + 1, 8), using: &random)
         case .park:
             word = .park

@@ -77,5 +77,6 @@ import TrunklineLedgerModel
         kit.parts.settling.write(at: kit.here.now)
         let outcome = try #require(kit.settler.settled.first?.first)
         #expect(outcome.outcome == .givenBack && !outcome.mayHaveLeft && outcome.attempt == 1)
+        #expect(outcome.dueIn == .seconds(1))
     }
 }

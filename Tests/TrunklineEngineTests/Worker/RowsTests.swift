@@ -74,4 +74,37 @@ import TrunklineLedgerModel
         lane.add(kit.job(8))
         #expect(lane.mayBegin(at: kit.here.now))
     }
+
+    /// An attempt whose lease began anew is as good as a new one: the patience before a take-over begins anew, too.
+    @Test func aLeaseThatBeginsAnewBeginsThePatienceAnew() throws {
+        let kit = try PartsKit()
+        kit.own()
+        var batch = TakeBatch()
+        let job = try SendJob(
+            line: LineID("a"),
+            key: IdempotencyKey("k1"),
+            to: PhoneNumber("+972501234567"),
+            body: "Ready.",
+            purpose: .order
+        )
+        batch.append(job, requestBytes: [7], fast: true)
+        _ = kit.model.take(TakeRequest(batch: batch, owner: kit.parts.shards.owner))
+        let row = try #require(kit.model.jobs.first)
+        row.claimedBy = Self.other
+        for seen in kit.model.watch([row.id]) { kit.parts.rows.know(seen, kit.here.now) }
+
+        /// Whether the attempt is taken over when its lease is this much longer.
+        func isTakenOver(lease seconds: Int64, after pause: Duration) -> Bool {
+            kit.loop.pass(pause)
+            row.leaseUntil = kit.model.now + seconds * 1_000_000
+            kit.parts.rows.watch(at: kit.here.now)
+            kit.intake.end()
+            return kit.intake.names == ["abandon"]
+        }
+        #expect(!isTakenOver(lease: -1, after: .zero))
+        #expect(!isTakenOver(lease: 30, after: .seconds(6)))
+        #expect(!isTakenOver(lease: -1, after: .seconds(1)))
+        #expect(!isTakenOver(lease: -1, after: .seconds(6)))
+        #expect(isTakenOver(lease: -1, after: .seconds(6)))
+    }
 }
