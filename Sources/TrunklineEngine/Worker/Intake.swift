@@ -14,6 +14,12 @@ final class Intake {
     private static let batchLimit = 256
     private static let deadlyReaders: Int32 = 3
 
+    private struct Aside {
+        let number: Int
+        let arrivals: [Arrivals.Arrival]
+        let way: Arrivals.Way
+    }
+
     private let here: Surroundings
     private let taking: Taking
     private let refusals: Refusals
@@ -23,6 +29,9 @@ final class Intake {
     private var retryAt: Instant?
     /// How often the batch was halved, down to the one message at fault.
     private var halvings = 0
+    /// What waits for a while before it is taken again, in the order in which it was left.
+    private var aside: [Aside] = []
+    private var asideNumber = 0
     /// Digests of messages that came back often and that this worker has noted as such.
     private var notedSuspects: Set<[UInt8]> = []
 
@@ -88,12 +97,25 @@ final class Intake {
     /// by this worker after a while, or by another one when this one has ended.
     private func leaveAside(_ unknown: [Arrivals.Arrival], _ way: Arrivals.Way) {
         guard !unknown.isEmpty else { return }
-        let again = unknown.map { arrival in
-            var arrival = arrival
-            arrival.hasWaited = true
-            return arrival
+        asideNumber += 1
+        let number = asideNumber
+        aside.append(Aside(number: number, arrivals: unknown, way: way))
+        here.loop.after(.seconds(5)) { [weak self] in
+            guard let self, let index = aside.firstIndex(where: { $0.number == number }) else { return }
+            let entry = aside.remove(at: index)
+            let again = entry.arrivals.map { arrival in
+                var arrival = arrival
+                arrival.hasWaited = true
+                return arrival
+            }
+            arrivals.putBack(again, way: entry.way)
         }
-        here.loop.after(.seconds(5)) { [weak self] in self?.arrivals.putBack(again, way: way) }
+    }
+
+    /// A lane is known that was not. What lies aside for it goes before whatever comes for it from now on.
+    func laneIsNew() {
+        for entry in aside.reversed() { arrivals.putBack(entry.arrivals, way: entry.way) }
+        aside = []
     }
 
     private func failed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {

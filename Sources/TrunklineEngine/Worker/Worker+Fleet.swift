@@ -124,6 +124,7 @@ extension Worker {
 
     private func lanesChanged(_ changes: [LaneDirectory.Change]) {
         let now = here.now
+        if changes.contains(where: \.isNew) { parts.intake.laneIsNew() }
         for change in changes {
             let settings = change.settings
             // Jobs of a new one may have been taken before this look: they are in the database and not in memory.

@@ -1,6 +1,7 @@
 import PostgresDriver
 import Testing
 import TrunklineCore
+import TrunklineIntegrations
 import TrunklineLedgerModel
 
 @testable import RabbitDriver
@@ -34,12 +35,19 @@ import TrunklineLedgerModel
     private var now: ContinuousClock.Instant { kit.here.now }
 
     private func arrive(_ queue: ConsumedQueue, _ tag: UInt64, key: String? = nil, deliveries: Int = 1) {
-        let body = Array(
-            """
-            {"schema":"trunkline.send.v1","line":"a","key":"\(key ?? "k\(tag)")","to":"+97250123456\(tag % 10)",\
-            "body":"Ready.","purpose":"order"}
-            """.utf8
+        arrive(
+            queue,
+            tag,
+            body: """
+                {"schema":"trunkline.send.v1","line":"a","key":"\(key ?? "k\(tag)")","to":"+97250123456\(tag % 10)",\
+                "body":"Ready.","purpose":"order"}
+                """,
+            deliveries: deliveries
         )
+    }
+
+    private func arrive(_ queue: ConsumedQueue, _ tag: UInt64, body text: String, deliveries: Int = 1) {
+        let body = Array(text.utf8)
         intake.arrived(
             queue,
             RabbitDelivery(
@@ -104,6 +112,58 @@ import TrunklineLedgerModel
         _ = kit.parts.agenda.takeLanes()
         kit.intake.endAll()
         #expect(lane.inAir == 0 && kit.parts.agenda.takeLanes() == [1])
+    }
+
+    /// The first came before anybody knew the destination, the second right after.
+    @Test func whatLiesAsideForANewLaneGoesFirst() throws {
+        func arriveForNew(_ tag: UInt64) {
+            arrive(
+                bulk,
+                tag,
+                body: """
+                    {"schema":"trunkline.deliver.v1","destination":"new","key":"k\(tag)","type":"order.ready",\
+                    "timestamp":"2026-12-01T09:00:00Z","orderingKey":"order:1","data":{}}
+                    """
+            )
+        }
+        arriveForNew(1)
+        intake.take(at: now)
+        #expect(intake.isDone && kit.intake.names.isEmpty)
+
+        let name = LaneName.destination(try DestinationID("new"))
+        let carrier = try #require(CarrierRegistry.standard["webhook"])
+        let secret = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
+        var lane = LedgerModel.Lane(
+            name: name,
+            number: 2,
+            hash: 2,
+            carrier: carrier.kind.value,
+            horizon: carrier.policy.unknownHorizon,
+            interval: 0,
+            concurrency: 1,
+            gap: 0,
+            revision: 2
+        )
+        lane.address = "https://receiver.example/hook"
+        lane.secret = try StoredSecret(
+            .sealed(Array(secret.utf8), hint: "", PartsKit.masterKey),
+            lane: name,
+            address: lane.address
+        )
+        kit.model.lanes.append(lane)
+        kit.model.lastRevision = 2
+        kit.parts.directory.look(shardCount: PartsKit.shardCount) { changes in
+            if changes.contains(where: \.isNew) { intake.laneIsNew() }
+        }
+        kit.control.endAll()
+        arriveForNew(2)
+        for _ in 1...2 {
+            intake.take(at: now)
+            kit.intake.endAll()
+        }
+        #expect(kit.model.jobs.map(\.key) == ["k1", "k2"])
+        kit.loop.pass(.seconds(6))
+        #expect(intake.isDone, "it is put back once")
     }
 
     @Test func aTakeThatFailedGivesItsSlotsBack() throws {
