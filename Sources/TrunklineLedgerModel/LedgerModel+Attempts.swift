@@ -24,6 +24,7 @@ extension LedgerModel {
     }
 
     private func look(_ row: JobRow, _ held: Set<Int32>) -> Look {
+        if lockedJobs.contains(row.id) { return .early }
         guard let lane = lane(row.lane), held.contains(shard(of: lane)) else { return .lost }
         if ![.waiting, .unknown].contains(row.state) || row.place <= 0 { return .busy }
         if row.dueAt > now + 50_000 { return .early }
@@ -139,7 +140,7 @@ extension LedgerModel {
     /// `trunkline.begin_effect`.
     package func beginEffect(_ given: [JobAttempt], by boot: BootID, lease: Duration) -> [JobAttempt] {
         given.compactMap { entry in
-            guard let row = row(entry.job), row.state == .sending,
+            guard !lockedJobs.contains(entry.job), let row = row(entry.job), row.state == .sending,
                 row.attempt == entry.attempt || mutation == .effectOfAnotherAttempt,
                 row.claimedBy == boot || mutation == .effectOfAnotherWorker,
                 !row.cancelWanted || row.stamp != nil || mutation == .effectOfTheCancelled
@@ -155,8 +156,9 @@ extension LedgerModel {
         let held = held(owner)
         var marked: [JobRow] = []
         for entry in given {
-            guard let row = row(entry.job), row.attempt == entry.attempt, row.state == .sending,
-                let claimed = row.claimedAt, let lease = row.leaseUntil, lease < now,
+            guard !lockedJobs.contains(entry.job), let row = row(entry.job),
+                row.attempt == entry.attempt, row.state == .sending, let claimed = row.claimedAt,
+                let lease = row.leaseUntil, lease < now,
                 held.contains(shard(ofLane: row.lane))
             else { continue }
             note(.abandoned, row.key)
@@ -202,7 +204,7 @@ extension LedgerModel {
             row.state == .unknown && row.stamp.map { $0 < now - horizon(ofLane: row.lane) } ?? false
                 && mutation != .horizonForgotten
         }.sorted { ($0.stamp ?? 0) < ($1.stamp ?? 0) }.prefix(Int(limit))
-        let all = late + old.filter { row in !late.contains { $0 === row } }
+        let all = (late + old.filter { row in !late.contains { $0 === row } }).filter { !lockedJobs.contains($0.id) }
         for row in all {
             if row.stamp == nil {
                 note(.expired, row.key)

@@ -16,7 +16,7 @@ extension LedgerModel {
 
     /// `trunkline.settle`. At most one outcome of a job in a call.
     package func settle(_ outcomes: [Settlement], by boot: BootID) -> [SettleAnswer] {
-        let looked = outcomes.map { outcome in
+        let looked = outcomes.filter { !lockedJobs.contains($0.job) }.map { outcome in
             let row = row(outcome.job)
             return Looked(
                 outcome: outcome,

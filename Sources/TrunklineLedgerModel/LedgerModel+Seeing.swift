@@ -29,7 +29,7 @@ extension LedgerModel {
         let held = held(owner)
         let latest = now - age.microseconds
         let unseen = jobs.filter {
-            $0.place == 0 && !$0.isParked && $0.arrival > start
+            $0.place == 0 && !$0.isParked && $0.arrival > start && !lockedJobs.contains($0.id)
                 && held.contains(shard(ofLane: $0.lane)) && ($0.acceptedAt <= latest || mutation == .adoptIgnoresAge)
         }.sorted { $0.arrival < $1.arrival }.prefix(Int(limit))
         for row in unseen {
@@ -49,10 +49,12 @@ extension LedgerModel {
                     && held.contains(shard(ofLane: $0.lane))
             }.map { [Int64($0.lane), $0.person] }
         )
-        let due = jobs.filter {
+        var due = jobs.filter {
             persons.contains([Int64($0.lane), $0.person]) && (-1...0).contains($0.place) && !$0.isParked
                 && $0.dueAt <= now && ($0.place == -1 || ($0.notBefore ?? 0) > $0.acceptedAt)
         }
+        let heldUp = Set(due.filter { lockedJobs.contains($0.id) }.map { [Int64($0.lane), $0.person] })
+        due.removeAll { heldUp.contains([Int64($0.lane), $0.person]) }
         let inOrder =
             mutation == .placesInOrderOfNumbers
             ? due.sorted { $0.id < $1.id } : due.sorted { ($0.dueAt, $0.id) < ($1.dueAt, $1.id) }

@@ -206,6 +206,8 @@ package final class LedgerModel {
     package var onSent: ((JobRow) -> Void)?
     /// Whether somebody's transaction holds fence rows of these shards.
     package var isLocked: (([Int32]) -> Bool)?
+    /// Jobs whose rows somebody's transaction holds.
+    package var lockedJobs: Set<Int64> = []
     package var onTerminate: ((PostgresBackend) -> Void)?
     package var waits: ((PostgresBackend) -> Bool?)?
 

@@ -50,7 +50,7 @@ import Testing
         for queue in queues { for tag in 1...1_000 as ClosedRange<UInt64> { arrivals.append(arrival(queue, tag)) } }
         var served: [Arrivals.Way: Int] = [:]
         for turn in 1...100 {
-            guard let (way, batch) = arrivals.next(limit: 10) else { break }
+            guard let (way, batch) = arrivals.next(limit: { _ in 10 }) else { break }
             served[way, default: 0] += 1
             #expect(batch.count == 10)
             for index in [0, 1] {
@@ -67,11 +67,11 @@ import Testing
         var arrivals = Arrivals()
         let shard = queue(.shard(1))
         for tag in 1...6 as ClosedRange<UInt64> { arrivals.append(arrival(shard, tag)) }
-        let first = arrivals.next(limit: 4)!
+        let first = arrivals.next { _ in 4 }!
         arrivals.putBack(first.arrivals, way: first.way)
-        #expect(arrivals.next(limit: 5)?.arrivals.map(\.tag) == [1, 2, 3, 4, 5])
-        #expect(arrivals.next(limit: 5)?.arrivals.map(\.tag) == [6])
-        #expect(arrivals.next(limit: 5) == nil && arrivals.isEmpty)
+        #expect(arrivals.next { _ in 5 }?.arrivals.map(\.tag) == [1, 2, 3, 4, 5])
+        #expect(arrivals.next { _ in 5 }?.arrivals.map(\.tag) == [6])
+        #expect(arrivals.next { _ in 5 } == nil && arrivals.isEmpty)
     }
 
     @Test func aSuspectMessageIsTakenAlone() {
@@ -79,7 +79,7 @@ import Testing
         let bulk = queue(.bulk)
         for tag in 1...4 as ClosedRange<UInt64> { arrivals.append(arrival(bulk, tag, isSuspect: tag == 3)) }
         var batches: [[UInt64]] = []
-        while let (_, batch) = arrivals.next(limit: 10) { batches.append(batch.map(\.tag)) }
+        while let (_, batch) = arrivals.next(limit: { _ in 10 }) { batches.append(batch.map(\.tag)) }
         #expect(batches == [[1, 2], [3], [4]])
     }
 
@@ -88,7 +88,7 @@ import Testing
         let (gone, live) = (queue(.intake), queue(.webhook))
         for queue in [gone, live] { arrivals.append(arrival(queue, 1)) }
         gone.connectionLost()
-        #expect(arrivals.next(limit: 10)?.way == .webhook)
-        #expect(arrivals.next(limit: 10) == nil && arrivals.isEmpty)
+        #expect(arrivals.next { _ in 10 }?.way == .webhook)
+        #expect(arrivals.next { _ in 10 } == nil && arrivals.isEmpty)
     }
 }

@@ -2,7 +2,7 @@
 -- is a plain retry, and its try is given back: nobody refused anything. Any other one may have been sent. The third time that
 -- a worker was lost with it as the only suspect of its process parks it as poison, also in a look-up.
 --
--- Locks: shards (for share), jobs by id; ledger; lane_state by lane; finished; attempts.
+-- Locks: shards (for share), jobs by id, those that are free; ledger; lane_state by lane; finished; attempts.
 -- Needs: finish, give_back_cap, held_shards, seen, shard_of.
 create or replace function trunkline.abandon(
     p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_jobs bigint[], p_attempts int[]
@@ -25,7 +25,7 @@ begin
         where j.id = any (p_jobs) and j.state = 'sending' and j.lease_until < now()
           and trunkline.shard_of(n.shard_hash, p_shard_count) = any (held)
         order by j.id
-        for no key update of j
+        for no key update of j skip locked
     ) j;
 
     -- The worker may have died of it: from now on it runs as the only suspect of its process, and only what happens to it

@@ -1,10 +1,10 @@
 -- Begins attempts: committed before anything leaves.
 --
--- Verdicts: claimed; claimed_quietly (the same, and until begin_effect it is known that nothing took effect); lost; gone; busy (not claimable in this state); early; expired (sendBefore has passed) and superseded
+-- Verdicts: claimed; claimed_quietly (the same, and until begin_effect it is known that nothing took effect); lost; gone; busy (not claimable in this state); early (also: somebody else has the row locked); expired (sendBefore has passed) and superseded
 -- (a newer fact was accepted): both ended here unless it may have been sent: then parked; held (the operator's hold);
 -- horizon (may have been sent too long ago: parked); overtaken (a due row of that person comes first, perhaps one that no
 -- owner has seen: adopt first); capped (the lane has had what it may today; wait_ms until its next midnight).
--- Locks: shards (for share), jobs by id; ledger and finished of those that end; lane_state by lane where a lane has a cap
+-- Locks: shards (for share), jobs by id, those that are free; ledger and finished of those that end; lane_state by lane where a lane has a cap
 -- or a pace.
 -- Needs: cap, finish, held_shards, keep_pace, shard_of.
 create or replace function trunkline.claim(
@@ -43,7 +43,7 @@ begin
                 where o.id <> j.id and o.state in ('sending', 'unknown')
             ) then 'overtaken'
             else 'claimed' end, j.maybe_sent_since is not null, null, n.begins_quietly)::trunkline.claim_look), '{}') into looked
-    from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update) j
+    from (select * from trunkline.jobs where id = any (p_jobs) order by id for no key update skip locked) j
     join trunkline.lanes n on n.number = j.lane;
 
     perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'expired' and not k.stamped order by 1),
@@ -68,7 +68,8 @@ begin
         from unnest(looked) k where j.id = k.job and j.id = any (p_jobs) and k.verdict = 'claimed'
         returning j.id, j.attempt, j.tries, j.key, j.request, j.send_before, j.quiet
     )
-    select w.id, case when b.quiet then 'claimed_quietly' else coalesce(k.verdict, 'gone') end, b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
+    select w.id, case when b.quiet then 'claimed_quietly' else coalesce(k.verdict, case
+            when exists (select from trunkline.jobs e where e.id = w.id and e.id = any (p_jobs)) then 'early' else 'gone' end) end, b.attempt, b.tries, b.key, b.request, b.send_before, k.wait_ms
     from unnest(p_jobs) w (id)
     left join unnest(looked) k on k.job = w.id
     left join begun b on b.id = w.id;

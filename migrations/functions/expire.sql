@@ -2,7 +2,7 @@
 -- sent; and those that may have been sent longer ago than their lane's horizon: parked. For jobs that no claim reaches:
 -- their lane is held.
 --
--- Locks: shards (for share), jobs by id; ledger, finished.
+-- Locks: shards (for share), jobs by id, those that are free; ledger, finished.
 -- Needs: finish, held_shards, shard_of.
 create or replace function trunkline.expire(p_boot uuid, p_shard_count int, p_shards int[], p_fences bigint[], p_limit int)
 returns table (job bigint, lane int, person bigint) language plpgsql as $$
@@ -32,7 +32,7 @@ begin
           and (j.send_before <= now() and j.state in ('accepted', 'waiting', 'unknown')
                or j.maybe_sent_since < now() - make_interval(secs => n.unknown_horizon_ms / 1000.0) and j.state = 'unknown')
         order by j.id
-        for no key update of j
+        for no key update of j skip locked
     ) d;
     perform trunkline.finish(array(select k.job from unnest(late) k where not k.stamped order by 1), 'expired', 'send_before_passed');
     doubtful := array(select k.job from unnest(late) k where k.stamped);

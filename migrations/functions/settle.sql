@@ -3,8 +3,9 @@
 --
 -- Verdicts: sent; late_sent (a later attempt runs or the job had ended otherwise); evidence (was sent already); waiting;
 -- unknown; parked; cancelled (a cancel came during the attempt, and nothing was sent); stale (not the current attempt:
--- recorded as evidence only).
--- Locks: jobs by id; ledger, finished, sent_today by lane, lane_state by lane, attempts.
+-- recorded as evidence only). None: somebody else has the row locked, and nothing of that outcome is recorded; it is to be
+-- given again.
+-- Locks: jobs by id, those that are free; ledger, finished, sent_today by lane, lane_state by lane, attempts.
 -- Needs: end_jobs, finish, give_back_cap, settle_late.
 create or replace function trunkline.settle(
     p_boot uuid, p_jobs bigint[], p_attempts int[], p_outcome text[], p_reason text[], p_due_ms int[], p_may_have_left boolean[],
@@ -31,8 +32,9 @@ begin
             end)::trunkline.settle_look), '{}') into looked
     from unnest(p_jobs, p_attempts, p_outcome, p_reason, p_due_ms, p_may_have_left, p_remote_id, p_status, p_evidence)
          as o (job, attempt, outcome, reason, due_ms, may_have_left, remote_id, status, evidence)
-    left join (select * from trunkline.jobs where id = any (p_jobs) order by id for update) j on j.id = o.job
-    left join trunkline.lanes n on n.number = j.lane;
+    left join (select * from trunkline.jobs where id = any (p_jobs) order by id for update skip locked) j on j.id = o.job
+    left join trunkline.lanes n on n.number = j.lane
+    where j.id is not null or not exists (select from trunkline.jobs e where e.id = o.job and e.id = any (p_jobs));
 
     -- Sent: the row leaves jobs, the ledger learns the end, in this statement or not at all.
     if exists (select from unnest(looked) k where k.verdict in ('sent', 'late_sent')) then

@@ -72,7 +72,7 @@ package protocol JobLedger: LedgerSession {
     func unsuspect(digest: [UInt8], _ done: @escaping LedgerReply<Void>)
 
     /// Gives rows that no owner has seen their places: the oldest `limit` of those with an arrival above `start` that were
-    /// accepted at least `age` ago.
+    /// accepted at least `age` ago. Rows that somebody else has locked are left for a later call.
     func adopt(
         _ owner: LedgerOwner,
         age: Duration,
@@ -80,13 +80,15 @@ package protocol JobLedger: LedgerSession {
         limit: Int32,
         _ done: @escaping LedgerReply<[SeenJob]>
     )
-    /// Gives scheduled jobs whose time has come their places, and what else of their persons is due.
+    /// Gives scheduled jobs whose time has come their places, and what else of their persons is due; none of a person of whom
+    /// somebody else has one of these locked.
     func place(_ jobs: [Int64], _ owner: LedgerOwner, _ done: @escaping LedgerReply<[SeenJob]>)
     /// Begins attempts. One answer per job, in no particular order.
     func claim(_ request: ClaimRequest, _ done: @escaping LedgerReply<[ClaimAnswer]>)
-    /// Attempts of silent workers are over: quiet ones wait again, the others are unknown. Yields those for which it was so.
+    /// Attempts of silent workers are over: quiet ones wait again, the others are unknown. Yields those for which it was so;
+    /// not those whose rows somebody else has locked.
     func abandon(_ attempts: [JobAttempt], _ owner: LedgerOwner, _ done: @escaping LedgerReply<[SeenJob]>)
-    /// Ends or parks at most `limit` jobs for which it is too late; yields them.
+    /// Ends or parks at most `limit` jobs for which it is too late; yields them. Locked rows are left for a later call.
     func expire(_ owner: LedgerOwner, limit: Int32, _ done: @escaping LedgerReply<[JobOfPerson]>)
 
     /// A slice of the jobs of lanes, at most `limit`: lane after lane as given, the first from behind `key` on, each by
@@ -119,7 +121,8 @@ package protocol OutcomeLedger: LedgerSession {
     func beginRefresh(_ request: RefreshRequest, _ done: @escaping LedgerReply<RefreshVerdict>)
     /// Keeps what that brought; false: another generation is in force, and nothing has changed.
     func endRefresh(_ end: RefreshEnd, by boot: BootID, _ done: @escaping LedgerReply<Bool>)
-    /// Records outcomes. One answer per outcome, in no particular order.
+    /// Records outcomes. One answer per outcome, in no particular order; none for an outcome whose row somebody else has locked:
+    /// nothing of it is recorded, and it is to be given again.
     func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>)
     /// The next owner must know that the other side asked for a pause.
     func pause(_ lane: Int32, for span: Duration, _ done: @escaping LedgerReply<Void>)

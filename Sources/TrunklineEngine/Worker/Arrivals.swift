@@ -37,27 +37,29 @@ struct Arrivals {
     /// All ways but the shards'.
     private var turns = Rotation<Way>()
     private var lastWasShard = false
+    /// Ways whose next batch must wait.
+    private var paused: Set<Way> = []
 
     var isEmpty: Bool { waiting.values.allSatisfy(\.isEmpty) }
 
     mutating func append(_ arrival: Arrival) {
         let way = Way(arrival.queue.kind)
         waiting[way, default: []].append(arrival)
-        if way != .shard { turns.join(way) }
+        joinTurns(way)
     }
 
     /// The next batch. Every second one is the shards', whose jobs may go at once; for the others the other ways take turns.
-    mutating func next(limit: Int) -> (way: Way, arrivals: [Arrival])? {
+    mutating func next(limit: (Way) -> Int) -> (way: Way, arrivals: [Arrival])? {
         while let way = nextWay() {
-            let batch = takeBatch(of: way, limit: limit)
-            if way != .shard, !(waiting[way]?.isEmpty ?? true) { turns.join(way) }
+            let batch = takeBatch(of: way, limit: limit(way))
+            if !(waiting[way]?.isEmpty ?? true) { joinTurns(way) }
             if !batch.isEmpty { return (way, batch) }
         }
         return nil
     }
 
     private mutating func nextWay() -> Way? {
-        let hasShard = !(waiting[.shard]?.isEmpty ?? true)
+        let hasShard = !paused.contains(.shard) && !(waiting[.shard]?.isEmpty ?? true)
         lastWasShard = hasShard && (!lastWasShard || turns.isEmpty)
         return lastWasShard ? .shard : turns.next()
     }
@@ -94,6 +96,19 @@ struct Arrivals {
     /// Puts a batch back in front.
     mutating func putBack(_ arrivals: [Arrival], way: Way) {
         waiting[way, default: []].prepend(contentsOf: arrivals)
-        if way != .shard { turns.join(way) }
+        joinTurns(way)
     }
+
+    /// Nothing of the way is taken until it is resumed; the others do not notice.
+    mutating func pause(_ way: Way) {
+        paused.insert(way)
+        turns.leave(way)
+    }
+
+    mutating func resume(_ way: Way) {
+        paused.remove(way)
+        if !(waiting[way]?.isEmpty ?? true) { joinTurns(way) }
+    }
+
+    private mutating func joinTurns(_ way: Way) { if way != .shard, !paused.contains(way) { turns.join(way) } }
 }

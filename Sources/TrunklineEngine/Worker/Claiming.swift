@@ -5,6 +5,7 @@ internal import TrunklineCore
 /// Begins attempts of waiting jobs: gives out the free call slots by turns, and commits each claim before anything leaves.
 final class Claiming {
     private static let batchLimit = 256
+    private static let rememberedFailures = 1_000
 
     /// A job whose attempt is to be claimed.
     private struct Chosen {
@@ -28,6 +29,8 @@ final class Claiming {
     private let calls: Calls
     private let ledger: any JobLedger
     private(set) var isUnderWay = false
+    /// How often the claim of a job failed although it was alone in its statement. Such a job stays alone in it.
+    private var failures: [Int64: Int] = [:]
 
     init(
         _ here: Surroundings,
@@ -105,7 +108,11 @@ final class Claiming {
             if lane.mayBegin(at: now) { board.join(lane) } else { board.armTimer(of: lane, at: now) }
         }
         for lane in withoutSlot { board.join(lane) }
-        if !chosen.isEmpty { claim(chosen) }
+        guard !chosen.isEmpty else { return }
+        isUnderWay = true
+        let together = failures.isEmpty ? chosen : chosen.filter { failures[$0.job.id.value] == nil }
+        let alone = failures.isEmpty ? [] : chosen.filter { failures[$0.job.id.value] != nil }
+        claim((together.isEmpty ? [] : [together]) + alone.map { [$0] })
     }
 
     /// Begins the lane's next job that nothing holds up, and promises it a slot.
@@ -131,31 +138,79 @@ final class Claiming {
 
     // MARK: The statement
 
-    private func claim(_ chosen: [Chosen]) {
-        isUnderWay = true
+    /// Claims one batch after the other. One that fails is halved, down to the job at fault.
+    private func claim(_ batches: [[Chosen]]) {
+        guard let batch = batches.first else {
+            isUnderWay = false
+            // Whoever waited for the slots of those that did not begin.
+            return here.wakeTurn(in: .zero)
+        }
+        let rest = Array(batches.dropFirst())
         let sent = here.now
         let request = ClaimRequest(
-            jobs: chosen.map(\.job.id.value),
+            jobs: batch.map(\.job.id.value),
             owner: shards.owner,
             lease: here.timing.lease,
-            pace: board.paceWrites(of: chosen.map(\.lane.number))
+            pace: board.paceWrites(of: batch.map(\.lane.number))
         )
         ledger.claim(request) { [weak self] result in
             guard let self else { return }
-            isUnderWay = false
-            for entry in chosen { caller.promiseEnded(to: entry.carrier) }
             switch result {
             case .success(let answers):
-                claimed(chosen, answers, sent: sent)
+                if !failures.isEmpty { for entry in batch { failures[entry.job.id.value] = nil } }
+                if rest.isEmpty { isUnderWay = false }
+                for entry in batch { caller.promiseEnded(to: entry.carrier) }
+                claimed(batch, answers, sent: sent)
+                if !rest.isEmpty { claimRest(rest) }
+            case .failure(let error) where error.isConnectionLost:
+                // The connection's loss throws the lanes' memory away.
+                isUnderWay = false
+                putBack(batch + rest.joined(), in: .milliseconds(200))
             case .failure(let error):
-                // The connection's loss throws the lanes' memory away; what is left here is an error of the statement.
-                for entry in chosen where board.isCurrent(entry.lane) {
-                    entry.lane.putBack(entry.job, until: here.now + .milliseconds(200))
-                    agenda.look(at: entry.lane.number)
+                here.log.warning("claim failed", metadata: ["error": "\(error)", "count": "\(batch.count)"])
+                if batch.count > 1 {
+                    claimRest([Array(batch.prefix(batch.count / 2)), Array(batch.dropFirst(batch.count / 2))] + rest)
+                } else {
+                    putBack(batch, in: waitAfterFailure(of: batch[0].job))
+                    claimRest(rest)
                 }
-                if !error.isConnectionLost { here.log.warning("claim failed", metadata: ["error": "\(error)"]) }
             }
         }
+    }
+
+    /// What is left of a choice, unless what it was chosen by is no longer so.
+    private func claimRest(_ batches: [[Chosen]]) {
+        guard !here.isDraining else {
+            putBack(Array(batches.joined()), in: .zero)
+            return claim([])
+        }
+        var left: [[Chosen]] = []
+        for batch in batches {
+            let isCurrent = batch.map { board.isCurrent($0.lane) }
+            putBack(zip(batch, isCurrent).filter { !$1 }.map(\.0), in: .zero)
+            let current = zip(batch, isCurrent).filter(\.1).map(\.0)
+            if !current.isEmpty { left.append(current) }
+        }
+        claim(left)
+    }
+
+    /// Jobs that were not begun wait on, in lanes that are still known.
+    private func putBack(_ entries: [Chosen], in wait: Duration) {
+        for entry in entries {
+            caller.promiseEnded(to: entry.carrier)
+            guard board.isCurrent(entry.lane) else { continue }
+            entry.lane.putBack(entry.job, until: here.now + wait)
+            agenda.look(at: entry.lane.number)
+        }
+    }
+
+    /// 200 ms, 400 ms and so on up to 10 s: each try may keep the session for as long as a lock is waited for.
+    private func waitAfterFailure(of job: QueuedJob) -> Duration {
+        // Jobs that have ended otherwise are never claimed again.
+        if failures.count >= Self.rememberedFailures { failures.removeAll() }
+        let count = failures[job.id.value, default: 0]
+        failures[job.id.value] = count + 1
+        return min(.seconds(10), .milliseconds(200) * (1 << min(count, 6)))
     }
 
     private func claimed(_ chosen: [Chosen], _ answers: [ClaimAnswer], sent: Instant) {

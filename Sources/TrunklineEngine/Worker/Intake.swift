@@ -12,6 +12,8 @@ internal import TrunklineCore
 final class Intake {
     /// Deliveries in one take; beyond it a statement gets longer, not cheaper.
     private static let batchLimit = 256
+    /// Each try may keep the session, and with it the claims, for as long as a lock is waited for.
+    private static let longestLockWait: Duration = .seconds(4)
     private static let deadlyReaders: Int32 = 3
 
     private struct Aside {
@@ -26,9 +28,10 @@ final class Intake {
     private let ledger: any JobLedger
     private var arrivals = Arrivals()
     private var isTaking = false
-    private var retryAt: Instant?
-    /// How often the batch was halved, down to the one message at fault.
-    private var halvings = 0
+    /// How often the batch of a way was halved, down to the one message at fault.
+    private var halvings: [Arrivals.Way: Int] = [:]
+    /// How often a message that was alone in its statement failed on a lock, of each way.
+    private var lockWaits: [Arrivals.Way: Int] = [:]
     /// What waits for a while before it is taken again, in the order in which it was left.
     private var aside: [Aside] = []
     private var asideNumber = 0
@@ -76,8 +79,9 @@ final class Intake {
     /// Takes the next batch unless one is under way: what arrives meanwhile is the batch after it.
     func take(at now: Instant) {
         guard !isTaking, !arrivals.isEmpty else { return }
-        if let retryAt, retryAt > now { return }
-        guard let (way, batch) = arrivals.next(limit: max(1, Self.batchLimit >> halvings)) else { return }
+        guard let (way, batch) = arrivals.next(limit: { max(1, Self.batchLimit >> halvings[$0, default: 0]) }) else {
+            return
+        }
         isTaking = true
         if noteIfSuspect(batch, way) { return }
         taking.take(batch, way, at: now) { [weak self] result in
@@ -86,7 +90,8 @@ final class Intake {
             switch result {
             case .failure(let error): failed(batch, way, error)
             case .success(let unknown):
-                if halvings > 0 { halvings -= 1 }
+                lockWaits[way] = nil
+                if let halved = halvings[way] { halvings[way] = halved > 1 ? halved - 1 : nil }
                 clearSuspect(batch)
                 leaveAside(unknown, way)
             }
@@ -123,11 +128,14 @@ final class Intake {
             // Taken again: what was committed is found by its key.
             arrivals.putBack(batch, way: way)
         } else if batch.count > 1 {
-            halvings = min(halvings + 1, 8)
+            halvings[way] = min(halvings[way, default: 0] + 1, 8)
             again(batch, way, in: .milliseconds(5))
         } else if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
-            // It failed on a lock: it stays unacknowledged, with what is behind it, and is tried again here.
-            again(batch, way, in: .milliseconds(100))
+            // It failed on a lock: it stays unacknowledged, with what is behind it, which may be of its person, and is tried
+            // again here.
+            let waits = lockWaits[way, default: 0]
+            lockWaits[way] = waits + 1
+            again(batch, way, in: min(Self.longestLockWait, .milliseconds(100) * (1 << min(waits, 6))))
         } else {
             // The data itself: put aside with its bytes, so that its neighbours go on.
             here.log.error("message cannot be stored", metadata: ["error": "\(error)"])
@@ -145,8 +153,8 @@ final class Intake {
 
     private func again(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, in wait: Duration) {
         arrivals.putBack(batch, way: way)
-        retryAt = here.now + wait
-        here.wakeTurn(in: wait + min(.milliseconds(10), wait / 5))
+        arrivals.pause(way)
+        here.loop.after(wait) { [weak self] in self?.arrivals.resume(way) }
     }
 
     private func refuse(

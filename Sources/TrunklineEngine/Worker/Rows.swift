@@ -57,7 +57,7 @@ final class Rows {
     // MARK: Rows
 
     /// Takes a row into memory, whatever its state.
-    func know(_ job: SeenJob, _ now: Instant) {
+    func know(_ job: SeenJob, _ now: Instant, unplacedWait: Duration = .zero) {
         guard let lane = board.ownedLane(job.lane) else {
             shards.doubt(job.id, of: job.lane)
             return
@@ -65,7 +65,7 @@ final class Rows {
         lane.noteLastSend(job, at: now)
         switch job.state {
         case .waiting, .unknown:
-            wait(job, in: lane, now)
+            wait(job, in: lane, now, unplacedWait: unplacedWait)
             agenda.look(at: job.lane)
         case .sending: knowAttempt(job, in: lane)
         case .parked, .accepted: break
@@ -74,7 +74,7 @@ final class Rows {
     }
 
     /// A job waits in its lane.
-    func wait(_ job: SeenJob, in lane: Lane, _ now: Instant) {
+    func wait(_ job: SeenJob, in lane: Lane, _ now: Instant, unplacedWait: Duration = .zero) {
         guard !attempts.has(job.id) else { return }
         if job.attempt > 0 { retries.waits(job.id, lane: job.lane, person: job.person, attempt: job.attempt) }
         lane.wait(
@@ -83,7 +83,7 @@ final class Rows {
                 person: job.person,
                 place: job.place,
                 jobClass: job.jobClass,
-                due: now + max(.zero, job.dueIn),
+                due: now + max(job.place > 0 || job.dueIn > .zero ? .zero : unplacedWait, job.dueIn),
                 attempt: job.attempt,
                 tries: job.tries,
                 isStamped: job.isStamped,
@@ -120,7 +120,9 @@ final class Rows {
 
     /// What the rows say of jobs that are not where they were thought to be. The persons of `held` are released when the
     /// rows are known, unless another worker's attempt of theirs is in the air.
-    func look(at jobs: Set<Int64>, held: [LanePerson] = []) {
+    ///
+    /// - Parameter wait: how long one waits on whose time has come and that has no place.
+    func look(at jobs: Set<Int64>, held: [LanePerson] = [], unplacedWait wait: Duration = .zero) {
         guard !jobs.isEmpty else { return }
         ledger.watch(jobs.sorted()) { [weak self] result in
             guard let self else { return }
@@ -130,7 +132,7 @@ final class Rows {
                 if !error.isConnectionLost { agenda.reload() }
             case .success(let rows):
                 let now = here.now
-                for job in rows { know(job, now) }
+                for job in rows { know(job, now, unplacedWait: wait) }
                 for person in held where !isForeign(person) {
                     board.lane(person.lane)?.release(person: person.person)
                     agenda.look(at: person.lane)

@@ -6,6 +6,13 @@ internal import TrunklineCore
 /// each goes on.
 final class Settling {
     private static let batchLimit = 256
+    /// How long an outcome stays aside whose row somebody else has locked: 100 ms, 200 ms and so on. Asking costs little.
+    private static let longestWaitForRow: Duration = .seconds(1)
+    /// The same of one whose statement failed although it was alone in it: that may have kept the session for as long as a lock
+    /// is waited for.
+    private static let longestWaitAfterFailure: Duration = .seconds(10)
+    /// Waits for a row's lock until a person is told.
+    private static let toldWait = 6
 
     private let here: Surroundings
     private let agenda: Agenda
@@ -16,6 +23,13 @@ final class Settling {
     private let ledger: any OutcomeLedger
     /// What is not committed yet.
     private var outcomes: [Settlement] = []
+    /// Those of them whose time to be written again has not come: nothing waits for them.
+    private var countAside = 0
+    /// Those that failed alone and whose time has come: each is written alone, by turns with the others.
+    private var alone: [Settlement] = []
+    private var lastWasAlone = false
+    /// How often an outcome was put aside.
+    private var waits: [JobAttempt: Int] = [:]
     private var isWriting = false
     private var retryAt: Instant?
     /// Halved after a statement failed, down to the one outcome at fault; doubled again with every success.
@@ -42,7 +56,7 @@ final class Settling {
     }
 
     /// Whether everything is recorded.
-    var isDone: Bool { outcomes.isEmpty && !isWriting }
+    var isDone: Bool { outcomes.isEmpty && alone.isEmpty && countAside == 0 && !isWriting }
 
     func add(_ outcome: Settlement) { outcomes.append(outcome) }
 
@@ -75,23 +89,30 @@ final class Settling {
     }
 
     private func writeOutcomes(_ now: Instant) {
-        guard !outcomes.isEmpty, !isWriting else { return }
+        guard !outcomes.isEmpty || !alone.isEmpty, !isWriting else { return }
         if let retryAt, retryAt > now { return }
         isWriting = true
-        let batch = Array(outcomes.prefix(limit))
-        outcomes.removeFirst(batch.count)
+        let batch = nextBatch()
         ledger.settle(batch, by: here.boot) { [weak self] result in
             guard let self else { return }
             isWriting = false
             switch result {
             case .success(let answers):
-                here.reached(.settled, times: batch.count)
+                here.reached(.settled, times: answers.count)
                 limit = min(Self.batchLimit, limit * 2)
                 recorded(batch, answers)
             case .failure(let error):
                 failed(batch, error)
             }
         }
+    }
+
+    private func nextBatch() -> [Settlement] {
+        lastWasAlone = !alone.isEmpty && (outcomes.isEmpty || !lastWasAlone)
+        if lastWasAlone { return [alone.removeFirst()] }
+        let batch = Array(outcomes.prefix(limit))
+        outcomes.removeFirst(batch.count)
+        return batch
     }
 
     private func failed(_ batch: [Settlement], _ error: PostgresError) {
@@ -106,11 +127,37 @@ final class Settling {
             } else if !error.isRetriable, batch[0].evidence != nil {
                 // The other side's words cannot be stored; the outcome can.
                 again = [batch[0].withoutEvidence]
+            } else {
+                putAside(batch[0], atMost: Self.longestWaitAfterFailure) { $0.alone.append($1) }
+                again = []
             }
             retryAt = here.now + .milliseconds(100)
             here.wakeTurn(in: .milliseconds(110))
         }
         outcomes.insert(contentsOf: again, at: 0)
+    }
+
+    /// The fence is the attempt's number: outcomes need no order, and nobody waits for this one but its person.
+    private func putAside(
+        _ outcome: Settlement,
+        atMost longest: Duration,
+        _ comeBack: @escaping (Settling, Settlement) -> Void
+    ) {
+        let attempt = JobAttempt(job: outcome.job, attempt: outcome.attempt)
+        let wait = waits[attempt, default: 0]
+        waits[attempt] = wait + 1
+        if wait == Self.toldWait {
+            here.log.warning(
+                "an outcome waits to be recorded: its row may be locked by somebody's transaction",
+                metadata: ["job": "\(outcome.job)", "attempt": "\(outcome.attempt)"]
+            )
+        }
+        countAside += 1
+        here.loop.after(min(longest, .milliseconds(100) * (1 << min(wait, 10)))) { [weak self] in
+            guard let self else { return }
+            countAside -= 1
+            comeBack(self, outcome)
+        }
     }
 
     // MARK: Recorded
@@ -119,12 +166,22 @@ final class Settling {
         let now = here.now
         var pending: [Int64: [Settlement]] = [:]
         for settlement in batch { pending[settlement.job, default: []].append(settlement) }
+        var silent = Set(batch.map { JobAttempt(job: $0.job, attempt: $0.attempt) })
         for answer in answers {
+            let attempt = JobAttempt(job: answer.job, attempt: answer.attempt)
+            silent.remove(attempt)
+            waits[attempt] = nil
             guard let settlement = pending[answer.job]?.first(where: { $0.attempt == answer.attempt }) else { continue }
             tell(answer)
             here.telemetry.recorded(answer.verdict, settlement.outcome)
             if let call = attempts.recorded(answer.job, answer.attempt) {
                 ended(call, settlement, answer.verdict, now)
+            }
+        }
+        if !silent.isEmpty {
+            // Somebody else has their rows locked.
+            for outcome in batch where silent.contains(JobAttempt(job: outcome.job, attempt: outcome.attempt)) {
+                putAside(outcome, atMost: Self.longestWaitForRow) { $0.outcomes.append($1) }
             }
         }
         agenda.checkEnd()

@@ -10,6 +10,8 @@ final class Sweeping {
     private static let expireLimit: Int32 = 500
     private static let auditInterval: Duration = .seconds(10)
     private static let forgettingInterval: Duration = .seconds(60)
+    /// Until a statement that failed is tried again, and a job whose row or person somebody else keeps is looked at again.
+    private static let retryInterval: Duration = .seconds(1)
 
     private let here: Surroundings
     private let agenda: Agenda
@@ -21,6 +23,8 @@ final class Sweeping {
     private let ledger: any JobLedger
     private var unseen = UnseenHorizon()
     private var isAdopting = false
+    /// Not before this, after a failure.
+    private var nextAdoption: Instant?
     private var isPlacing = false
     private var lastSweep: Instant?
     private var lastForgetting: Instant?
@@ -72,6 +76,7 @@ final class Sweeping {
     }
 
     private func adopt(minimumAge: Duration, _ now: Instant) {
+        if let nextAdoption, nextAdoption > now { return }
         guard !isAdopting, !here.isDraining, let owner = shards.knowingOwner else { return }
         if minimumAge == .zero { agenda.adoptionBegan() }
         isAdopting = true
@@ -79,11 +84,20 @@ final class Sweeping {
         ledger.adopt(owner, age: minimumAge, after: start, limit: Self.adoptLimit) { [weak self] result in
             guard let self else { return }
             isAdopting = false
-            guard case .success(let seen) = result else { return agenda.adopt() }
-            let isAll = seen.count < Int(Self.adoptLimit)
-            unseen.looked(from: start, newest: seen.map(\.id).max(), isAll: isAll, sent: now, now: here.now)
-            for job in seen { rows.know(job, here.now) }
-            if !isAll { agenda.adopt() }
+            switch result {
+            case .success(let seen):
+                nextAdoption = nil
+                let isAll = seen.count < Int(Self.adoptLimit)
+                unseen.looked(from: start, newest: seen.map(\.id).max(), isAll: isAll, sent: now, now: here.now)
+                for job in seen { rows.know(job, here.now) }
+                if !isAll { agenda.adopt() }
+            case .failure(let error):
+                agenda.adopt()
+                guard !error.isConnectionLost else { return }
+                here.log.warning("unseen rows could not be adopted", metadata: ["error": "\(error)"])
+                nextAdoption = here.now + Self.retryInterval
+                here.wakeTurn(in: Self.retryInterval)
+            }
         }
     }
 
@@ -102,11 +116,12 @@ final class Sweeping {
             case .success(let placed):
                 let now = here.now
                 for job in placed { rows.know(job, now) }
-                // The database's clock may be a moment behind ours, or the job is gone: the row says which.
-                rows.look(at: Set(jobs).subtracting(placed.map(\.id)))
+                // The database's clock may be a moment behind ours, somebody else has a row of the person locked, or the
+                // job is gone: the row says which.
+                rows.look(at: Set(jobs).subtracting(placed.map(\.id)), unplacedWait: Self.retryInterval)
             case .failure(let error) where !error.isConnectionLost:
                 here.log.warning("scheduled jobs could not be placed", metadata: ["error": "\(error)"])
-                agenda.reload()
+                rows.look(at: Set(jobs), unplacedWait: Self.retryInterval)
             case .failure: break
             }
         }

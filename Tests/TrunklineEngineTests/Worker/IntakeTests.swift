@@ -205,6 +205,34 @@ import TrunklineLedgerModel
         #expect(intake.isDone && kit.model.jobs.count == 1)
     }
 
+    @Test func aMessageThatFailsOnALockHoldsUpItsOwnWayOnly() {
+        arrive(bulk, 1, key: "locked")
+        intake.take(at: now)
+        kit.intake.end(lockTimeout)
+        for tag in 11...13 as ClosedRange<UInt64> { arrive(shard, tag) }
+        intake.take(at: now)
+        #expect(kit.intake.taken.last == ["k11", "k12", "k13"])
+        kit.intake.endAll()
+        // Its tries come at longer and longer distances, up to 4 s.
+        var tries: [Int] = []
+        for tick in 1...200 {
+            kit.loop.pass(.milliseconds(100))
+            intake.take(at: now)
+            if !kit.intake.names.isEmpty {
+                tries.append(tick)
+                kit.intake.end(lockTimeout)
+            }
+        }
+        #expect(tries == [1, 3, 7, 15, 31, 63, 103, 143, 183] && !intake.isDone)
+        kit.loop.pass(.seconds(4))
+        arrive(bulk, 2)
+        intake.take(at: now)
+        kit.intake.endAll()
+        intake.take(at: now)
+        kit.intake.endAll()
+        #expect(intake.isDone && kit.model.jobs.map(\.key).suffix(2) == ["locked", "k2"])
+    }
+
     @Test func aMessageThatCameBackOftenIsNotedBeforeItIsRead() {
         arrive(bulk, 1, deliveries: 3)
         arrive(bulk, 2)

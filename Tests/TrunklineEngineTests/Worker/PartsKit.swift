@@ -40,6 +40,8 @@ final class HeldLedger: ModelSession {
     private var held: [(name: String, end: (PostgresError?) -> Void)] = []
     /// The outcomes of every `settle`, in order.
     private(set) var settled: [[Settlement]] = []
+    /// The jobs of every `claim`, in order.
+    private(set) var claimed: [[Int64]] = []
     /// The keys of every `take`, in order, and the messages of every `suspect`.
     private(set) var taken: [[String?]] = []
     private(set) var suspected: [SuspectMessage] = []
@@ -73,6 +75,7 @@ final class HeldLedger: ModelSession {
     }
 
     func claim(_ request: ClaimRequest, _ done: @escaping LedgerReply<[ClaimAnswer]>) {
+        claimed.append(request.jobs)
         perform("claim", done) { .success($0.claim(request)) }
     }
 
@@ -264,4 +267,5 @@ final class PartsKit {
 }
 
 let serverError = PostgresError(code: .server, sqlState: "22P05", message: "no such character")
+let lockTimeout = PostgresError(code: .server, sqlState: "55P03", message: "locked")
 let connectionLost = PostgresError(code: .connectionLost, message: "the server went", outcomeUnknown: true)

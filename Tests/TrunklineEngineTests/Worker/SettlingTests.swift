@@ -66,6 +66,60 @@ import TrunklineLedgerModel
         #expect(kit.settler.settled.suffix(2).first?.first?.evidence == nil)
     }
 
+    /// Turns for as long as `count` looks take; what has `locked` among its jobs fails on a lock.
+    private func settle(_ kit: PartsKit, looks count: Int, locked: Int64? = nil) {
+        for _ in 1...count {
+            kit.parts.settling.write(at: kit.here.now)
+            if kit.settler.names.isEmpty {
+                kit.loop.pass(.milliseconds(110))
+            } else {
+                let fails = kit.settler.settled.last?.contains { $0.job == locked } ?? false
+                kit.settler.end(fails ? lockTimeout : nil)
+            }
+        }
+    }
+
+    /// Its row is not locked: something else that the statement needs is.
+    @Test func anOutcomeThatFailsAloneStandsInNobodysWay() throws {
+        let kit = try PartsKit(concurrency: 16)
+        kit.own()
+        let lane = try #require(kit.openLane(1))
+        for job in 1...6 as ClosedRange<Int64> {
+            try kit.begin(kit.job(job), in: lane)
+            kit.parts.settling.add(outcome(job))
+        }
+        settle(kit, looks: 40, locked: 1)
+        #expect(kit.parts.attempts.count == 1 && kit.parts.attempts.has(1) && !kit.parts.settling.isDone)
+        // What comes later is not in its statement.
+        let before = kit.settler.settled.count
+        for job in 7...9 as ClosedRange<Int64> {
+            try kit.begin(kit.job(job), in: lane)
+            kit.parts.settling.add(outcome(job))
+        }
+        settle(kit, looks: 20, locked: 1)
+        #expect(kit.parts.attempts.count == 1 && kit.parts.attempts.has(1))
+        #expect(kit.settler.settled.dropFirst(before).allSatisfy { $0.count == 1 || !$0.contains { $0.job == 1 } })
+        settle(kit, looks: 200)
+        #expect(kit.parts.attempts.isEmpty && kit.parts.settling.isDone && lane.inAir == 0)
+    }
+
+    @Test func anOutcomeWhoseRowIsLockedIsGivenAgain() throws {
+        let kit = try PartsKit(concurrency: 16)
+        kit.own()
+        let lane = try #require(kit.openLane(1))
+        for job in 1...4 as ClosedRange<Int64> {
+            try kit.begin(kit.job(job), in: lane)
+            kit.parts.settling.add(outcome(job))
+        }
+        kit.model.lockedJobs = [2]
+        settle(kit, looks: 40)
+        #expect(kit.settler.settled.first?.count == 4 && kit.settler.settled.dropFirst().allSatisfy { $0.count == 1 })
+        #expect(kit.parts.attempts.count == 1 && kit.parts.attempts.has(2) && !kit.parts.settling.isDone)
+        kit.model.lockedJobs = []
+        settle(kit, looks: 40)
+        #expect(kit.parts.attempts.isEmpty && kit.parts.settling.isDone && lane.inAir == 0)
+    }
+
     @Test func aPauseIsWrittenBeforeTheOutcomeThatItCameWith() throws {
         let kit = try PartsKit()
         kit.parts.settling.add(outcome(1, .givenBack))
