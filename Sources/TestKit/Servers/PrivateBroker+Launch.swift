@@ -88,9 +88,12 @@ extension PrivateBroker {
 
     private func waitUntilListening() async throws {
         let ports = ["amqp", "amqps"].compactMap { PortLeases.held($0, of: folder) }
-        try await eventually("the broker; see \(home)/log/", within: .seconds(120), every: .milliseconds(50)) {
-            !record.isAlive || ports.allSatisfy(PortLeases.isListening)
-        }
+        try await eventually(
+            "the broker on \(ports)",
+            within: .seconds(120),
+            every: .milliseconds(50),
+            situation: { ["start.log", "broker.log"].map { "\n--- \($0)\n" + tail(of: "\(home)/log/\($0)") }.joined() }
+        ) { !record.isAlive || ports.allSatisfy(PortLeases.isListening) }
         guard record.isAlive else {
             throw KitError("the broker ended while starting; see \(home)/log/.\n" + tail(of: home + "/log/start.log"))
         }

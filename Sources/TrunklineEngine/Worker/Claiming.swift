@@ -6,6 +6,9 @@ internal import TrunklineCore
 final class Claiming {
     private static let batchLimit = 256
     private static let rememberedFailures = 1_000
+    /// So often in a row a job is overtaken, for some 4 s, before its shard is loaded again; then again after as many more.
+    private static let overtakenBeforeLoad = 8
+    private static let overtakenBetweenLoads = 64
 
     /// A job whose attempt is to be claimed.
     private struct Chosen {
@@ -31,6 +34,8 @@ final class Claiming {
     private(set) var isUnderWay = false
     /// How often the claim of a job failed although it was alone in its statement. Such a job stays alone in it.
     private var failures: [Int64: Int] = [:]
+    /// How often in a row the claim of a job has found another one of its person before it.
+    private var overtaken: [Int64: Int] = [:]
 
     init(
         _ here: Surroundings,
@@ -233,6 +238,7 @@ final class Claiming {
 
     private func begun(_ entry: Chosen, _ claimed: ClaimedJob, sent: Instant) {
         let (job, lane) = (entry.job, entry.lane)
+        if !overtaken.isEmpty { overtaken[job.id.value] = nil }
         attempts.began(
             Call(
                 job: job.id.value,
@@ -257,11 +263,25 @@ final class Claiming {
         if !board.isCurrent(lane) { board.lane(lane.number)?.resume(person: job.person) }
     }
 
+    /// 20 ms, 40 ms and so on up to 1 s. One that stays overtaken may be so by a row that an owner has placed in a commit whose
+    /// reply was lost: adoption does not find it, and the shard's rows are read anew.
+    private func waitBehindAnother(_ job: QueuedJob, _ lane: Lane) -> Duration {
+        if overtaken.count >= Self.rememberedFailures { overtaken.removeAll() }
+        let count = overtaken[job.id.value, default: 0] + 1
+        overtaken[job.id.value] = count
+        if count % Self.overtakenBetweenLoads == Self.overtakenBeforeLoad {
+            here.log.notice("a job stays behind one that is not in memory", metadata: ["job": "\(job.id)"])
+            agenda.load(shard: lane.shard)
+        }
+        return min(.seconds(1), .milliseconds(20) * (1 << min(count - 1, 6)))
+    }
+
     private func notBegun(_ entry: Chosen, _ verdict: ClaimVerdict) {
         let (job, lane, now) = (entry.job, entry.lane, here.now)
         // A lane that was given up has forgotten it.
         guard board.isCurrent(lane) else { return }
         lane.takenBack(person: job.person)
+        if verdict != .overtaken { overtaken[job.id.value] = nil }
         board.callEnded(of: lane)
         agenda.look(at: lane.number)
         func again(in wait: Duration) {
@@ -281,7 +301,7 @@ final class Claiming {
         case .overtaken:
             // A row of that person that no owner has seen goes first.
             agenda.adopt()
-            again(in: .milliseconds(20))
+            again(in: waitBehindAnother(job, lane))
         case .lost:
             agenda.lost(shard: lane.shard)
         case .busy:

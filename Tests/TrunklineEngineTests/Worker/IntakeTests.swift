@@ -166,6 +166,31 @@ import TrunklineLedgerModel
         #expect(intake.isDone, "it is put back once")
     }
 
+    /// The reply to the commit that placed the first was lost, and the worker's memory was built before that commit.
+    @Test func aJobThatStaysBehindOneThatNobodyRemembersHasItsShardReadAnew() throws {
+        arrive(bulk, 1)
+        arrive(bulk, 11)
+        intake.take(at: now)
+        kit.intake.endAll()
+        let second = try #require(kit.model.jobs.last)
+        #expect(kit.model.jobs.count == 2 && kit.model.jobs[0].person == second.person)
+        kit.parts.board.forget([1])
+        let lane = try #require(kit.openLane(1))
+        lane.add(kit.job(second.id, person: second.person))
+        var loads: [Int32] = []
+        for _ in 1...60 {
+            kit.parts.agenda.look(at: 1)
+            kit.parts.board.look(at: now)
+            kit.parts.claiming.claim(at: now)
+            kit.intake.endAll()
+            loads += kit.parts.agenda.takeLoads()
+            kit.loop.pass(.milliseconds(200))
+            _ = kit.openLane(1)
+        }
+        #expect(loads == [1])
+        #expect(lane.count == 1 && lane.inAir == 0)
+    }
+
     @Test func aTakeThatFailedGivesItsSlotsBack() throws {
         let lane = try #require(kit.openLane(1))
         arrive(shard, 1)
