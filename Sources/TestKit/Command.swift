@@ -75,10 +75,24 @@ package enum Command {
     }
 }
 
-/// What a file holds; empty when there is none.
-package func text(of path: String) -> String {
-    String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+/// What a file holds; empty when there is none. Read to its end: the kernel's tables say that they have no size, and give a page
+/// at a time, of which Foundation takes the first.
+package func bytes(of path: String) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return [] }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = read(descriptor, &buffer, buffer.count)
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return bytes }
+        bytes += buffer[..<count]
+    }
 }
+
+/// The same as text.
+package func text(of path: String) -> String { String(decoding: bytes(of: path), as: UTF8.self) }
 
 /// A name that no other test and no earlier run has: lower-case letters, digits and hyphens.
 package func freshName(_ purpose: String) -> String {

@@ -61,6 +61,12 @@ import Testing
         }
     }
 
+    /// The kernel's table gives some 26 sockets at a time.
+    @Test func everyListenerOfABusyMachineIsSeen() {
+        let listeners = (0..<100).map { _ in Listener() }
+        #expect(listeners.allSatisfy { PortLeases.isListening($0.port) })
+    }
+
     /// A killed server counts as ended before the last of its threads has, and until then it listens.
     @Test func aPortThatADyingServerStillHasIsWaitedFor() async throws {
         try await withOnePort { port, leases, folder in

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Glibc
+internal import TestKit
 
 /// Which local ports a process uses towards one port of this machine: the kernel's tables say it.
 enum SocketOwners {
@@ -7,7 +8,7 @@ enum SocketOwners {
     static func ports(of pid: Int32, to target: UInt16) -> Set<UInt16> {
         let wanted = inodes(of: pid)
         guard !wanted.isEmpty else { return [] }
-        let table = contents("/proc/\(pid)/net/tcp")
+        let table = bytes(of: "/proc/\(pid)/net/tcp")
         var ports: Set<UInt16> = []
         for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
             // number, local address:port, remote address:port, state, queues, timer, retransmits, user, time-out, inode.
@@ -33,20 +34,6 @@ enum SocketOwners {
             if let inode = number(buffer[8..<(count - 1)]) { inodes.insert(inode) }
         }
         return inodes
-    }
-
-    /// Read to its end: such files say that they have no size.
-    private static func contents(_ path: String) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return [] }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = read(descriptor, &buffer, buffer.count)
-            guard count > 0 else { return bytes }
-            bytes += buffer[..<count]
-        }
     }
 
     private static func port(_ address: ArraySlice<UInt8>) -> UInt16? {

@@ -168,8 +168,8 @@ import TrunklineLedgerModel
 
     /// The reply to the commit that placed the first was lost, and the worker's memory was built before that commit.
     @Test func aJobThatStaysBehindOneThatNobodyRemembersHasItsShardReadAnew() throws {
-        arrive(bulk, 1)
-        arrive(bulk, 11)
+        arrive(shard, 1)
+        arrive(shard, 11)
         intake.take(at: now)
         kit.intake.endAll()
         let second = try #require(kit.model.jobs.last)
