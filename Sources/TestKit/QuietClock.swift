@@ -24,7 +24,7 @@ package final class QuietClock: Sendable {
     /// Threads of the machine that run or could run at this moment.
     private static var runnable: Int {
         // 0.20 0.18 0.12 1/80 11206
-        let fields = ((try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)) ?? "").split(separator: " ")
+        let fields = text(of: "/proc/loadavg").split(separator: " ")
         return fields.count > 3 ? fields[3].split(separator: "/").first.flatMap { Int($0) } ?? 1 : 1
     }
 

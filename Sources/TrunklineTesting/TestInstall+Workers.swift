@@ -32,16 +32,16 @@ extension TestInstall {
         package func thaw() { send(SIGCONT) }
         /// Whether the kernel says that it is stopped.
         package var isFrozen: Bool {
-            let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-            guard let end = text.lastIndex(of: ")") else { return false }
-            return text[text.index(end, offsetBy: 2)...].first == "T"
+            let stat = TestKit.text(of: "/proc/\(pid)/stat")
+            guard let end = stat.lastIndex(of: ")") else { return false }
+            return stat[stat.index(end, offsetBy: 2)...].first == "T"
         }
         /// What it logged so far.
         package var logText: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
     }
 
-    /// Starts a worker, of the program or of another one that lies beside it; `environment` may name a crash point, a freeze point or a mechanism to turn off, `limit` is what
-    /// `ulimit` is told in the shell that becomes the worker.
+    /// Starts a worker, of the program or of another one that lies beside it; `environment` may name a crash point, a freeze
+    /// point or a mechanism to turn off, `limit` is what `ulimit` is told in the shell that becomes the worker.
     package func startWorker(
         _ environment: [String: String] = [:],
         arguments: [String] = [],

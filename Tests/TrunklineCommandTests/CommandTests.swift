@@ -304,8 +304,7 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
     @Test func anInterruptedEnqueueSaysHowFarItCame() async throws {
         /// It has a handler of its own for SIGINT.
         func catches(_ pid: Int32) -> Bool {
-            let status = FileManager.default.contents(atPath: "/proc/\(pid)/status") ?? Data()
-            let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+            let line = text(of: "/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
             let mask = UInt64(line?.dropFirst(7).trimmingCharacters(in: .whitespaces) ?? "", radix: 16) ?? 0
             return mask & 2 != 0
         }
@@ -315,8 +314,8 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
             let run = try await Program.run(["enqueue", "-"], environment: environment) { pid in
                 let deadline = ContinuousClock.now + .seconds(60)
                 func isRunning() -> Bool {
-                    let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") ?? Data()
-                    return !stat.isEmpty && !String(decoding: stat, as: UTF8.self).contains(") Z ")
+                    let stat = text(of: "/proc/\(pid)/stat")
+                    return !stat.isEmpty && !stat.contains(") Z ")
                 }
                 while isRunning(), ContinuousClock.now < deadline {
                     if catches(pid) { kill(pid, SIGINT) }
@@ -368,10 +367,7 @@ private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
                 // It waits for its standard input, which nobody has written yet. A moment passes until it is the program.
                 let program = try TestEnvironment.program()
                 try await eventually("the program") { text(of: "/proc/\(pid)/cmdline").hasPrefix(program) }
-                for file in ["cmdline", "environ"] {
-                    let data = FileManager.default.contents(atPath: "/proc/\(pid)/\(file)") ?? Data()
-                    seen += String(decoding: data, as: UTF8.self)
-                }
+                for file in ["cmdline", "environ"] { seen += text(of: "/proc/\(pid)/\(file)") }
             }
             #expect(run.status == 0, "\(run.errors)")
             #expect(seen.contains("--token-stdin"), "the process was looked at")

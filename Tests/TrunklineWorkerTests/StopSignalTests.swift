@@ -36,7 +36,7 @@ import TrunklineTesting
     }
 
     private func catches(_ pid: Int32) -> Bool {
-        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+        let status = text(of: "/proc/\(pid)/status")
         let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
         let mask = UInt64(line?.dropFirst(7).trimmingCharacters(in: .whitespaces) ?? "", radix: 16) ?? 0
         return mask & (1 << UInt64(SIGTERM - 1)) != 0
@@ -59,7 +59,7 @@ import TrunklineTesting
             try await install.wait(for: "a worker that owns shards") {
                 try await install.number("select count(*) from trunkline.shards where owner is not null") == 2
             }
-            let limits = try String(contentsOfFile: "/proc/\(worker.pid)/limits", encoding: .utf8)
+            let limits = text(of: "/proc/\(worker.pid)/limits")
             let core = limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") } ?? ""
             let words = core.split(whereSeparator: \.isWhitespace).map(String.init)
             #expect(words.suffix(3) == ["0", "0", "bytes"], "\(core)")

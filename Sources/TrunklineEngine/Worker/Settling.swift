@@ -137,7 +137,8 @@ final class Settling {
         outcomes.insert(contentsOf: again, at: 0)
     }
 
-    /// The fence is the attempt's number: outcomes need no order, and nobody waits for this one but its person.
+    /// The fence is the attempt's number: outcomes need no order. For this one only its person waits, and a lane that it has
+    /// the last call of.
     private func putAside(
         _ outcome: Settlement,
         atMost longest: Duration,

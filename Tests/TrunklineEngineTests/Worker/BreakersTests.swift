@@ -44,17 +44,9 @@ import TrunklineLedgerModel
 
     /// Another worker says what it knows of the origin.
     private func beat(_ boot: UInt8, _ counts: CallCounts, _ word: Reach.Word? = nil) {
-        kit.model.beat(
-            Heartbeat(
-                boot: BootID(bytes: Array(repeating: boot, count: 16)),
-                host: "",
-                processID: 1,
-                version: "",
-                backends: [],
-                hasBroker: true,
-                isStopping: false,
-                origins: [OriginReport(origin: Self.origin, counts: counts, reach: word)]
-            )
+        kit.beat(
+            BootID(bytes: Array(repeating: boot, count: 16)),
+            [OriginReport(origin: Self.origin, counts: counts, reach: word)]
         )
     }
 

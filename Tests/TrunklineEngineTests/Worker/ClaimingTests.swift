@@ -70,6 +70,27 @@ import TrunklineLedgerModel
         #expect(lane.count == 4 && lane.inAir == 0 && kit.parts.caller.freeSlots == 8)
     }
 
+    /// Suspects have one slot of the two. Nobody else tells the second that the first did not use it.
+    @Test func aSuspectWhoseClaimDoesNotBeginMakesRoomForTheNext() throws {
+        let kit = try PartsKit(lines: ["a", "b"], slots: 2)
+        kit.own()
+        let (board, now) = (kit.parts.board, kit.here.now)
+        for number in 1...2 as ClosedRange<Int32> {
+            let lane = try #require(kit.openLane(number))
+            let settings = try #require(kit.parts.directory[number])
+            for _ in 1...2 { board.noteCall(of: lane, settings, isFailure: true, at: now) }
+            lane.add(kit.job(Int64(number)))
+            kit.parts.agenda.look(at: number)
+        }
+        board.look(at: now)
+        kit.parts.claiming.claim(at: now)
+        #expect(kit.intake.claimed.map(\.count) == [1])
+        _ = kit.parts.agenda.takeLanes()
+        // The model does not have it.
+        kit.intake.endAll()
+        #expect(kit.parts.agenda.takeLanes() == [1, 2])
+    }
+
     @Test func aWorkerThatEndsMeanwhileBeginsNothingMore() {
         wait(1...4)
         kit.parts.board.look(at: kit.here.now)

@@ -11,28 +11,16 @@ import TrunklineLedgerModel
         let kit = try PartsKit()
         kit.model.lanes[0].beginsQuietly = true
         kit.own()
-        var batch = TakeBatch()
-        let job = try SendJob(
-            line: LineID("a"),
-            key: IdempotencyKey("k1"),
-            to: PhoneNumber("+972501234567"),
-            body: "Ready.",
-            purpose: .order
-        )
-        batch.append(job, requestBytes: [7], fast: false)
-        let taken = kit.model.take(TakeRequest(batch: batch, owner: kit.parts.shards.owner))
-        guard case .new(let row) = try #require(taken.first).verdict, let lane = kit.openLane(1) else {
-            throw Unexpected()
-        }
-        lane.add(kit.job(row.job, person: job.person))
+        let (taken, person) = try kit.takeNotice(fast: false)
+        let row = try #require(taken)
+        let lane = try #require(kit.openLane(1))
+        lane.add(kit.job(row.id, person: person))
         kit.parts.agenda.look(at: 1)
         kit.parts.board.look(at: kit.here.now)
         kit.parts.claiming.claim(at: kit.here.now)
         kit.intake.endAll()
-        return (kit, try #require(kit.parts.attempts[row.job]))
+        return (kit, try #require(kit.parts.attempts[row.id]))
     }
-
-    private struct Unexpected: Error {}
 
     @Test func aCallIsMadeOnlyAfterTheCommit() throws {
         let (kit, call) = try stage()

@@ -186,7 +186,7 @@ final class PartsKit {
         )
         ports.boot = Array(repeating: 1, count: 16)
         ports.turnedOff = turnedOff
-        let configuration = WorkerConfiguration(
+        var configuration = WorkerConfiguration(
             databaseURL: "",
             amqpURL: "",
             masterKey: Self.masterKey,
@@ -194,8 +194,44 @@ final class PartsKit {
             version: "0",
             carriers: .standard
         )
+        configuration.maximumCalls = slots
         here = Surroundings(configuration, ports, Logger(label: "parts") { _ in SwiftLogNoOpLogHandler() })
         parts = WorkerParts(ports, here)
+    }
+
+    // MARK: What others do
+
+    /// Another worker is there, and says what it knows of origins.
+    func beat(_ boot: BootID, _ origins: [OriginReport] = []) {
+        model.beat(
+            Heartbeat(
+                boot: boot,
+                host: "elsewhere",
+                processID: 1,
+                version: "",
+                backends: [],
+                hasBroker: true,
+                isStopping: false,
+                origins: origins
+            )
+        )
+    }
+
+    /// A notice for line `a`, taken by the owner of its shard.
+    ///
+    /// - Parameter fast: whether it begins with its take.
+    func takeNotice(fast: Bool) throws -> (row: JobRow?, person: Int64) {
+        var batch = TakeBatch()
+        let job = try SendJob(
+            line: LineID("a"),
+            key: IdempotencyKey("k1"),
+            to: PhoneNumber("+972501234567"),
+            body: "Ready.",
+            purpose: .order
+        )
+        batch.append(job, requestBytes: [7], fast: fast)
+        _ = model.take(TakeRequest(batch: batch, owner: parts.shards.owner))
+        return (model.jobs.first, job.person)
     }
 
     // MARK: A worker that works

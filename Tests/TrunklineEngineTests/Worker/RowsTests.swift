@@ -32,18 +32,7 @@ import TrunklineLedgerModel
     @Test(arguments: [true, false])
     func whatALivingFormerOwnerHasInTheAirLeavesNoRoom(isOn: Bool) throws {
         let kit = try PartsKit(lines: ["a", "b"], turnedOff: isOn ? [] : [.othersInAir])
-        kit.control.beat(
-            Heartbeat(
-                boot: Self.other,
-                host: "elsewhere",
-                processID: 1,
-                version: "",
-                backends: [],
-                hasBroker: true,
-                isStopping: false,
-                origins: []
-            )
-        ) { _ in }
+        kit.beat(Self.other)
         // One of the two shards, and its one lane.
         kit.own()
         let lane = try #require(kit.openLane(1) ?? kit.openLane(2))
@@ -79,17 +68,7 @@ import TrunklineLedgerModel
     @Test func aLeaseThatBeginsAnewBeginsThePatienceAnew() throws {
         let kit = try PartsKit()
         kit.own()
-        var batch = TakeBatch()
-        let job = try SendJob(
-            line: LineID("a"),
-            key: IdempotencyKey("k1"),
-            to: PhoneNumber("+972501234567"),
-            body: "Ready.",
-            purpose: .order
-        )
-        batch.append(job, requestBytes: [7], fast: true)
-        _ = kit.model.take(TakeRequest(batch: batch, owner: kit.parts.shards.owner))
-        let row = try #require(kit.model.jobs.first)
+        let row = try #require(try kit.takeNotice(fast: true).row)
         row.claimedBy = Self.other
         for seen in kit.model.watch([row.id]) { kit.parts.rows.know(seen, kit.here.now) }
 

@@ -97,19 +97,7 @@ import TrunklineLedgerModel
         )
         kit.control.end(connectionLost)
         // Another worker came, and half of them should be its.
-        let other = BootID(bytes: Array(repeating: 2, count: 16))
-        kit.model.beat(
-            Heartbeat(
-                boot: other,
-                host: "",
-                processID: 1,
-                version: "",
-                backends: [],
-                hasBroker: true,
-                isStopping: false,
-                origins: []
-            )
-        )
+        kit.beat(BootID(bytes: Array(repeating: 2, count: 16)))
         kit.parts.membership.look(at: kit.here.now)
         kit.parts.shards.look {}
         kit.control.endAll()
