@@ -66,7 +66,7 @@ package struct SanitizeRun: Sendable {
         for target in Self.targets {
             Terminal.log("Running \(target) (\(sanitizer.rawValue))")
             let before = text(of: log).utf8.count
-            // The suites' own limits are meant for a process that does nothing but its work.
+            // Each sequence of the ledger's conformance takes several times as long here: fewer of them.
             let variables = sanitizer.variables(
                 reportsAt: "\(folder)/\(target)",
                 suppressionsIn: root + "/Tests/Suppressions"
