@@ -560,6 +560,53 @@ import TrunklineChaos
         if direction == .toClient { expect(story, trips: .sentWhileHeld) } else { expect(story) }
     }
 
+    /// A request that a partition holds back runs into a freeze before it comes through, and its client has given it up when
+    /// it is answered. In a longer peace between the two it would have come.
+    @Test(arguments: [(0.3, false), (3, true)])
+    func whatOneFaultHeldBackRunsIntoTheNext(between seconds: Double, isFinding: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.partition(7, worker: 1, .toServer, began: 0, seconds: 9)
+        story.pass(seconds)
+        story.flow(7, "frozen")
+        story.fault(.proxyFreeze, seconds: 7) { $0.part = .api }
+        story.flow(7, "frozen")
+        story.pass(0.1)
+        story.send("job:1", lasting: 0.001, port: 7)
+        story.pass(3)
+        story.send("job:1", makesMessage: false, port: 8)
+        if isFinding { expect(story, trips: .calledAgain) } else { expect(story) }
+    }
+
+    /// The first request lies in a partition until its client has given it up and the second was answered.
+    @Test(arguments: [(20.0, false), (10, true)])
+    func whatComesAfterItsOwnRepeatIsNoRepeat(seconds: Double, isFinding: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1")
+        story.partition(7, worker: 1, .toServer, began: 0, seconds: seconds)
+        story.pass(-2)
+        story.send("job:1", port: 8)
+        story.pass(2)
+        story.hangUp("job:1", after: 0.001, makesMessage: false, port: 7)
+        if isFinding { expect(story, trips: .calledAgain) } else { expect(story) }
+    }
+
+    @Test(arguments: [(20.0, false), (10, true)])
+    func anOlderFactThatTheWireHeldBackHadLeftBeforeTheNewerOne(seconds: Double, isFinding: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.give("job:1", supersedeKey: "order:1", fact: 1)
+        story.give("job:2", supersedeKey: "order:1", fact: 2, to: "b")
+        story.partition(7, worker: 1, .toServer, began: 0, seconds: seconds)
+        story.pass(-2)
+        story.send("job:2", port: 8)
+        story.pass(2)
+        story.send("job:1", port: 7)
+        if isFinding { expect(story, trips: .olderFact) } else { expect(story) }
+    }
+
     @Test func anotherWorkersPartitionExcusesNothing() {
         var story = Story()
         story.label(7, worker: 1)

@@ -14,9 +14,14 @@ extension Checker {
         var isAvoidable = false
         var ambiguity: Excuses.Excuse?
         for before in earlier {
+            // The wire turned the two round: this one had left and was over before the other came.
+            if excuses.wasGivenUp(call, before: before.at) {
+                ambiguity = .lostOnWire
+                continue
+            }
             if call.at < before.end ?? .max {
-                // One of the two may have been over when the other began, and the API could not hear of it.
-                guard !excuses.mayBeOver(before, at: call.at), !excuses.wasGivenUp(call, before: before.at) else {
+                // The other may have been over when this one began, and the API could not hear of it.
+                guard !excuses.mayBeOver(before, at: call.at) else {
                     ambiguity = .lostOnWire
                     continue
                 }

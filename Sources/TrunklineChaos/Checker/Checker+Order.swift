@@ -92,21 +92,31 @@ extension Checker {
         return promisedWall + 10_000_000 < due
     }
 
-    /// An older fact never follows a newer one.
+    /// An older fact never follows a newer one, unless it had left, and was given up, before the newer one came.
     mutating func checkFacts() {
-        var things: [String: [(effect: Int64, fact: Int64, key: String)]] = [:]
+        var things: [String: [(effect: Int64, fact: Int64, call: Evidence.Call)]] = [:]
         for job in jobs.values {
             guard let name = job.supersedeKey, let fact = job.factAt else { continue }
-            for effect in job.calls.compactMap(\.effect) { things[name, default: []].append((effect, fact, job.key)) }
+            for call in job.calls {
+                guard let effect = call.effect else { continue }
+                things[name, default: []].append((effect, fact, call))
+            }
         }
         for messages in things.values {
-            var newest: Int64 = .min
-            for message in messages.sorted(by: { $0.effect < $1.effect }) {
-                if newest != .min { report.add(.facts) }
-                if message.fact < newest {
-                    report.found(.olderFact, message.key, "message \(message.effect) came after a newer fact's")
+            let messages = messages.sorted { $0.effect < $1.effect }
+            for (place, message) in messages.enumerated().dropFirst() {
+                report.add(.facts)
+                let newer = messages[..<place].filter { $0.fact > message.fact }
+                guard !newer.isEmpty else { continue }
+                if newer.allSatisfy({ excuses.wasGivenUp(message.call, before: $0.call.at) }) {
+                    report.add(.lostOnWire)
+                } else {
+                    report.found(
+                        .olderFact,
+                        message.call.key,
+                        "message \(message.effect) came after a newer fact's"
+                    )
                 }
-                newest = max(newest, message.fact)
             }
         }
     }

@@ -81,19 +81,18 @@ struct Wire {
         )
     }
 
-    /// How long the bytes of a request that came at `moment` may have been on their way.
+    /// How long the bytes of a request that came at `moment` may have been on their way. What one fault held back may have
+    /// run into the next before it came through, so each counts from when the one before it let go.
     func lateness(_ port: UInt16?, _ worker: Int?, at moment: Int64) -> Int64 {
-        var late: Int64 = 0
-        for interval in port.flatMap({ still[$0] }) ?? []
-        where interval.direction != .toClient && isJustOver(interval, moment) {
-            late = max(late, moment - interval.begin)
+        // A connection that was made in a freeze was told of none; it lay in the kernel.
+        var causes = (port.flatMap { still[$0] } ?? []) + whole.filter { $0.worker == nil || $0.worker == worker }
+        causes.removeAll { $0.direction == .toClient }
+        var left = moment
+        while let index = causes.firstIndex(where: { isJustOver($0, left) }) {
+            let cause = causes.remove(at: index)
+            left = cause.delay.map { left - $0 } ?? min(left, cause.begin)
         }
-        for interval in whole where interval.worker == nil || interval.worker == worker {
-            // A connection that was made in a freeze was told of none; it lay in the kernel.
-            guard interval.direction != .toClient, isJustOver(interval, moment) else { continue }
-            late = interval.delay.map { late + $0 } ?? max(late, moment - interval.begin)
-        }
-        return late
+        return moment - left
     }
 
     private func isJustOver(_ interval: Interval, _ moment: Int64) -> Bool {
