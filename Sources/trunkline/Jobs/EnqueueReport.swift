@@ -186,7 +186,11 @@ final class EnqueueReport: Sendable {
         case .repeat(let id, _, let finalState):
             json.member("job", id.description)
             json.member("finalState", finalState)
-        case .conflict, .unknownLane, .removedLane, .refused: json.member("kind", verdict.refusal?.kind.rawValue)
+        case .conflict(_, _, let contents):
+            json.member("kind", verdict.refusal?.kind.rawValue)
+            json.member("storedContent", contents.stored)
+            json.member("givenContent", contents.given)
+        case .unknownLane, .removedLane, .refused: json.member("kind", verdict.refusal?.kind.rawValue)
         case .confirmed, .unroutable, .rejected, .notSent, .unknown: break
         }
         if let complaint = verdict.complaint {

@@ -60,7 +60,12 @@ struct VerdictTeller {
                 default: .refused
                 }
             if json {
-                try Output.json(Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason))
+                var document = Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason)
+                if case .conflict(_, _, let contents) = verdict {
+                    document.storedContent = contents.stored
+                    document.givenContent = contents.given
+                }
+                try Output.json(document)
                 throw CommandError.silent(exit)
             }
             throw CommandError(
@@ -80,5 +85,8 @@ struct VerdictTeller {
         var finalState: String?
         var field: String?
         var reason: String?
+        /// Of a conflict: the digests of the two contents (`AcceptVerdict.Contents`).
+        var storedContent: String?
+        var givenContent: String?
     }
 }
