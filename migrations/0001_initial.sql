@@ -253,6 +253,7 @@ create table trunkline.jobs (
     suspect          boolean not null default false,
     crashes          smallint not null default 0,
     quiet            boolean not null default false,
+    unannounced      boolean not null default false,
     arrival          bigint not null default nextval('trunkline.job_number'),
     parked_at        timestamptz,
     parked_claim     timestamptz generated always as (case when parked_at is not null then claimed_at end) stored,
@@ -277,6 +278,8 @@ comment on column trunkline.jobs.suspect is
 comment on column trunkline.jobs.crashes is 'Attempts as the only suspect that ended so; three park it as poison.';
 comment on column trunkline.jobs.quiet is
     'While it is sending: its attempt has made no call yet that may take effect (begin_effect). Else without meaning.';
+comment on column trunkline.jobs.unannounced is
+    'No wake-up goes out for it: it was accepted inside the transaction of somebody who has no broker (enqueue).';
 comment on column trunkline.jobs.place is
     '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
 comment on column trunkline.jobs.recipient is 'Of a notice; a delivery names nobody. The same with purpose.';
@@ -464,6 +467,9 @@ create type trunkline.take_item as (
     fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean,
     by_claim boolean
 );
+
+-- A rule that input breaks: a word of Refusal.Kind, the field at fault, a sentence.
+create type trunkline.problem as (kind text, field text, reason text);
 
 -- A supersede key of a scope.
 create type trunkline.fact_key as (scope int, supersede_key text);
