@@ -5,7 +5,7 @@
 --
 -- Tables, types and indexes; the statements of the engine and of people are beside it, one per file, in functions/.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
+-- Lock order of every transaction: shards (fence), inbox, contacts, orders, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
 -- attempts, finished.
 
 create schema if not exists trunkline;
@@ -403,6 +403,41 @@ comment on table trunkline.inbox is 'The permanent ledger of received events; ev
 comment on column trunkline.inbox.emptied_at is 'When retention emptied body and headers; key and digest stay.';
 create index inbox_kept on trunkline.inbox (stored_at) where emptied_at is null;
 
+-- What senders say about people and orders. Written by put_contacts and put_orders only. Never pruned.
+create table trunkline.contacts (
+    workspace  text collate "C" not null,
+    phone      text collate "C" not null,
+    facts      jsonb not null default '{}',
+    times      jsonb not null default '{}',
+    name       text generated always as (facts ->> 'name') stored,
+    email      text generated always as (lower(facts ->> 'email')) stored,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    constraint contacts_key primary key (workspace, phone),
+    constraint contacts_phone_e164 check (phone ~ '^\+[1-9][0-9]{7,14}$')
+) with (fillfactor = 80);
+comment on column trunkline.contacts.facts is 'What is known, by field: "name", "ids.shopify", … (ContactFacts).';
+comment on column trunkline.contacts.times is
+    'Of each field of facts: when its fact was so, by the sender''s clock, in microseconds since 1970. An older one never replaces it.';
+comment on column trunkline.contacts.updated_at is 'When a fact last changed here.';
+create index contacts_email on trunkline.contacts (workspace, email) where email <> '';
+
+create table trunkline.orders (
+    workspace  text collate "C" not null,
+    id         text collate "C" not null,
+    facts      jsonb not null default '{}',
+    times      jsonb not null default '{}',
+    phone      text collate "C" generated always as (facts ->> 'phone') stored,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    constraint orders_key primary key (workspace, id)
+) with (fillfactor = 80);
+comment on column trunkline.orders.id is 'The sender''s, with the store in front where a workspace has several: "acme.1042".';
+comment on column trunkline.orders.facts is 'What is known, by field: "state", "total", "links.status", … (OrderFacts).';
+comment on column trunkline.orders.times is 'As of contacts.';
+comment on column trunkline.orders.phone is 'The customer''s; there need not be a contact of that number.';
+create index orders_phone on trunkline.orders (workspace, phone) where phone is not null;
+
 create table trunkline.refusals (
     id         bigint generated always as identity primary key,
     first_at   timestamptz not null default now(),
@@ -470,6 +505,9 @@ create type trunkline.take_item as (
 
 -- A rule that input breaks: a word of Refusal.Kind, the field at fault, a sentence.
 create type trunkline.problem as (kind text, field text, reason text);
+
+-- A record and what was said about it, one on top of the other.
+create type trunkline.merged_facts as (facts jsonb, times jsonb, verdict text, older text[]);
 
 -- A supersede key of a scope.
 create type trunkline.fact_key as (scope int, supersede_key text);

@@ -18,6 +18,7 @@ struct Trunkline: AsyncParsableCommand {
             WorkerCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
+            ContactsCommand.self, OrdersCommand.self,
             DoctorCommand.self, RehydrateCommand.self, RetainCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ]

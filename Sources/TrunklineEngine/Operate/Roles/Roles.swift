@@ -13,7 +13,7 @@ package enum Roles {
             -- the owner     migrate, topology, line, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
             -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
-            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: changes nothing, sees no secret
+            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: contacts, orders: changes nothing, sees no secret
             begin;
 
             do $$
@@ -34,7 +34,7 @@ package enum Roles {
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.lane_credentials, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
-                trunkline.refusals, trunkline.suspects, trunkline.sent_today to \(worker);
+                trunkline.refusals, trunkline.suspects, trunkline.sent_today, trunkline.contacts, trunkline.orders to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
             grant execute on all functions in schema trunkline to \(worker);
 
