@@ -8,6 +8,8 @@ extension CarrierRegistry {
 extension SourceRegistry {
     /// Every kind of source of this program.
     package static let standard = SourceRegistry([
-        ShopifySource(), WooCommerceSource(), CustomSource.custom, CustomSource.appointments,
+        ShopifySource(), WooCommerceSource(), CustomSource.custom, CustomSource.appointments, FormSource(),
+        CalendlySource(),
+        CalComSource(), MetaLeadsSource(), GoogleAdsSource(),
     ])
 }

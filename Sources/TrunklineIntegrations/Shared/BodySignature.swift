@@ -77,9 +77,9 @@ enum SignedTime {
         window: Duration,
         header: String
     ) throws(SourceRefusal) {
-        // Sixteen digits of milliseconds are beyond every clock, and far from an overflow.
-        guard (1...16).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-            let number = Int64(text), number < 10_000_000_000_000
+        // More digits are beyond every clock, and would overflow.
+        guard (1...(milliseconds ? 14 : 11)).contains(text.utf8.count),
+            text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int64(text)
         else { throw SourceRefusal(.malformed, header: header) }
         let signed = Timestamp(microseconds: number * (milliseconds ? 1_000 : 1_000_000))
         let difference = now - signed

@@ -78,10 +78,16 @@ extension JSONValue {
         }
     }
 
-    /// Seconds since 1970 times 1,000, as a number or a text of digits.
+    /// Milliseconds since 1970, as a number or a text of digits.
     var momentInMilliseconds: Timestamp? {
         guard let digits = id, digits.utf8.count <= 15, let value = Int64(digits) else { return nil }
         return Timestamp(microseconds: value * 1_000)
+    }
+
+    /// Seconds since 1970, as a number or a text of digits.
+    var momentInSeconds: Timestamp? {
+        guard let digits = id, digits.utf8.count <= 12, let value = Int64(digits) else { return nil }
+        return Timestamp(microseconds: value * 1_000_000)
     }
 
     /// Whether it is `true`, or one of the texts that stand for it.

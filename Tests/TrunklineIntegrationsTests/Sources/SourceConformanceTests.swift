@@ -10,6 +10,11 @@ import TrunklineTesting
         "woocommerce": [WooCommerceSourceTests.sample],
         "custom": [CustomSourceTests.standardSample, CustomSourceTests.bearerSample, CustomSourceTests.signedSample],
         "appointments": [CustomSourceTests.appointmentsSample],
+        "form": [FormSourceTests.typeformSample, FormSourceTests.headerSample, FormSourceTests.openSample],
+        "calendly": [CalendlySourceTests.sample],
+        "calcom": [CalComSourceTests.sample],
+        "meta-leads": [MetaLeadsSourceTests.sample],
+        "google-ads": [GoogleAdsSourceTests.sample],
     ]
 
     @Test(arguments: SourceRegistry.standard.all.map(\.kind), [1, 2] as [UInt64])
