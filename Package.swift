@@ -78,7 +78,7 @@ let package = Package(
         ),
         .target(
             name: "TrunklineIntegrations",
-            dependencies: ["TrunklineCore"]
+            dependencies: ["TrunklineCore", "TrunklinePhones"]
         ),
         .target(
             name: "TrunklineEngine",

@@ -23,13 +23,14 @@ create table trunkline.scopes (
     number int generated always as identity primary key,
     name   text collate "C" not null constraint scopes_name_key unique
 );
-comment on table trunkline.scopes is 'Within what a key is unique: "workspace:ID" for sends, "destination:ID" for deliveries.';
+comment on table trunkline.scopes is
+    'Within what a key is unique: "workspace:ID" for sends, "destination:ID" for deliveries, "source:ID" for received events.';
 
 -- Lane changes are made by people and are rare. They are serialised (functions/lane_changed.sql), so that a later revision
 -- is never visible before an earlier one and workers may poll "revision > last".
 create sequence trunkline.lane_revision;
 
--- The way to one party, be it a line or a destination: all that take, claim, settle and the workers read of it.
+-- The way to or from one party, be it a line, a destination or a source: all that take, claim, settle and the workers read of it.
 create table trunkline.lanes (
     number             int generated always as identity primary key,
     name               text collate "C" not null constraint lanes_name_key unique,
@@ -63,12 +64,12 @@ create table trunkline.lanes (
     constraint lanes_horizon_range check (unknown_horizon_ms between 60000 and 604800000),
     constraint lanes_hold_whole check ((hold_reason is null) = (held_at is null) and (hold_until is null or hold_reason is not null))
 );
-comment on column trunkline.lanes.name is '"line:ID" or "destination:ID"; decides the shard.';
+comment on column trunkline.lanes.name is '"line:ID", "destination:ID" or "source:ID"; decides the shard.';
 comment on column trunkline.lanes.shard_hash is
     'zlib CRC-32 of the name; the lane''s shard is shard_hash modulo the number of shards, so rows never store a shard.';
-comment on column trunkline.lanes.carrier is 'The kind of system behind it, by which workers know how to call it: "ezwhatsapp", "webhook".';
+comment on column trunkline.lanes.carrier is 'The kind of system behind it, by which workers know how to call it, or to read what it sends: "ezwhatsapp", "webhook", "shopify".';
 comment on column trunkline.lanes.scope is 'Within what keys of its jobs are unique.';
-comment on column trunkline.lanes.address is 'A URL, which may hold a secret in its path.';
+comment on column trunkline.lanes.address is 'A URL, which may hold a secret in its path; empty for a source, which nobody calls.';
 comment on column trunkline.lanes.private_network is 'Whether its host may be in a private network.';
 comment on column trunkline.lanes.secret_sealed is
     'AES-GCM nonce, ciphertext and tag of the secret or of its reference, bound to name and origin of address; the key is never in the database.';
@@ -95,6 +96,33 @@ create table trunkline.destinations (
     lane int not null constraint destinations_lane_key unique references trunkline.lanes
 );
 comment on table trunkline.destinations is 'Clients'' systems that are delivered to. What is the same for every lane stands in lanes.';
+
+create table trunkline.sources (
+    id       text collate "C" primary key,
+    lane     int not null constraint sources_lane_key unique references trunkline.lanes,
+    settings jsonb not null default '{}',
+    country  text collate "C",
+    line     text collate "C" references trunkline.lines,
+    constraint sources_settings_object check (jsonb_typeof(settings) = 'object'),
+    constraint sources_country_form check (country ~ '^[A-Z]{2}$')
+);
+comment on table trunkline.sources is 'Clients'' systems that send events. What is the same for every lane stands in lanes.';
+comment on column trunkline.sources.settings is 'What its kind lets an operator say, by name, as texts; nothing secret.';
+comment on column trunkline.sources.country is 'Whose people write national phone numbers so, where an event names no country.';
+comment on column trunkline.sources.line is 'Which line its notices go out on, where its rules name none.';
+
+-- What stands in the path of a source's intake. Two while its sender changes from one to the other.
+create table trunkline.source_tokens (
+    digest   bytea primary key,
+    source   text collate "C" not null references trunkline.sources,
+    number   smallint not null,
+    added_at timestamptz not null default now(),
+    constraint source_tokens_digest_length check (length(digest) = 32),
+    constraint source_tokens_number_range check (number in (1, 2)),
+    constraint source_tokens_source_number unique (source, number)
+);
+comment on column trunkline.source_tokens.digest is 'SHA-256 of the token, which is stored nowhere.';
+comment on column trunkline.source_tokens.number is '1: the one in use. 2: the next one, while both are taken.';
 
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
@@ -397,10 +425,27 @@ create table trunkline.inbox (
     stored_at   timestamptz not null default now(),
     repeats     int not null default 0,
     emptied_at  timestamptz,
-    constraint inbox_source_event primary key (source, event_key)
+    job         bigint,
+    replays     int not null default 0,
+    ran_job     bigint,
+    ran_at      timestamptz,
+    outcome     text,
+    reason      text,
+    constraint inbox_source_event primary key (source, event_key),
+    constraint inbox_outcome_legal check (outcome in ('planned', 'ignored', 'refused')),
+    constraint inbox_ran_whole check ((ran_job is null) = (ran_at is null) and (ran_job is null) = (outcome is null))
 );
-comment on table trunkline.inbox is 'The permanent ledger of received events; event_key is X-EZW-Delivery-Id for EZWhatsApp.';
+comment on table trunkline.inbox is
+    'The permanent ledger of received events; event_key is what its kind of source names an event by.';
+comment on column trunkline.inbox.job is 'The last job that was made to run it.';
+comment on column trunkline.inbox.replays is 'How often a person had it run anew; each is a job of its own.';
+comment on column trunkline.inbox.ran_job is
+    'The last job whose run is committed. What a run has done and this stand in one commit, so that no job does it twice.';
+comment on column trunkline.inbox.outcome is
+    'planned: its facts are stored. ignored: it means nothing here. refused: it asks for what is not done. reason says why.';
 comment on column trunkline.inbox.emptied_at is 'When retention emptied body and headers; key and digest stay.';
+-- For people: what came of a source lately.
+create index inbox_stored on trunkline.inbox (source, stored_at);
 create index inbox_kept on trunkline.inbox (stored_at) where emptied_at is null;
 
 -- What senders say about people and orders. Written by put_contacts and put_orders only. Never pruned.

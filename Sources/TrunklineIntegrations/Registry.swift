@@ -5,6 +5,11 @@ extension CarrierRegistry {
     package static let standard = CarrierRegistry(line: EZWhatsAppCarrier(), destinations: [StandardWebhooksCarrier()])
 }
 
+extension EventRunner where Self == FactsRunner {
+    /// What runs events in this program.
+    package static var standard: FactsRunner { FactsRunner(.standard) }
+}
+
 extension SourceRegistry {
     /// Every kind of source of this program.
     package static let standard = SourceRegistry([

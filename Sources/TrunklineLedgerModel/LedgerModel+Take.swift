@@ -1,5 +1,4 @@
-internal import Crypto
-package import TrunklineCore
+internal import TrunklineCore
 package import TrunklineEngine
 
 /// Accepting: take, received events, refusals, suspect messages.
@@ -191,20 +190,53 @@ extension LedgerModel {
 
     // MARK: Beside jobs
 
-    /// `trunkline.take_events`.
-    package func takeEvents(_ events: [WebhookJob]) -> [EventAnswer] {
+    /// `trunkline.accept_events`.
+    package func acceptEvents(_ events: [NamedEvent]) -> [EventAnswer] {
+        func name(_ event: NamedEvent) -> String { event.event.source.value + " " + event.key.value }
+        let numbers = events.map { _ in nextNumber() }
         var fresh: Set<Int> = []
-        func name(_ event: WebhookJob) -> String { event.source.value + " " + event.eventKey }
-        func digest(_ event: WebhookJob) -> [UInt8] { Array(SHA256.hash(data: event.body)) }
+        var repeated: Set<String> = []
         for (index, event) in events.enumerated() where inbox[name(event)] == nil {
-            inbox[name(event)] = (digest(event), 0)
+            guard let lane = lanes.first(where: { $0.name.source == event.event.source }), !lane.isRemoved else {
+                continue
+            }
+            let digest = Digest.sha256(event.event.body)
+            inbox[name(event)] = (digest, 0, numbers[index])
+            let key = "event:" + Digest.hex(Digest.sha256(event.key.value.utf8).prefix(16))
+            ledger[Scoped(scope(of: lane), key)] = Entry(
+                digest: Array(digest.prefix(16)),
+                job: numbers[index],
+                lane: lane.number
+            )
+            jobs.append(
+                JobRow(
+                    id: numbers[index],
+                    lane: lane,
+                    scope: scope(of: lane),
+                    key: key,
+                    person: event.person,
+                    request: Array(event.key.value.utf8),
+                    notBefore: nil,
+                    sendBefore: nil,
+                    supersedeKey: nil,
+                    factAt: nil,
+                    jobClass: .single,
+                    state: .accepted,
+                    place: 0,
+                    dueAt: now,
+                    acceptedAt: now
+                )
+            )
             fresh.insert(index)
         }
-        var repeated: Set<String> = []
         let answers = events.enumerated().map { index, event in
-            if fresh.contains(index) { return EventAnswer(item: index, verdict: .new) }
+            if fresh.contains(index) { return EventAnswer(item: index, verdict: .new, job: numbers[index]) }
+            guard let lane = lanes.first(where: { $0.name.source == event.event.source }) else {
+                return EventAnswer(item: index, verdict: .unknownLane)
+            }
+            if lane.isRemoved { return EventAnswer(item: index, verdict: .removedLane) }
             repeated.insert(name(event))
-            let isSame = inbox[name(event)]?.digest == digest(event)
+            let isSame = inbox[name(event)]?.digest == Digest.sha256(event.event.body)
             return EventAnswer(item: index, verdict: isSame || mutation == .eventsRepeat ? .repeat : .conflict)
         }
         for name in repeated { inbox[name]?.repeats += 1 }

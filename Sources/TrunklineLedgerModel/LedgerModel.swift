@@ -227,8 +227,8 @@ package final class LedgerModel {
     package var breakers: [String: Breaker] = [:]
     package var suspects: [[UInt8]: Suspect] = [:]
     package var refusals: [[UInt8]: Refused] = [:]
-    /// Digests by source and event key, with the number of repeats.
-    package var inbox: [String: (digest: [UInt8], repeats: Int32)] = [:]
+    /// Digests by source and event key, with the number of repeats and the job that was made to run it.
+    package var inbox: [String: (digest: [UInt8], repeats: Int32, job: Int64)] = [:]
     package var lastNumber: Int64 = 0
     package var lastRevision: Int64 = 0
 

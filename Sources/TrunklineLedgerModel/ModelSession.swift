@@ -1,5 +1,5 @@
 package import PostgresDriver
-package import TrunklineCore
+internal import TrunklineCore
 package import TrunklineEngine
 
 /// A session of the ledger behind which the model stands. Whoever adopts it decides when a call takes effect and when its
@@ -64,8 +64,8 @@ extension ModelSession {
     package func take(_ request: TakeRequest, _ done: @escaping LedgerReply<[TakeAnswer]>) {
         ask("take", done) { $0.take(request) }
     }
-    package func takeEvents(_ events: [WebhookJob], _ done: @escaping LedgerReply<[EventAnswer]>) {
-        ask("take_events", done) { $0.takeEvents(events) }
+    package func acceptEvents(_ events: [NamedEvent], _ done: @escaping LedgerReply<[EventAnswer]>) {
+        ask("accept_events", done) { $0.acceptEvents(events) }
     }
     package func refuse(_ refusals: [RefusalRow], _ done: @escaping LedgerReply<Void>) {
         ask("refuse", done) { $0.refuse(refusals) }

@@ -192,6 +192,14 @@ package final class TestInstall: Sendable {
         }
     }
 
+    /// Adds a source of kind `custom`, by the program's own command.
+    package func addSource(_ id: String) async throws {
+        try await trunkline(
+            ["source", "add", id, "--kind", "custom", "--workspace", "acme", "--secret-env", "TEST_SECRET"],
+            environment: ["TEST_SECRET": "a-bearer-token-of-\(id)"]
+        ).requireSuccess()
+    }
+
     /// Gives a destination another secret, without the program.
     package func changeDestination(_ id: String, of carrier: any Carrier, secret: String) async throws {
         let key = try MasterKey(base64: Self.masterKey)

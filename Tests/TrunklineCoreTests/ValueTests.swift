@@ -151,7 +151,8 @@ import Testing
                 "unexpected_status",
                 "server_error", "server_timeout", "too_early", "timed_out", "connection_lost", "unreachable",
                 "withdrawn", "local_shortage",
-                "tries_spent", "worker_lost", "poison", "unknown_horizon", "claim_reply_lost", "dead_lettered", "late",
+                "tries_spent", "worker_lost", "poison", "unknown_horizon", "claim_reply_lost",
+                "event_unreadable", "event_needs_fetch", "event_failed", "dead_lettered", "late",
                 "send_before_passed", "send_before_passed_unknown", "newer_fact", "superseded_unknown", "cancelled",
                 "discarded", "said_sent", "said_not_sent",
             ]

@@ -63,6 +63,26 @@ struct AdminDatabase {
         )
     }
 
+    /// Straight into the tables: a source of kind `custom`.
+    func addSource(_ id: String, workspace: String) async throws {
+        let hash = Int64(shard(ofLane: "source:" + id, of: 1 << 32))
+        try await session.query(
+            """
+            with scope as (
+                insert into trunkline.scopes (name) values ('source:' || $1)
+                on conflict (name) do update set name = excluded.name returning number
+            ), lane as (
+                insert into trunkline.lanes (name, shard_hash, carrier, scope, workspace, address, secret_sealed, secret_key_version,
+                    secret_hint, pace_interval_ms, concurrency, recipient_gap_ms, unknown_horizon_ms, begins_quietly)
+                select 'source:' || $1, $3, 'custom', scope.number, $2, '', '', 1, '', 0, 64, 0, 86400000, true
+                from scope returning number
+            ), state as (insert into trunkline.lane_state (lane) select number from lane)
+            insert into trunkline.sources (id, lane) select $1, number from lane
+            """,
+            [.text(id), .text(workspace), .int8(hash)]
+        )
+    }
+
     func acceptor(wakes: WakeSender? = nil) -> Acceptor {
         Acceptor(
             configuration: .init(databaseURL: url, applicationName: "tests", carriers: .standard),

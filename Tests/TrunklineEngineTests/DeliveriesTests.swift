@@ -251,7 +251,8 @@ import TrunklineIntegrations
                 by: "anna@desk",
                 why: nil,
                 isDryRun: false,
-                carriers: .standard
+                carriers: .standard,
+                events: .standard
             ) { verdicts.append($0.verdict) }
             guard case .accepted(let job?) = verdicts.first else {
                 Issue.record("\(verdicts)")

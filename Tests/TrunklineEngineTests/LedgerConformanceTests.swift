@@ -39,7 +39,7 @@ struct LedgerConformanceTests {
     /// Every call of the port, and every verdict: what no seed meets is compared by nobody.
     private static let everything = [
         "beat", "fleet", "waitsForUs", "shards", "acquire", "release", "terminate", "forget", "breakers", "openBreaker",
-        "probeBreaker", "endProbe", "configuredLanes", "shardCount", "take", "takeEvents", "refuse", "suspect",
+        "probeBreaker", "endProbe", "configuredLanes", "shardCount", "take", "acceptEvents", "refuse", "suspect",
         "unsuspect",
         "adopt", "place", "claim", "abandon", "expire", "load", "watch", "lanes", "lastSends", "forgotten",
         "beginEffect", "credentials", "beginRefresh", "endRefresh", "settle",
@@ -49,7 +49,8 @@ struct LedgerConformanceTests {
         "claim: early",
         "claim: expired", "claim: superseded", "claim: horizon", "claim: capped",
         "settle: sent", "settle: lateSent", "settle: evidence", "settle: waiting", "settle: unknown", "settle: parked",
-        "settle: cancelled", "settle: stale", "takeEvents: new", "takeEvents: repeat", "takeEvents: conflict",
+        "settle: cancelled", "settle: stale", "acceptEvents: new", "acceptEvents: repeat", "acceptEvents: conflict",
+        "acceptEvents: unknownLane",
     ]
 
     @Test("without any one of its rules the model is told apart from PostgreSQL")

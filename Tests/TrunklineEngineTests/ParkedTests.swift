@@ -263,7 +263,8 @@ import TrunklineIntegrations
                     by: "anna@desk",
                     why: "the line is there",
                     isDryRun: isDryRun,
-                    carriers: .standard
+                    carriers: .standard,
+                    events: .standard
                 ) { verdicts[$0.id] = $0.verdict }
                 return verdicts
             }

@@ -112,10 +112,26 @@ import TrunklineIntegrations
             #expect(
                 try await database.count("inbox where body = '' and headers = '{}' and emptied_at is not null") == 30
             )
+            try await database.addSource("s", workspace: "acme")
             let again = try await session.query(
-                "select verdict from trunkline.take_events('{s}', '{e59}', '{\"{}\"}', array['body'::bytea], array[sha256('body')], array[now()])"
+                """
+                select verdict from trunkline.accept_events('{s}', '{e59}', '{"{}"}', array['body'::bytea], array[sha256('body')],
+                    array[now()], '{1}')
+                """
             )
             #expect(again.text(0, 0) == "repeat")
+            // What is still to be run keeps its bytes, however old it is.
+            let fresh = try await session.query(
+                """
+                select verdict from trunkline.accept_events('{s}', '{new}', '{"{}"}', array['body'::bytea], array[sha256('body')],
+                    array[now()], '{1}')
+                """
+            )
+            #expect(fresh.text(0, 0) == "new")
+            try await session.query(
+                "update trunkline.inbox set stored_at = now() - interval '90 days' where event_key = 'new'"
+            )
+            #expect(try await database.install.retain(ages).inboxBodies == 0)
         }
     }
 

@@ -211,11 +211,12 @@ import TrunklineTesting
 
     @Test func anEventIsStoredOnceAndARepeatHasNoEffect() async throws {
         try await TestInstall.with { install in
+            try await install.addSource("acme-shop")
             _ = try install.startWorker()
             func event(_ id: String, _ body: String) throws -> [UInt8] {
                 try WebhookJob(
-                    source: SourceID("ezw-acme"),
-                    headers: [("X-EZW-Delivery-Id", id), ("X-EZW-Webhook-Event", "messages.post")],
+                    source: SourceID("acme-shop"),
+                    headers: [("webhook-id", id), ("X-Webhook-Event", "messages.post")],
                     body: Array(body.utf8),
                     receivedAt: Timestamp(microseconds: 1_780_000_000_000_000)
                 ).encode()
@@ -233,12 +234,14 @@ import TrunklineTesting
                 return events == 2 && conflicts == 1
             }
             #expect(
-                try await install.text("select convert_from(body, 'UTF8') from trunkline.inbox where event_key = 'd-1'")
+                try await install.text(
+                    "select convert_from(body, 'UTF8') from trunkline.inbox where event_key = 'webhook-id:d-1'"
+                )
                     == #"{"event":"messages.post"}"#
             )
             #expect(
                 try await install.text(
-                    "select headers ->> 'X-EZW-Webhook-Event' from trunkline.inbox where event_key = 'd-1'"
+                    "select headers ->> 'X-Webhook-Event' from trunkline.inbox where event_key = 'webhook-id:d-1'"
                 )?.contains("messages.post") == true
             )
         }

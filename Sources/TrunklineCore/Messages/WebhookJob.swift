@@ -76,50 +76,6 @@ public struct WebhookJob: Sendable {
     /// The name of the source's lane.
     public var laneName: String { source.laneName }
 
-    /// What names the event within its source; a repeat has the same one. At most 255 bytes.
-    ///
-    /// EZWhatsApp's delivery id as it came; else the sender's own delivery ids, in the combination that its documentation
-    /// makes unique; else `sha256:` and the hex digest of the body. Never invented: no clock, no random.
-    public var eventKey: String {
-        if let id = header("x-ezw-delivery-id") { return shortened(id) }
-        // Standard Webhooks: the id stays the same over all tries.
-        if let id = header("webhook-id") { return shortened("webhook-id:" + id) }
-        if let key = shopifyKey() { return shortened(key) }
-        // WooCommerce's delivery id is a hash of webhook and current second: two orders within one second share it. So
-        // the id is only a part of the key, and the body the other.
-        if let webhook = header("x-wc-webhook-id") {
-            let site = header("x-wc-webhook-source") ?? ""
-            let topic = header("x-wc-webhook-topic") ?? ""
-            return shortened("woocommerce:\(site)|\(webhook)|\(topic)|\(bodyDigest)")
-        }
-        // Google Calendar posts an empty body each time: its digest would make all notifications one.
-        if let channel = header("x-goog-channel-id"), let number = header("x-goog-message-number") {
-            return shortened("google:\(channel)|\(number)")
-        }
-        if let key = header("idempotency-key") { return shortened("idempotency-key:" + key) }
-        return "sha256:" + bodyDigest
-    }
-
-    /// An event id is shared by all subscriptions that one action of the merchant triggers, so shop and topic belong to it.
-    private func shopifyKey() -> String? {
-        let topic = header("x-shopify-topic") ?? header("shopify-topic") ?? ""
-        let shop = header("x-shopify-shop-domain") ?? header("shopify-shop-domain") ?? ""
-        if let id = header("x-shopify-event-id") ?? header("shopify-event-id") {
-            return "shopify:\(shop)|\(topic)|\(id)"
-        }
-        if let id = header("x-shopify-webhook-id") ?? header("shopify-webhook-id") {
-            return "shopify:\(shop)|\(topic)|webhook:\(id)"
-        }
-        return nil
-    }
-
-    private var bodyDigest: String { Digest.hex(Digest.sha256(body)) }
-
-    /// A key that is too long is replaced by its digest, never cut: two events would become one.
-    private func shortened(_ key: String) -> String {
-        key.utf8.count <= 255 ? key : "id-sha256:" + Digest.hex(Digest.sha256(key.utf8))
-    }
-
     /// The bytes of a token of RFC 9110, section 5.6.2.
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {

@@ -156,6 +156,9 @@ package enum Reason: String, Sendable, Hashable, CaseIterable {
     case poison
     case unknownHorizon = "unknown_horizon"
     case claimReplyLost = "claim_reply_lost"
+    case eventUnreadable = "event_unreadable"
+    case eventNeedsFetch = "event_needs_fetch"
+    case eventFailed = "event_failed"
     case deadLettered = "dead_lettered"
     case late
     // Found by its own conditions.
@@ -181,7 +184,8 @@ package enum Reason: String, Sendable, Hashable, CaseIterable {
             true
         case .messageRefused, .credentialRefused, .lineRefused, .endpointMissing, .endpointGone, .lineLocked, .slowDown,
             .lineNotSendable, .lineNeedsPerson, .lineUnusable, .unclearHealth, .unreachable, .withdrawn, .localShortage,
-            .triesSpent, .claimReplyLost, .deadLettered, .late, .sendBeforePassed, .newerFact, .cancelled, .discarded,
+            .triesSpent, .claimReplyLost, .eventUnreadable, .eventNeedsFetch, .eventFailed, .deadLettered, .late,
+            .sendBeforePassed, .newerFact, .cancelled, .discarded,
             .saidSent, .saidNotSent:
             false
         }
@@ -220,6 +224,9 @@ package enum Reason: String, Sendable, Hashable, CaseIterable {
         case .workerLost: "its worker was lost in the middle of the call"
         case .unknownHorizon: "nobody could say in time whether it was sent"
         case .claimReplyLost: "its worker did not learn that the attempt had begun"
+        case .eventUnreadable: "the event is not what its kind of source sends, or breaks a rule"
+        case .eventNeedsFetch: "the event only points at a record, and nothing here can fetch it"
+        case .eventFailed: "what follows from the event could not be stored"
         case .deadLettered: "its message came back to the broker too often"
         case .late: "the answer came after its worker had been given up for lost"
         case .sendBeforePassed: "its sendBefore had passed"

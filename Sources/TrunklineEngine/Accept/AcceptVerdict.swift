@@ -132,6 +132,7 @@ extension LaneName {
         switch self {
         case .line: .unknownLine
         case .destination: .unknownDestination
+        case .source: .unknownLine
         }
     }
 }

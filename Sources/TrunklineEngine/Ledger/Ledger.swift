@@ -1,5 +1,5 @@
 package import PostgresDriver
-package import TrunklineCore
+internal import TrunklineCore
 
 /// What becomes of a question. Called on the worker's loop, in the order of the questions of a session.
 package typealias LedgerReply<Value> = (Result<Value, PostgresError>) -> Void
@@ -63,8 +63,8 @@ package protocol FleetLedger: LedgerSession {
 package protocol JobLedger: LedgerSession {
     /// Accepts sends and deliveries, and claims some of them at once. One answer per job, in no particular order.
     func take(_ request: TakeRequest, _ done: @escaping LedgerReply<[TakeAnswer]>)
-    /// Stores received events. One answer per event, in no particular order.
-    func takeEvents(_ events: [WebhookJob], _ done: @escaping LedgerReply<[EventAnswer]>)
+    /// Stores received events, and makes the job of each new one. One answer per event, in no particular order.
+    func acceptEvents(_ events: [NamedEvent], _ done: @escaping LedgerReply<[EventAnswer]>)
     func refuse(_ refusals: [RefusalRow], _ done: @escaping LedgerReply<Void>)
     /// Notes that a message which came back is about to be read; yields how many workers have begun to.
     func suspect(_ message: SuspectMessage, by boot: BootID, _ done: @escaping LedgerReply<Int32>)

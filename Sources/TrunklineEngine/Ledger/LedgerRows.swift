@@ -297,9 +297,12 @@ package struct EventAnswer: Sendable, Hashable {
     /// Which one of those that were given; counted from 0.
     package let item: Int
     package let verdict: EventVerdict
-    package init(item: Int, verdict: EventVerdict) {
+    /// The job that runs it, if it is new.
+    package let job: Int64?
+    package init(item: Int, verdict: EventVerdict, job: Int64? = nil) {
         self.item = item
         self.verdict = verdict
+        self.job = job
     }
 }
 

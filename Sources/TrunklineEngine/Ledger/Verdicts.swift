@@ -134,10 +134,14 @@ package enum EventVerdict: LedgerWord {
     case `repeat`
     /// Other bytes came before under the same name.
     case conflict
+    /// Of its source.
+    case unknownLane
+    case removedLane
     case unheard(String)
 
     package static let known: [(word: String, value: EventVerdict)] = [
-        ("new", .new), ("repeat", .repeat), ("conflict", .conflict),
+        ("new", .new), ("repeat", .repeat), ("conflict", .conflict), ("unknown_lane", .unknownLane),
+        ("removed_lane", .removedLane),
     ]
 }
 

@@ -20,4 +20,18 @@ extension WebhookJob {
         json.endObject()
         return String(decoding: json.bytes, as: UTF8.self)
     }
+
+    /// Reads ``headersText`` back; nil for anything else. Values of one name keep their order; names do not.
+    static func headers(text: String) -> [Header]? {
+        guard case .object(let members) = try? JSONValue(parsing: Array(text.utf8)) else { return nil }
+        var headers: [Header] = []
+        for member in members {
+            guard case .array(let values) = member.value else { return nil }
+            for value in values {
+                guard let text = value.text else { return nil }
+                headers.append((member.name, text))
+            }
+        }
+        return headers
+    }
 }

@@ -2,7 +2,7 @@ package import TrunklineCore
 
 /// A lane as it is told of: by its stored name, which may have a noun that only a later version knows.
 package struct LaneLabel: Sendable, Hashable, Comparable, CustomStringConvertible {
-    /// `line:ID`, `destination:ID`.
+    /// `line:ID`, `destination:ID`, `source:ID`.
     package let stored: String
 
     package init(stored: String) { self.stored = stored }
@@ -12,6 +12,8 @@ package struct LaneLabel: Sendable, Hashable, Comparable, CustomStringConvertibl
     package var line: String? { name?.line?.value }
     /// The destination's id, if it is one.
     package var destination: String? { name?.destination?.value }
+    /// The source's id, if it is one.
+    package var source: String? { name?.source?.value }
 
     /// For tables: lines by their ids, others with their noun.
     package var description: String { line ?? LaneName.shown(stored) }

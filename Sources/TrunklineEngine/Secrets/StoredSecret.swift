@@ -116,12 +116,13 @@ package enum LaneSecretError: ExplainedError, Hashable {
             "the lines' tokens are sealed; TRUNKLINE_MASTER_KEY (or TRUNKLINE_MASTER_KEY_FILE) is needed to open them"
         case .opensNothing:
             "none of the stored tokens and secrets opens with this master key: it is not the one they were stored under, or "
-                + "their rows were changed by something else than 'trunkline line' and 'trunkline destination'"
+                + "their rows were changed by something else than 'trunkline line', 'trunkline destination' and 'trunkline source'"
         case .notBound(let lane):
             "the stored \(lane.secretWord) does not open for this \(lane.noun) at this address: it was stored under another master "
-                + "key, or the row was changed by something else than 'trunkline \(lane.noun)'; give address and "
-                + "\(lane.secretWord) again with 'trunkline \(lane.noun) set \(lane.id) \(lane.addressOption) URL "
-                + "\(lane.secretOption)-file FILE'"
+                + "key, or the row was changed by something else than 'trunkline \(lane.noun)'; give "
+                + (lane.addressOption == nil ? "" : "address and ")
+                + "\(lane.secretWord) again with 'trunkline \(lane.noun) set \(lane.id) "
+                + (lane.addressOption.map { "\($0) URL " } ?? "") + "\(lane.secretOption)-file FILE'"
         case .unknownKeyVersion(let lane, let version):
             "the \(lane.noun)'s \(lane.secretWord) is sealed under version \(version) of the master key, which this program does "
                 + "not know"
@@ -134,14 +135,16 @@ extension LaneName {
     package var secretWord: String {
         switch self {
         case .line: "token"
-        case .destination: "secret"
+        case .destination, .source: "secret"
         }
     }
     package var secretOption: String { "--" + secretWord }
-    package var addressOption: String {
+    /// Nil for what is never called.
+    package var addressOption: String? {
         switch self {
         case .line: "--base-url"
         case .destination: "--url"
+        case .source: nil
         }
     }
 }

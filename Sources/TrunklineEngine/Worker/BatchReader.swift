@@ -23,9 +23,9 @@ struct BatchReading {
 
     var items: [Item] = []
     var jobs = TakeBatch()
-    var events: [(event: WebhookJob, arrival: Arrivals.Arrival)] = []
+    var events: [(event: NamedEvent, arrival: Arrivals.Arrival)] = []
     var refused: [Refused] = []
-    /// For destinations that are not known here yet.
+    /// For destinations and from sources that are not known here yet.
     var unknownYet: [Arrivals.Arrival] = []
     /// Persons of whom something of this batch waits: what comes later of them waits behind it.
     var waiting: Set<LanePerson> = []
@@ -76,7 +76,7 @@ final class BatchReader {
                 }
                 switch try QueueMessage.decode(arrival.body) {
                 case .wake(let wake): woken(wake, arrival, now)
-                case .webhook(let event): reading.events.append((event, arrival))
+                case .webhook(let event): read(event, arrival, &reading)
                 case .send(let job): read(job, arrival, way, wall, now, &reading)
                 case .deliver(let job): read(job, arrival, wall, &reading)
                 }
@@ -147,6 +147,25 @@ final class BatchReader {
         reading.items.append(
             BatchReading.Item(work: work, person: job.person, arrival: arrival, request: request, fast: nil)
         )
+    }
+
+    /// An event is named by its kind of source, so that one from a source that was perhaps added a moment ago is left aside as
+    /// a delivery is.
+    private func read(_ event: WebhookJob, _ arrival: Arrivals.Arrival, _ reading: inout BatchReading) {
+        let lane = LaneName.source(event.source)
+        func refuse(_ kind: Refusal.Kind, _ reason: String) {
+            let refusal = Refusal(kind: kind, field: lane.noun, reason: reason)
+            reading.refused.append(Refused(refusal: refusal, arrival: arrival, lane: lane))
+        }
+        guard let settings = directory[lane] else {
+            if !arrival.hasWaited { return reading.unknownYet.append(arrival) }
+            return refuse(lane.unknownKind, "there is no source of that id")
+        }
+        guard let runner = here.configuration.events, runner.reads(settings.carrier) else {
+            return refuse(.invalid, "a worker of this version reads nothing of \(settings.carrier)")
+        }
+        let name = runner.name(ReceivedEvent(event), from: event.source, kind: settings.carrier)
+        reading.events.append((NamedEvent(event, name), arrival))
     }
 
     /// Nil when it is refused.

@@ -17,6 +17,7 @@ final class Calls {
     private let credentials: CredentialKeeper
     private let effects: Effects
     private let settling: Settling
+    private let events: Events
     /// Exchanges whose next call found no slot, by job.
     private var stopped: [Int64: (running: Running, request: HTTPRequest, mayTakeEffect: Bool)] = [:]
     /// When the machine last had nothing for a call, and this was said.
@@ -34,7 +35,8 @@ final class Calls {
         _ health: Health,
         _ credentials: CredentialKeeper,
         _ effects: Effects,
-        _ settling: Settling
+        _ settling: Settling,
+        _ events: Events
     ) {
         self.here = here
         self.agenda = agenda
@@ -48,6 +50,7 @@ final class Calls {
         self.credentials = credentials
         self.effects = effects
         self.settling = settling
+        self.events = events
     }
 
     // MARK: The exchange
@@ -76,6 +79,7 @@ final class Calls {
         let next = stopped.removeValue(forKey: job)
         guard !here.isStopped, let call = attempts[job] else { return }
         if let next { return make(next.request, mayTakeEffect: next.mayTakeEffect, of: next.running) }
+        if directory[call.line]?.isRun == true { return events.run(call) }
         guard let settings = directory[call.line], let account = settings.account else {
             // It cannot be called as configured.
             return ended(job, .laneUnhealthy(reason: .credentialRefused, trouble: .hold(.human)), evidence: nil)

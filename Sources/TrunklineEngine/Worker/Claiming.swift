@@ -15,7 +15,8 @@ final class Claiming {
         let job: QueuedJob
         let lane: Lane
         let line: String
-        let carrier: String
+        /// Whose call slot is promised to it; nil for what is run without a call.
+        let slotOf: String?
         let gateOpenUntil: Instant
     }
 
@@ -30,6 +31,7 @@ final class Claiming {
     private let caller: Caller
     private let health: Health
     private let calls: Calls
+    private let events: Events
     private let ledger: any JobLedger
     private(set) var isUnderWay = false
     /// How often the claim of a job failed although it was alone in its statement. Such a job stays alone in it.
@@ -49,6 +51,7 @@ final class Claiming {
         _ caller: Caller,
         _ health: Health,
         _ calls: Calls,
+        _ events: Events,
         _ ledger: any JobLedger
     ) {
         self.here = here
@@ -62,6 +65,7 @@ final class Claiming {
         self.caller = caller
         self.health = health
         self.calls = calls
+        self.events = events
         self.ledger = ledger
     }
 
@@ -73,11 +77,14 @@ final class Claiming {
         var chosen: [Chosen] = []
         var roomForSuspects: Int?
         var withoutSlot: [Lane] = []
-        while chosen.count < Self.batchLimit, caller.hasFreeSlot, let number = board.next() {
+        var runs = 0
+        while chosen.count < Self.batchLimit,
+            let number = board.next(mayCall: caller.hasFreeSlot, mayRun: events.hasRoom(beside: runs))
+        {
             guard let lane = board.lane(number), board.wantsSlot(lane, at: now), let settings = directory[number]
             else { continue }
             // Its kind of carrier has used its part; others may have something left.
-            guard caller.hasFreeSlot(for: settings) else {
+            guard settings.isRun || caller.hasFreeSlot(for: settings) else {
                 withoutSlot.append(lane)
                 continue
             }
@@ -85,7 +92,7 @@ final class Claiming {
             // A closed gate: the answer makes the lane due again.
             guard let gateOpenUntil = lane.admission(at: now) else { continue }
             // The question may have had the last one.
-            guard caller.hasFreeSlot(for: settings) else {
+            guard settings.isRun || caller.hasFreeSlot(for: settings) else {
                 withoutSlot.append(lane)
                 continue
             }
@@ -99,13 +106,14 @@ final class Claiming {
             }
             if let job = begin(lane, settings, chosen, now) {
                 if lane.isSuspect { roomForSuspects? -= 1 }
+                if settings.isRun { runs += 1 }
                 board.obey(lane.began(at: now), of: lane)
                 chosen.append(
                     Chosen(
                         job: job,
                         lane: lane,
                         line: settings.id,
-                        carrier: settings.carrier,
+                        slotOf: settings.isRun ? nil : settings.carrier,
                         gateOpenUntil: gateOpenUntil
                     )
                 )
@@ -128,7 +136,7 @@ final class Claiming {
                 continue
             }
             retries.ended(job.id.value)
-            caller.promise(to: settings.carrier)
+            if !settings.isRun { caller.promise(to: settings.carrier) }
             return job
         }
         return nil
@@ -164,7 +172,7 @@ final class Claiming {
             case .success(let answers):
                 if !failures.isEmpty { for entry in batch { failures[entry.job.id.value] = nil } }
                 if rest.isEmpty { isUnderWay = false }
-                for entry in batch { caller.promiseEnded(to: entry.carrier) }
+                for entry in batch { promiseEnded(entry) }
                 claimed(batch, answers, sent: sent)
                 if !rest.isEmpty { claimRest(rest) }
             case .failure(let error) where error.isConnectionLost:
@@ -202,12 +210,14 @@ final class Claiming {
     /// Jobs that were not begun wait on, in lanes that are still known.
     private func putBack(_ entries: [Chosen], in wait: Duration) {
         for entry in entries {
-            caller.promiseEnded(to: entry.carrier)
+            promiseEnded(entry)
             guard board.isCurrent(entry.lane) else { continue }
             entry.lane.putBack(entry.job, until: here.now + wait)
             agenda.look(at: entry.lane.number)
         }
     }
+
+    private func promiseEnded(_ entry: Chosen) { if let kind = entry.slotOf { caller.promiseEnded(to: kind) } }
 
     /// 200 ms, 400 ms and so on up to 10 s: each try may keep the session for as long as a lock is waited for.
     private func waitAfterFailure(of job: QueuedJob) -> Duration {

@@ -17,6 +17,9 @@ final class LaneBoard {
     private var lanes: [Int32: Lane] = [:]
     /// Lanes that could use a call slot.
     private var turns = Rotation<Int32>()
+    /// Lanes of received events, which need none.
+    private var runs = Rotation<Int32>()
+    private var lastWasRun = false
     /// Lanes with scheduled jobs whose time has come.
     private var placing = Rotation<Int32>()
     /// Lanes whose calls got no answer twice and more.
@@ -75,6 +78,7 @@ final class LaneBoard {
             lanes[number] = nil
             suspects.remove(number)
             turns.leave(number)
+            runs.leave(number)
             placing.leave(number)
         }
         lookAtSuspectsWithoutRoom()
@@ -90,25 +94,39 @@ final class LaneBoard {
         for number in agenda.takeLanes() {
             guard let lane = lanes[number] else {
                 turns.leave(number)
+                runs.leave(number)
                 continue
             }
             if lane.hasScheduled(at: now) { placing.join(number) }
-            if wantsSlot(lane, at: now) { turns.join(number) } else { turns.leave(number) }
+            if wantsSlot(lane, at: now) {
+                join(lane)
+            } else {
+                turns.leave(number)
+                runs.leave(number)
+            }
         }
     }
 
-    var isAnyWaiting: Bool { !turns.isEmpty }
+    var isAnyWaiting: Bool { !turns.isEmpty || !runs.isEmpty }
 
     /// Whether a job that has just arrived may have one of `free` slots: not one that a lane waits for.
     func leavesOne(of free: Int) -> Bool { here.isOff(.rotation) ? free > 0 : turns.leavesOne(of: free) }
 
-    /// The lane whose turn it is; nil when none waits. It joins again when it wants more.
-    func next() -> Int32? {
+    /// The lane whose turn it is; nil when none waits that may begin something. It joins again when it wants more. Lanes that
+    /// call and lanes that are run have every other turn, so that neither kind waits for the other's work.
+    func next(mayCall: Bool, mayRun: Bool) -> Int32? {
         if here.isOff(.rotation) { turns.beginRound() }
-        return turns.next()
+        for isRun in [!lastWasRun, lastWasRun] where isRun ? mayRun : mayCall {
+            guard let number = isRun ? runs.next() : turns.next() else { continue }
+            lastWasRun = isRun
+            return number
+        }
+        return nil
     }
 
-    func join(_ lane: Lane) { turns.join(lane.number) }
+    func join(_ lane: Lane) {
+        if directory[lane.number]?.isRun == true { runs.join(lane.number) } else { turns.join(lane.number) }
+    }
 
     /// Whether the lane could use a call slot, for a job or for a question about its health. If not, its timer says when to
     /// look again, or an event will.

@@ -40,6 +40,8 @@ struct LaneSettings {
         }
     }
 
+    /// Whether its jobs are received events: run here, without a call.
+    var isRun: Bool { name?.source != nil }
     /// What people call it.
     var noun: String { name?.noun ?? "lane" }
     /// What is said of it in the log, with which it is: under its noun, by its id.
@@ -58,23 +60,29 @@ extension LaneSettings {
         var account: (any CarrierAccount)?
         var credentialOwner: SealedCredentials.Owner?
         let name = LaneName(stored: row.name)
-        let carrier = configuration.carriers[row.carrier]
+        let isRun = name?.source != nil
+        let carrier = isRun ? nil : configuration.carriers[row.carrier]
         do {
-            guard let name, let carrier else {
-                // Its jobs wait in their lane until a worker comes that carries them.
+            // Where it throws, its jobs wait in their lane until a worker comes that knows its kind.
+            if isRun {
+                guard configuration.events?.reads(row.carrier) == true else {
+                    throw WorkerError("a worker of this version reads nothing of \(row.carrier)")
+                }
+            } else if let name, let carrier {
+                // A line's API may run beside its workers, whatever the row says.
+                let address = try carrier.address(row.address, mayBePrivate: row.mayBePrivate || name.line != nil)
+                if carrier.policy.opening == .health { origin = address.origin }
+                let secret = try row.secret.open(
+                    lane: name,
+                    address: row.address,
+                    masterKey: configuration.masterKey,
+                    ownFiles: configuration.ownFiles
+                )
+                account = try carrier.account(at: address, secret: secret)
+                credentialOwner = SealedCredentials.Owner(name, address, secret: secret)
+            } else {
                 throw WorkerError("a worker of this version carries nothing to \(row.carrier)")
             }
-            // A line's API may run beside its workers, whatever the row says.
-            let address = try carrier.address(row.address, mayBePrivate: row.mayBePrivate || name.line != nil)
-            if carrier.policy.opening == .health { origin = address.origin }
-            let secret = try row.secret.open(
-                lane: name,
-                address: row.address,
-                masterKey: configuration.masterKey,
-                ownFiles: configuration.ownFiles
-            )
-            account = try carrier.account(at: address, secret: secret)
-            credentialOwner = SealedCredentials.Owner(name, address, secret: secret)
         } catch {
             fault = "\(error)"
         }
@@ -85,7 +93,7 @@ extension LaneSettings {
             shard: Int32(row.shardHash % Int64(shardCount)),
             revision: row.revision,
             carrier: row.carrier,
-            policy: carrier?.policy ?? configuration.carriers.line.policy,
+            policy: isRun ? .events : carrier?.policy ?? configuration.carriers.line.policy,
             origin: origin,
             account: account,
             credentialOwner: credentialOwner,

@@ -106,6 +106,8 @@ struct WorkerPorts {
     let random: Chance
     /// The boot id that the connections were named with; drawn from `random` when nil.
     var boot: [UInt8]?
+    /// What runs received events; nil in a world without them.
+    var events: (any EventLedger)?
     /// What the fleet does beside its work; nil in a world without days.
     var upkeep: (any FleetUpkeep)?
     #if Faults

@@ -72,6 +72,10 @@ extension WorkerPorts {
                 )
             )
         }
+        let intake = session(
+            Statements.ofJobs,
+            [("lock_timeout", "1s"), ("statement_timeout", "60s")] + Statements.hotSettings
+        )
         let (broker, publisher) = try realBroker(configuration, on: loop, boot: bootText)
         return WorkerPorts(
             loop: loop,
@@ -86,10 +90,7 @@ extension WorkerPorts {
                 Statements.ofFleet,
                 [("lock_timeout", "1s"), ("statement_timeout", "5s"), ("jit", "off")]
             ),
-            intake: session(
-                Statements.ofJobs,
-                [("lock_timeout", "1s"), ("statement_timeout", "60s")] + Statements.hotSettings
-            ),
+            intake: intake,
             settler: session(
                 Statements.ofOutcomes,
                 [("lock_timeout", "2s"), ("statement_timeout", "30s")] + Statements.hotSettings
@@ -98,6 +99,7 @@ extension WorkerPorts {
             publisher: publisher,
             random: Chance(random),
             boot: boot,
+            events: intake,
             upkeep: Upkeep(
                 databaseURL: configuration.databaseURL,
                 worker: bootText,

@@ -163,7 +163,8 @@ final class Settling {
 
     // MARK: Recorded
 
-    private func recorded(_ batch: [Settlement], _ answers: [SettleAnswer]) {
+    /// Outcomes are recorded, by `settle` or in the commit of what they are about.
+    func recorded(_ batch: [Settlement], _ answers: [SettleAnswer]) {
         let now = here.now
         var pending: [Int64: [Settlement]] = [:]
         for settlement in batch { pending[settlement.job, default: []].append(settlement) }

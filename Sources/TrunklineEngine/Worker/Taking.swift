@@ -279,34 +279,51 @@ final class Taking {
 
     // MARK: Events
 
-    private func write(_ events: [(event: WebhookJob, arrival: Arrivals.Arrival)], _ writing: Writing) {
-        ledger.takeEvents(events.map(\.event)) { [weak self] result in
+    private func write(_ events: [(event: NamedEvent, arrival: Arrivals.Arrival)], _ writing: Writing) {
+        ledger.acceptEvents(events.map(\.event)) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error): writing.ended(error)
-            case .success(let answers):
-                var refused: [Refused] = []
-                for answer in answers where events.indices.contains(answer.item) {
-                    let (event, arrival) = events[answer.item]
-                    switch answer.verdict {
-                    case .new, .repeat:
-                        here.telemetry.taken += 1
-                        arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
-                    case .conflict:
-                        let reason = "this delivery id of source \(event.source) came before with other bytes"
-                        refused.append(
-                            Refused(
-                                refusal: Refusal(kind: .conflict, field: "headers", reason: reason),
-                                arrival: arrival
-                            )
-                        )
-                    case .unheard(let word):
-                        here.unheard(word, of: "take_events")
-                        writing.unknown.append(arrival)
-                    }
-                }
-                if refused.isEmpty { writing.ended() } else { refusals.record(refused) { writing.ended($0) } }
+            case .success(let answers): accepted(events, answers, writing)
             }
         }
+    }
+
+    private func accepted(
+        _ events: [(event: NamedEvent, arrival: Arrivals.Arrival)],
+        _ answers: [EventAnswer],
+        _ writing: Writing
+    ) {
+        here.reached(.taken, times: answers.count)
+        var refused: [Refused] = []
+        var wakes: [Int32: JobID] = [:]
+        for answer in answers where events.indices.contains(answer.item) {
+            let (event, arrival) = events[answer.item]
+            let lane = LaneName.source(event.event.source)
+            func refuse(_ kind: Refusal.Kind, _ field: String, _ reason: String) {
+                refused.append(
+                    Refused(
+                        refusal: Refusal(kind: kind, field: field, reason: reason),
+                        arrival: arrival,
+                        lane: lane
+                    )
+                )
+            }
+            switch answer.verdict {
+            case .new, .repeat:
+                here.telemetry.taken += 1
+                arrival.queue.commit(arrival.tag, epoch: arrival.epoch)
+                guard let job = answer.job, let settings = directory[lane] else { continue }
+                if shards.isOwned(settings.shard) { agenda.adopt() } else { wakes[settings.shard] = JobID(job) }
+            case .conflict: refuse(.conflict, "headers", "this event of \(lane) came before with other bytes")
+            case .unknownLane: refuse(lane.unknownKind, lane.noun, "there is no source of that id")
+            case .removedLane: refuse(lane.unknownKind, lane.noun, "the source was removed")
+            case .unheard(let word):
+                here.unheard(word, of: "accept_events")
+                writing.unknown.append(arrival)
+            }
+        }
+        wake(wakes)
+        if refused.isEmpty { writing.ended() } else { refusals.record(refused) { writing.ended($0) } }
     }
 }

@@ -106,6 +106,7 @@ final class Worker {
             parts.sweeping.adoptIfWanted(at: now)
         }
         parts.sweeping.place(at: now)
+        parts.events.work(at: now)
         guard !here.isDraining else { return }
         parts.board.look(at: now)
         parts.claiming.claim(at: now)

@@ -26,6 +26,8 @@ package struct WorkerConfiguration: Sendable {
     package var retention = RetentionAges()
     /// What lines and destinations are carried by.
     package var carriers: CarrierRegistry
+    /// What reads received events; nil: they wait for a worker that has one.
+    package var events: (any EventRunner)?
     /// Spans of time of the protocol between workers. All workers of a fleet must agree.
     package var timing = Timing()
 

@@ -20,6 +20,7 @@ struct WorkerParts {
     let credentials: CredentialKeeper
     let effects: Effects
     let settling: Settling
+    let events: Events
     let calls: Calls
     let claiming: Claiming
     let breakers: Breakers
@@ -51,6 +52,7 @@ struct WorkerParts {
         credentials = CredentialKeeper(here, membership, shards, origins, caller, ports.settler)
         effects = Effects(here, attempts, ports.settler)
         settling = Settling(here, agenda, shards, board, attempts, retries, ports.settler)
+        events = Events(here, agenda, board, attempts, settling, ports.events)
         calls = Calls(
             here,
             agenda,
@@ -63,7 +65,8 @@ struct WorkerParts {
             health,
             credentials,
             effects,
-            settling
+            settling,
+            events
         )
         claiming = Claiming(
             here,
@@ -77,6 +80,7 @@ struct WorkerParts {
             caller,
             health,
             calls,
+            events,
             ports.intake
         )
         breakers = Breakers(here, directory, shards, origins, board, caller, health, membership, ports.control)

@@ -46,14 +46,15 @@ extension ConformanceSequence {
                 $0.dailyCap = 2
                 $0.beginsQuietly = true
             },
+            lane(10, LaneName(stored: "source:shop"), scope: 7, gap: 0) { $0.beginsQuietly = true },
         ]
     }
 
     /// The names of the scopes of ``lanes``, by their numbers.
     package static let scopes = [
         "workspace:1", "workspace:2", "destination:hook", "destination:line-1", "destination:note",
-        "destination:list",
+        "destination:list", "source:shop",
     ]
     /// The names of the zones of ``lanes``, for whoever has names.
-    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC", "UTC", "UTC"]
+    package static let zones = ["UTC", "UTC", "Asia/Kolkata", "UTC", "Lost/Zone", "UTC", "UTC", "UTC", "UTC", "UTC"]
 }

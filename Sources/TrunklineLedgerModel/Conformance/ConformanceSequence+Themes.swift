@@ -191,6 +191,7 @@ extension ConformanceSequence {
                     orderingKey: "customer:\(person)"
                 )
                 batch.append(job, requestBytes: [7], fast: chance(0.5))
+            case .source: preconditionFailure("no theme is about a source's lane")
             }
         } catch {
             preconditionFailure("not a job: \(error)")

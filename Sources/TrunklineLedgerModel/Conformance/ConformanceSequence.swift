@@ -291,7 +291,7 @@ package final class ConformanceSequence {
     }
 
     private func people() -> ConformanceStep.Outside {
-        let lane = Int(any(0...8))
+        let lane = Int(any(0...9))
         let job = model.jobs.isEmpty ? 77 : any(of: model.jobs).id
         let parked = model.jobs.filter(\.isParked)
         switch any(0...9) {
@@ -321,7 +321,7 @@ package final class ConformanceSequence {
     }
 
     private func lane() -> ConformanceStep {
-        let lane = Int32(any(1...9))
+        let lane = Int32(any(1...10))
         switch any(0...3) {
         case 0: return .pause(lane, .milliseconds(any(of: [1_000, 60_000])))
         case 1: return .holdTold([lane])
@@ -367,7 +367,7 @@ package final class ConformanceSequence {
             )
         case 13: return .configuredLanes(after: any(of: [0, 100, 101]), and: chance(0.5) ? [2, 6] : [])
         case 14: return message()
-        case 15: return .takeEvents((0..<any(1...3)).map { _ in event() })
+        case 15: return .acceptEvents((0..<any(1...3)).map { _ in event() })
         case 16: return chance(0.5) ? message() : .shardCount
         default: return chance(0.5) ? .terminate(Self.boots) : .waitsForUs(.init(pid: 1, start: 1))
         }
@@ -420,14 +420,16 @@ package final class ConformanceSequence {
         }
     }
 
-    private func event() -> WebhookJob {
+    private func event() -> NamedEvent {
         do {
-            return try WebhookJob(
-                source: SourceID("shop"),
-                headers: [(name: "webhook-id", value: "event-\(any(0...2))")],
+            let event = try WebhookJob(
+                source: SourceID(any(of: ["shop", "shop", "shop", "lost"])),
+                headers: [],
                 body: Array("body \(any(0...1))".utf8),
                 receivedAt: Timestamp(microseconds: time)
             )
+            let key = EventKey("event-\(any(0...2))")
+            return NamedEvent(event, EventName(key: key, orderingName: "record \(any(0...1))"))
         } catch {
             preconditionFailure("not an event: \(error)")
         }

@@ -1,5 +1,5 @@
 package import PostgresDriver
-package import TrunklineCore
+internal import TrunklineCore
 package import TrunklineEngine
 
 /// One thing that is asked of a ledger, or that happens to its rows or to its clock.
@@ -20,7 +20,7 @@ package enum ConformanceStep: Sendable {
     case shardCount
 
     case take(TakeRequest)
-    case takeEvents([WebhookJob])
+    case acceptEvents([NamedEvent])
     case refuse([RefusalRow])
     case suspect(SuspectMessage, BootID)
     case unsuspect([UInt8])
@@ -102,7 +102,7 @@ package enum ConformanceStep: Sendable {
             ledger.configuredLanes(after: revision, and: numbers, ordered)
         case .shardCount: ledger.shardCount(one)
         case .take(let request): ledger.take(request, rows)
-        case .takeEvents(let events): ledger.takeEvents(events, rows)
+        case .acceptEvents(let events): ledger.acceptEvents(events, rows)
         case .refuse(let refusals): ledger.refuse(refusals, nothing)
         case .suspect(let message, let boot): ledger.suspect(message, by: boot, one)
         case .unsuspect(let digest): ledger.unsuspect(digest: digest, nothing)

@@ -83,7 +83,7 @@ extension LedgerModel {
     private var messageRows: [String] {
         suspects.map { "suspect|\(Digest.hex($0.key))|\(boot($0.value.reader))|\($0.value.readers)|\($0.value.lastAt)" }
             + refusals.map { "refusal|\(Digest.hex($0.key))|\($0.value.kind)|\($0.value.times)" }
-            + inbox.map { "event|\($0.key)|\(Digest.hex($0.value.digest))|\($0.value.repeats)" }
+            + inbox.map { "event|\($0.key)|\(Digest.hex($0.value.digest))|\($0.value.repeats)|\($0.value.job)" }
     }
 }
 
@@ -137,7 +137,7 @@ package enum LedgerRowsSQL {
             """,
             "select concat_ws('|', 'refusal', encode(digest, 'hex'), kind, times) from trunkline.refusals",
             """
-            select concat_ws('|', 'event', source || ' ' || event_key, encode(digest, 'hex'), repeats) from trunkline.inbox
+            select concat_ws('|', 'event', source || ' ' || event_key, encode(digest, 'hex'), repeats, job) from trunkline.inbox
             """,
         ]
         return tables.joined(separator: "\nunion all\n").replacing("at(", with: at + "(")

@@ -53,6 +53,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
                 version: Version.current,
                 carriers: .standard
             )
+            configuration.events = .standard
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             try configuration.fitCalls(into: DescriptorBudget(limit: DescriptorLimit.raise()), logger)
             configuration.certificateAuthorities = caFile

@@ -18,6 +18,7 @@ struct ParkedCommand: AsyncParsableCommand {
         let job: String
         let line: String?
         let destination: String?
+        let source: String?
         let key: String
         let to: String?
         let purpose: String?
@@ -34,6 +35,7 @@ struct ParkedCommand: AsyncParsableCommand {
             self.job = job.id.description
             line = job.lane.line
             destination = job.lane.destination
+            source = job.lane.source
             key = job.key
             to = job.recipient
             purpose = job.purpose

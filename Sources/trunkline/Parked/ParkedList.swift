@@ -14,6 +14,9 @@ extension ParkedCommand {
         @Option(help: ArgumentHelp("Only of this destination.", valueName: "id"))
         var destination: String?
 
+        @Option(help: ArgumentHelp("Only of this source.", valueName: "id"))
+        var source: String?
+
         @Option(help: ArgumentHelp("Only with this reason.", valueName: "word"))
         var reason: String?
 
@@ -21,7 +24,7 @@ extension ParkedCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let lane = try LaneName.chosen(line: line, destination: destination)
+                let lane = try LaneName.chosen(line: line, destination: destination, source: source)
                 let jobs = try await settings.operate(as: ParkedCommand.name) { install in
                     try await install.parkedJobs(lane: lane, reason: reason, limit: extent.limit)
                 }

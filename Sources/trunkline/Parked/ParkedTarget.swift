@@ -21,6 +21,9 @@ struct ParkedTarget: ParsableArguments {
     )
     var destination: String?
 
+    @Option(help: ArgumentHelp("All parked events of this source.", valueName: "id"))
+    var source: String?
+
     @Option(help: ArgumentHelp("All with this reason, as 'parked list --json' has it.", valueName: "word"))
     var reason: String?
 
@@ -39,13 +42,13 @@ struct ParkedTarget: ParsableArguments {
     @OptionGroup var decision: DecisionOptions
 
     private var isFilter: Bool {
-        all || line != nil || destination != nil && names.isEmpty || reason != nil || before != nil
+        all || line != nil || destination != nil && names.isEmpty || source != nil || reason != nil || before != nil
     }
 
     func validate() throws {
         guard names.isEmpty == isFilter else {
             throw ValidationError(
-                "Name notices, or say which with --line, --destination, --reason, --before or --all; not both."
+                "Name notices, or say which with --line, --destination, --source, --reason, --before or --all; not both."
             )
         }
     }
@@ -62,7 +65,7 @@ struct ParkedTarget: ParsableArguments {
                     time = given
                 }
                 choice = .filter(
-                    lane: try LaneName.chosen(line: line, destination: destination),
+                    lane: try LaneName.chosen(line: line, destination: destination, source: source),
                     reason: reason,
                     before: time
                 )

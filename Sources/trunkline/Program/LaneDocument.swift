@@ -1,7 +1,7 @@
 internal import TrunklineCore
 internal import TrunklineEngine
 
-/// What lines and destinations have in common, as programs read it: members of the documents of both.
+/// What lines, destinations and sources have in common, as programs read it: members of the documents of each.
 struct LaneDocument: Encodable {
     struct Held: Encodable {
         let reason: String

@@ -1,7 +1,7 @@
 internal import TrunklineCore
 internal import TrunklineEngine
 
-/// A lane as people read it, be it a line's or a destination's.
+/// A lane as people read it, whoever is at its end.
 enum LaneWords {
     /// `1/3s, 1 at once, 10s per person`; without persons: `unlimited, 8 at once`.
     static func pace(_ pace: Pace, hasPersons: Bool = true) -> String {
@@ -37,23 +37,31 @@ enum LaneWords {
                     + (lane.nextProbeAt.map { ", asked again at \(Output.time($0)) while it has work" } ?? "")
             )
         ]
-        if let hold = lane.hold, lane.isHeld(at: lane.readAt) {
-            let until = hold.until.map { ", until \(Output.time($0))" } ?? ""
-            facts.append(("held", "\(hold.reason), since \(Output.time(hold.since))\(until)"))
-        }
+        facts += hold(lane)
         return facts
+    }
+
+    /// The hold while there is one.
+    static func hold(_ lane: LaneRecord) -> [(String, String)] {
+        guard let hold = lane.hold, lane.isHeld(at: lane.readAt) else { return [] }
+        let until = hold.until.map { ", until \(Output.time($0))" } ?? ""
+        return [("held", "\(hold.reason), since \(Output.time(hold.since))\(until)")]
     }
 
     /// What stands at the end: cap, history, work.
     static func rest(_ lane: LaneRecord) -> [(String, String)] {
-        var facts = [
+        [
             (
                 "daily cap",
                 lane.dailyCap == .unlimited
                     ? "none" : "\(lane.dailyCap) a day of \(lane.timeZone), \(lane.capUsed) used today"
-            ),
-            ("added", Output.time(lane.createdAt)),
-        ]
+            )
+        ] + history(lane)
+    }
+
+    /// History and work.
+    static func history(_ lane: LaneRecord) -> [(String, String)] {
+        var facts = [("added", Output.time(lane.createdAt))]
         if let removed = lane.removedAt { facts.append(("removed", Output.time(removed))) }
         let jobs = lane.unfinished.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
         facts.append(("unfinished", jobs.isEmpty ? "none" : jobs.joined(separator: ", ")))

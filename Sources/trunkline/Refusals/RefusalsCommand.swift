@@ -29,6 +29,7 @@ struct RefusalsCommand: AsyncParsableCommand {
         let reason: String
         let line: String?
         let destination: String?
+        let source: String?
         let key: String?
         let rawLength: Int64
         let replayedAt: String?
@@ -45,6 +46,7 @@ struct RefusalsCommand: AsyncParsableCommand {
             reason = refusal.reason
             line = refusal.lane?.line
             destination = refusal.lane?.destination
+            source = refusal.lane?.source
             key = refusal.key
             rawLength = refusal.rawLength
             replayedAt = refusal.replayedAt?.rfc3339

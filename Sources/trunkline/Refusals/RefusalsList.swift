@@ -22,6 +22,9 @@ extension RefusalsCommand {
         @Option(help: ArgumentHelp("Only for this destination.", valueName: "id"))
         var destination: String?
 
+        @Option(help: ArgumentHelp("Only from this source.", valueName: "id"))
+        var source: String?
+
         @Option(help: ArgumentHelp("Only what came this way: amqp, cli, http.", valueName: "way"))
         var via: String?
 
@@ -31,7 +34,7 @@ extension RefusalsCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let lane = try LaneName.chosen(line: line, destination: destination)
+                let lane = try LaneName.chosen(line: line, destination: destination, source: source)
                 let refusals = try await settings.operate(as: RefusalsCommand.name) { install in
                     try await install.refusals(kind: kind, lane: lane, via: via, limit: extent.limit)
                 }

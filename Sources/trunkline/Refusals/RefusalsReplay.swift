@@ -29,6 +29,9 @@ extension RefusalsCommand {
         @Option(help: ArgumentHelp("All for this destination.", valueName: "id"))
         var destination: String?
 
+        @Option(help: ArgumentHelp("All from this source.", valueName: "id"))
+        var source: String?
+
         @Option(help: ArgumentHelp("All that came this way: amqp, cli, http.", valueName: "way"))
         var via: String?
 
@@ -43,12 +46,14 @@ extension RefusalsCommand {
 
         @OptionGroup var decision: DecisionOptions
 
-        private var isFilter: Bool { all || kind != nil || line != nil || destination != nil || via != nil }
+        private var isFilter: Bool {
+            all || kind != nil || line != nil || destination != nil || source != nil || via != nil
+        }
 
         func validate() throws {
             guard ids.isEmpty == isFilter else {
                 throw ValidationError(
-                    "Name refusals, or say which with --kind, --line, --destination, --via or --all; not both."
+                    "Name refusals, or say which with --kind, --line, --destination, --source, --via or --all; not both."
                 )
             }
             try RefusalsCommand.check(kind: kind)
@@ -57,7 +62,7 @@ extension RefusalsCommand {
         func run() async throws {
             try await options.run { settings in
                 let isDryRun = dryRun || isFilter && !yes
-                let lane = try LaneName.chosen(line: line, destination: destination)
+                let lane = try LaneName.chosen(line: line, destination: destination, source: source)
                 var items: [RefusalReplay.Item] = []
                 let accepted = try await settings.operate(as: RefusalsCommand.name) { install in
                     try await install.replayRefusals(
@@ -65,7 +70,8 @@ extension RefusalsCommand {
                         by: decision.name,
                         why: decision.why,
                         isDryRun: isDryRun,
-                        carriers: .standard
+                        carriers: .standard,
+                        events: .standard
                     ) { item in
                         items.append(item)
                         if !decision.json { Output.line("refusal \(item.id): \(Self.words(item.verdict, isDryRun))") }

@@ -12,7 +12,8 @@ import TrunklineLedgerModel
         lane.add(kit.job(1))
         kit.parts.agenda.look(at: 1)
         kit.parts.board.look(at: kit.here.now)
-        #expect(kit.parts.board.next() == 1 && kit.parts.board.next() == nil)
+        #expect(kit.parts.board.next(mayCall: true, mayRun: true) == 1)
+        #expect(kit.parts.board.next(mayCall: true, mayRun: true) == nil)
     }
 
     @Test func aLaneOfAnotherWorkerIsOnNobodysBoard() throws {
@@ -29,7 +30,7 @@ import TrunklineLedgerModel
         kit.parts.agenda.look(at: [3, 1, 2])
         kit.parts.board.look(at: kit.here.now)
         var served: [Int32] = []
-        while served.count < 6, let number = kit.parts.board.next() {
+        while served.count < 6, let number = kit.parts.board.next(mayCall: true, mayRun: true) {
             served.append(number)
             kit.parts.board.join(lanes[Int(number) - 1])
         }

@@ -25,14 +25,7 @@ extension PostgresLedger: OutcomeLedger {
     }
 
     package func settle(_ outcomes: [Settlement], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>) {
-        run(Statements.settle, Statements.parameters(of: outcomes, by: boot), done) { rows in
-            rows.each { row in
-                guard let job = rows.int8(row, 0), let word = rows.text(row, 1), let attempt = rows.int4(row, 2) else {
-                    return nil
-                }
-                return SettleAnswer(job: job, attempt: attempt, verdict: SettleVerdict(word: word))
-            }
-        }
+        run(Statements.settle, Statements.parameters(of: outcomes, by: boot), done, SettleAnswer.all)
     }
 
     package func pause(_ lane: Int32, for span: Duration, _ done: @escaping LedgerReply<Void>) {
@@ -111,5 +104,17 @@ extension Statements {
             .textArray(outcomes.map(\.remoteID)), .int4Array(outcomes.map(\.status)),
             .textArray(outcomes.map(\.evidence)),
         ]
+    }
+}
+
+extension SettleAnswer {
+    /// The columns of ``Statements/settle`` and ``Statements/runEvents``.
+    static func all(_ rows: PostgresRows) -> [SettleAnswer] {
+        rows.each { row in
+            guard let job = rows.int8(row, 0), let word = rows.text(row, 1), let attempt = rows.int4(row, 2) else {
+                return nil
+            }
+            return SettleAnswer(job: job, attempt: attempt, verdict: SettleVerdict(word: word))
+        }
     }
 }

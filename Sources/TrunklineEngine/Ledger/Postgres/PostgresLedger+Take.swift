@@ -1,15 +1,10 @@
-internal import Crypto
 package import PostgresDriver
-package import TrunklineCore
+internal import TrunklineCore
 
-/// Accepting: take, received events, refusals, and messages that may be deadly to read.
+/// Accepting: take, refusals, and messages that may be deadly to read.
 extension PostgresLedger {
     package func take(_ request: TakeRequest, _ done: @escaping LedgerReply<[TakeAnswer]>) {
         run(TakeBatch.statement, request.batch.parameters(request), done, TakeAnswer.all)
-    }
-
-    package func takeEvents(_ events: [WebhookJob], _ done: @escaping LedgerReply<[EventAnswer]>) {
-        run(Statements.takeEvents, Statements.parameters(of: events), done, EventAnswer.all)
     }
 
     package func refuse(_ refusals: [RefusalRow], _ done: @escaping LedgerReply<Void>) {
@@ -33,11 +28,6 @@ extension PostgresLedger {
 }
 
 extension Statements {
-    static let takeEvents = PostgresStatement(
-        name: "take_events",
-        sql: "select item, verdict from trunkline.take_events($1, $2, $3, $4, $5, $6)",
-        parameterTypes: [.textArray, .textArray, .textArray, .byteaArray, .byteaArray, .timestamptzArray]
-    )
     static let refuse = PostgresStatement(
         name: "refuse",
         sql: "select trunkline.refuse($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -56,27 +46,6 @@ extension Statements {
         sql: "delete from trunkline.suspects where digest = $1",
         parameterTypes: [.bytea]
     )
-
-    /// The parameters of ``takeEvents``.
-    static func parameters(of events: [WebhookJob]) -> [PostgresParameter] {
-        [
-            .textArray(events.map(\.source.value)), .textArray(events.map(\.eventKey)),
-            .textArray(events.map(\.headersText)), .byteaArray(events.map(\.body)),
-            .byteaArray(events.map { Array(SHA256.hash(data: $0.body)) }),
-            .timestampArray(events.map(\.receivedAt.microseconds)),
-        ]
-    }
-}
-
-extension EventAnswer {
-    /// The columns of ``Statements/takeEvents``.
-    static func all(_ rows: PostgresRows) -> [EventAnswer] {
-        rows.each { row in
-            rows.int4(row, 0).map {
-                EventAnswer(item: Int($0) - 1, verdict: EventVerdict(word: rows.text(row, 1) ?? "null"))
-            }
-        }
-    }
 }
 
 extension TakeAnswer {

@@ -55,10 +55,11 @@ enum Statements {
         beat, fleet, breakers, openBreaker, probeBreaker, endProbe, shards, acquire, release, terminate, forget,
         configuredLanes, shardCount, waitsForUs,
     ]
-    static let ofJobs = [
-        TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,
-        takeEvents, refuse, suspect, unsuspect,
-    ]
+    static let ofJobs =
+        [
+            TakeBatch.statement, adopt, placeDue, load, lastSends, laneStates, forgotten, expire, claim, abandon, watch,
+            refuse, suspect, unsuspect,
+        ] + ofEvents
     static let ofOutcomes = [
         beginEffect, credentials, beginRefresh, endRefresh, settle, pause, gate, holdTold,
     ]

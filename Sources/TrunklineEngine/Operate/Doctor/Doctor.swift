@@ -91,6 +91,7 @@ package enum Doctor {
                 report(workers(try await install.fleetStatus()))
                 try await examineLines(install, configuration, report)
                 try await examineDestinations(install, configuration, report)
+                try await examineSources(install, configuration, report)
             } catch {
                 report(.failed("lines", "cannot be read: \(words(error))", "see the words of the error"))
             }

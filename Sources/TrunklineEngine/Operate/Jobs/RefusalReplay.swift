@@ -13,7 +13,7 @@ package enum RefusalReplay {
     }
 
     package enum Verdict: Sendable, Hashable {
-        /// It is that job now, or it was already; nil for a received event.
+        /// It is that job now, or it was already; nil for an event that is stored already.
         case accepted(JobID?)
         /// It was accepted before, by an earlier call.
         case done(JobID?)
@@ -31,6 +31,7 @@ package enum RefusalReplay {
         _ choice: Choice,
         _ database: PatientDatabase,
         _ acceptor: Acceptor,
+        _ runner: any EventRunner,
         by: String,
         why: String?,
         isDryRun: Bool,
@@ -38,7 +39,7 @@ package enum RefusalReplay {
     ) async throws -> Bool {
         var all = true
         for id in try await ids(choice, database) {
-            let verdict = try await replay(id, database, acceptor, isDryRun)
+            let verdict = try await replay(id, database, acceptor, runner, isDryRun)
             if case .accepted(let job) = verdict, !isDryRun { try await mark(id, job, by, why, database) }
             switch verdict {
             case .accepted, .done: break
@@ -73,6 +74,7 @@ package enum RefusalReplay {
         _ id: Int64,
         _ database: PatientDatabase,
         _ acceptor: Acceptor,
+        _ runner: any EventRunner,
         _ isDryRun: Bool
     ) async throws -> Verdict {
         let rows = try await database.perform {
@@ -90,7 +92,7 @@ package enum RefusalReplay {
             switch try QueueMessage.decode(raw) {
             case .wake: return .refused("it is a wake-up, which nobody needs any more")
             case .webhook(let event):
-                return isDryRun ? .accepted(nil) : try await take(event, database)
+                return try await take(event, database, runner, isDryRun)
             case .send(let job):
                 guard PhoneNumbers.isPossible(e164: job.to.value) else {
                     return .refused("to: no country has numbers of that length")
@@ -116,18 +118,34 @@ package enum RefusalReplay {
         }
     }
 
-    private static func take(_ event: WebhookJob, _ database: PatientDatabase) async throws -> Verdict {
-        let rows = try await database.perform {
-            try await $0.query(Statements.takeEvents.sql, Statements.parameters(of: [event]))
+    private static func take(
+        _ event: WebhookJob,
+        _ database: PatientDatabase,
+        _ runner: any EventRunner,
+        _ isDryRun: Bool
+    ) async throws -> Verdict {
+        let lane = LaneName.source(event.source)
+        let kinds = try await database.perform {
+            try await $0.query("select carrier from trunkline.carriers($1)", [.textArray([lane.value])])
         }
-        switch EventAnswer.all(rows).first?.verdict {
-        case .new, .repeat: return .accepted(nil)
-        case .conflict: return .refused("this delivery id of source \(event.source) came before with other bytes")
+        guard kinds.count == 1, let kind = kinds.text(0, 0) else { return .refused("there is no \(lane)") }
+        guard runner.reads(kind) else { return .refused(LaneError.kindUnknownHere(lane, kind: kind).description) }
+        if isDryRun { return .accepted(nil) }
+        let named = NamedEvent(event, runner.name(ReceivedEvent(event), from: event.source, kind: kind))
+        let rows = try await database.perform {
+            try await $0.query(Statements.acceptEvents.sql, Statements.parameters(of: [named]))
+        }
+        let answer = EventAnswer.all(rows).first
+        switch answer?.verdict {
+        case .new, .repeat: return .accepted(answer?.job.map(JobID.init))
+        case .conflict: return .refused("this event of \(lane) came before with other bytes")
+        case .unknownLane: return .refused("there is no \(lane)")
+        case .removedLane: return .refused("the \(lane) was removed")
         case .unheard, nil:
             // Never silently: nobody knows what became of it.
             throw PostgresError(
                 code: .protocolViolation,
-                message: "trunkline.take_events gave no verdict that is known here"
+                message: "trunkline.accept_events gave no verdict that is known here"
             )
         }
     }
@@ -164,6 +182,7 @@ extension Operator {
     ///   - isDryRun: says what can be read, and accepts nothing.
     ///   - by: who decides. Kept, like `why`.
     ///   - carriers: what renders the requests.
+    ///   - events: what names received events.
     ///   - tell: gets each as it is done.
     /// - Returns: whether all were accepted.
     package func replayRefusals(
@@ -172,6 +191,7 @@ extension Operator {
         why: String?,
         isDryRun: Bool,
         carriers: CarrierRegistry,
+        events: any EventRunner,
         tell: (RefusalReplay.Item) -> Void
     ) async throws -> Bool {
         var configuration = Acceptor.Configuration(
@@ -188,6 +208,7 @@ extension Operator {
                     choice,
                     database,
                     acceptor,
+                    events,
                     by: by,
                     why: why,
                     isDryRun: isDryRun,

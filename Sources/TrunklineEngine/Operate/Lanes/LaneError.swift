@@ -1,6 +1,6 @@
 package import TrunklineCore
 
-/// Why a line or a destination cannot be made or changed.
+/// Why a line, a destination or a source cannot be made or changed.
 package enum LaneError: ExplainedError, Hashable {
     case unknown(LaneName)
     case exists(LaneName)
@@ -42,7 +42,7 @@ package enum LaneError: ExplainedError, Hashable {
         case .addressNotProven(let lane, let origin):
             "the row of \(lane) says \(origin), which the stored \(lane.secretWord) does not confirm (another master key, or the "
                 + "row was changed by something else than 'trunkline \(lane.noun)'): say the \(lane.noun)'s address too, with "
-                + lane.addressOption
+                + (lane.addressOption ?? "its address")
         case .holdTooLong: "a hold ends within a year; without --until it lasts until it is resumed"
         }
     }

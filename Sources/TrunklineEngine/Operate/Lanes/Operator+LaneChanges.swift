@@ -1,14 +1,20 @@
 internal import PostgresDriver
 internal import TrunklineCore
 
-/// Making and changing lanes, whatever they lead to; lines and destinations give these their own words.
+/// Making and changing lanes, whatever they lead to; lines, destinations and sources give these their own words.
 extension Operator {
     // MARK: Making
 
     /// Makes a lane with its state and the row of its noun; one that was removed from the same workspace comes back.
     ///
     /// The secret is sealed here, for this lane and the address's origin. Throws ``LaneError`` when the id is taken.
-    func addLane(_ name: LaneName, _ new: NewLane) async throws -> LaneRecord {
+    ///
+    /// - Parameter besides: what else belongs to its making; in the same transaction, when its rows are there.
+    func addLane(
+        _ name: LaneName,
+        _ new: NewLane,
+        besides: () async throws -> Void = {}
+    ) async throws -> LaneRecord {
         let stored = try StoredSecret(new.secret, lane: name, address: new.address.value)
         try await transaction {
             try await requireTimeZone(new.timeZone)
@@ -48,17 +54,18 @@ extension Operator {
                 "insert into trunkline.lane_state (lane) values ($1) on conflict (lane) do nothing",
                 [.int4(number)]
             )
+            try await besides()
         }
         return try await lane(name)
     }
 
     /// Keys of sends are unique in their workspace, so that moving a shop to another line doubles nothing; those of
-    /// deliveries in their destination, because one event goes to several.
+    /// deliveries in their destination, because one event goes to several; those of events in their source.
     private func scope(ofKeysIn name: LaneName, workspace: WorkspaceID) async throws -> Int32 {
         let scope =
             switch name {
             case .line: "workspace:" + workspace.value
-            case .destination: name.value
+            case .destination, .source: name.value
             }
         let rows = try await query(
             """
@@ -89,7 +96,13 @@ extension Operator {
     /// ``LaneError/addressNotProven(_:origin:)``.
     ///
     /// - Parameter usual: the pace that lanes of its kind have.
-    func changeLane(_ name: LaneName, _ changes: LaneChanges, usual: Pace) async throws -> LaneRecord {
+    /// - Parameter besides: what else is changed of it; in the same transaction.
+    func changeLane(
+        _ name: LaneName,
+        _ changes: LaneChanges,
+        usual: Pace,
+        besides: () async throws -> Void = {}
+    ) async throws -> LaneRecord {
         try await transaction {
             try await lockLane(name)
             let before = try await lane(name)
@@ -120,6 +133,7 @@ extension Operator {
                     [.text(name.value)] + secret.parameters
                 )
             }
+            try await besides()
         }
         return try await lane(name)
     }
@@ -178,7 +192,9 @@ extension Operator {
     /// for a job that is taken in this very moment.
     ///
     /// Throws ``LaneError/unfinishedJobs(_:count:)`` while it has any.
-    func removeLane(_ name: LaneName) async throws -> LaneRecord {
+    ///
+    /// - Parameter besides: what else goes with it; in the same transaction.
+    func removeLane(_ name: LaneName, besides: () async throws -> Void = {}) async throws -> LaneRecord {
         try await transaction {
             try await lockLane(name)
             let jobs = try await query(
@@ -188,6 +204,7 @@ extension Operator {
             let count = jobs.int8(0, 0) ?? 0
             guard count == 0 else { throw LaneError.unfinishedJobs(name, count: count) }
             try await query("update trunkline.lanes set removed_at = now() where name = $1", [.text(name.value)])
+            try await besides()
         }
         return try await lane(name)
     }

@@ -11,7 +11,7 @@ extension Operator {
         return lane
     }
 
-    /// All lanes of a noun in order of their ids, of one workspace or of all. `prefix`: `line:`, `destination:`.
+    /// All lanes of a noun in order of their ids, of one workspace or of all. `prefix`: `line:`, `destination:`, `source:`.
     func allLanes(_ prefix: String, workspace: WorkspaceID?, withRemoved: Bool) async throws -> [LaneRecord] {
         try await lanes(
             where:

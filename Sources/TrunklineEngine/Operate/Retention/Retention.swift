@@ -177,7 +177,10 @@ package enum Retention {
         var old: String {
             switch self {
             case .refusals, .suspects: "last_at < now() - make_interval(days => $1)"
-            case .inbox: "emptied_at is null and stored_at < now() - make_interval(days => $1)"
+            // Not of an event that is still to be run.
+            case .inbox:
+                "emptied_at is null and stored_at < now() - make_interval(days => $1) "
+                    + "and not exists (select from trunkline.jobs j where j.id = job)"
             }
         }
 

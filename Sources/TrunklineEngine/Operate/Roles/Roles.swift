@@ -10,7 +10,7 @@ package enum Roles {
             -- Roles for Trunkline's programs. Run it as the owner of the schema (who ran 'trunkline migrate') with CREATEROLE, or
             -- as a superuser, in Trunkline's database, and again after every 'trunkline migrate'. It sets no passwords: \\password
             --
-            -- the owner     migrate, topology, line, cancel, reschedule, parked, refusals, retain: everything
+            -- the owner     migrate, topology, line, destination, source, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
             -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
             -- \(reader)      status, why, check, line list, line show, parked list, refusals list: contacts, orders: changes nothing, sees no secret
@@ -44,10 +44,10 @@ package enum Roles {
             begin
                 for func in select oid::regprocedure as name, proname from pg_proc where pronamespace = 'trunkline'::regnamespace
                 loop
-                    if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked') then
+                    if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked', 'replay_events') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
-                    elsif func.proname in ('accept', 'refuse', 'carriers', 'enqueue') then
+                    elsif func.proname in ('accept', 'accept_events', 'refuse', 'carriers', 'enqueue') then
                         -- With their owner's rights, so that a producer needs none on the tables.
                         execute format('grant execute on function %s to \(producer)', func.name);
                     elsif func.proname in ('local_time') then
@@ -57,7 +57,7 @@ package enum Roles {
             end $$;
 
             grant select on all tables in schema trunkline to \(reader);
-            revoke select on trunkline.lane_credentials from \(reader);
+            revoke select on trunkline.lane_credentials, trunkline.source_tokens from \(reader);
             -- All of a line or a destination but its secret.
             revoke select on trunkline.lanes from \(reader);
             do $$

@@ -10,8 +10,7 @@ extension JobStory {
         case "unknown": unknownWords
         case "parked":
             "It is put aside for a person since \(time(attempts.last?.endedAt ?? dueAt)), because \(words(reason))"
-                + (maybeSentSince == nil
-                    ? "; it was surely not sent" : "; it may have been sent since \(time(maybeSentSince))")
+                + (maybeSentSince == nil ? surelyNotWords : "; it may have been sent since \(time(maybeSentSince))")
                 + cancelWords + ": see 'trunkline parked show \(id)'."
         case "sent" where reason == "said_sent":
             "It ended as sent at \(time(endedAt)), because somebody said that it was; it may have been sent since "
@@ -20,7 +19,7 @@ extension JobStory {
             "It ended as discarded at \(time(endedAt)), because \(words(reason)); it may have been sent since "
                 + "\(time(maybeSentSince))."
         case "sent":
-            "It was sent at \(time(endedAt))"
+            "It was \(lane.isRun ? "run" : "sent") at \(time(endedAt))"
                 + (attempt > 0 ? " by attempt \(attempt)" : "")
                 + (acceptedAt.map { accepted in endedAt.map { ", \(span($0 - accepted)) after it was accepted" } ?? "" }
                     ?? "")
@@ -34,6 +33,8 @@ extension JobStory {
                 + (key == nil ? "; its details were dropped by retention, its key is remembered" : "") + "."
         }
     }
+
+    private var surelyNotWords: String { lane.isRun ? "; nothing of it was done" : "; it was surely not sent" }
 
     private var isDue: Bool { dueAt.map { $0 <= readAt } ?? true }
 
@@ -204,9 +205,11 @@ extension JobStory.Lane {
     /// `line acme-il`.
     var words: String { LaneName.shown(label.stored) }
     /// Whether its gate asks for health, or is opened and closed by what deliveries bring.
-    var isAsked: Bool { label.name?.destination == nil }
+    var isAsked: Bool { label.name?.destination == nil && !isRun }
+    /// Whether its jobs are received events: run here, never sent anywhere.
+    var isRun: Bool { label.name?.source != nil }
     /// What keeps its jobs in order.
-    var person: String { isAsked ? "person" : "ordering key" }
+    var person: String { isAsked ? "person" : isRun ? "record" : "ordering key" }
     var noun: String { label.name?.noun ?? "lane" }
     var id: String { label.name?.id ?? label.stored }
 }

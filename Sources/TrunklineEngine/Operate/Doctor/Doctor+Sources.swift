@@ -1,0 +1,58 @@
+internal import TrunklineCore
+
+extension Doctor {
+    /// Whether what proves each source's sender can be opened, and what waits to be run.
+    static func examineSources(
+        _ install: Operator,
+        _ configuration: Configuration,
+        _ report: (Finding) -> Void
+    ) async throws {
+        for source in try await install.allSources() {
+            let name = "source \(source.id)"
+            do {
+                _ = try await install.access(
+                    toLane: .source(source.id),
+                    masterKey: configuration.masterKey,
+                    ownFiles: configuration.ownFiles
+                )
+            } catch {
+                report(
+                    .failed(
+                        name,
+                        "its secret cannot be used here: \(words(error))",
+                        "'trunkline source set \(source.id) --secret-file FILE', or make the reference readable on this host"
+                    )
+                )
+                continue
+            }
+            report(look(at: source, name))
+        }
+    }
+
+    private static func look(at source: SourceRecord, _ name: String) -> Finding {
+        let unfinished = source.unfinished.values.reduce(0, +)
+        let waiting = unfinished > 0 ? "; \(unfinished) events unfinished" : ""
+        if source.isHeld(at: source.readAt), let hold = source.hold {
+            return .warning(
+                name,
+                "held by hand (\(hold.reason))\(waiting)",
+                "'trunkline source resume \(source.id)' when the reason is gone"
+            )
+        }
+        if FleetStatus.Lane.isClosed(source.gate) {
+            return .failed(
+                name,
+                "its events cannot be run: \(JobStory.words(forReason: source.gateReason))\(waiting)",
+                "run workers of a version that knows kind \(source.kind)"
+            )
+        }
+        if let parked = source.unfinished["parked"] {
+            return .warning(
+                name,
+                "\(parked) events are put aside\(waiting)",
+                "'trunkline parked list --source \(source.id)' says why"
+            )
+        }
+        return .ok(name, "its secret opens\(waiting)")
+    }
+}
