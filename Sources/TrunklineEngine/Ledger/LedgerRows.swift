@@ -296,9 +296,9 @@ package struct SettleAnswer: Sendable, Hashable {
 package struct EventAnswer: Sendable, Hashable {
     /// Which one of those that were given; counted from 0.
     package let item: Int
-    package let verdict: EventVerdict
     /// The job that runs it, if it is new.
     package let job: Int64?
+    package let verdict: EventVerdict
     package init(item: Int, verdict: EventVerdict, job: Int64? = nil) {
         self.item = item
         self.verdict = verdict
