@@ -490,6 +490,20 @@ create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
 
+-- Habits of callers that defeat the key, counted. Hints for people, of no consequence for any job.
+create table trunkline.lint_findings (
+    workspace text collate "C" not null,
+    rule      text collate "C" not null,
+    caller    text collate "C" not null,
+    key       text collate "C" not null,
+    times     bigint not null default 1,
+    first_at  timestamptz not null default now(),
+    last_at   timestamptz not null default now(),
+    constraint lint_findings_key primary key (workspace, rule, caller)
+) with (fillfactor = 70);
+comment on column trunkline.lint_findings.caller is 'The id of an API key, or the way in of whoever has none: "cli".';
+comment on column trunkline.lint_findings.key is 'The latest example.';
+
 -- What people decided about parked jobs and refusals, who and why. Never pruned.
 create table trunkline.actions (
     id       bigint generated always as identity primary key,
