@@ -133,6 +133,34 @@ comment on column trunkline.lane_credentials.refresher is
     'The worker that asks for the next ones; another one may when refresh_until has passed.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Who may talk to a gateway
+
+create sequence trunkline.api_key_revision;
+
+create table trunkline.api_keys (
+    id                  text collate "C" primary key,
+    digest              bytea not null constraint api_keys_digest_key unique,
+    hint                text not null,
+    workspace           text collate "C" not null,
+    scopes              text[] not null,
+    line                text collate "C" references trunkline.lines,
+    purpose             text,
+    requests_per_minute int,
+    label               text,
+    created_at          timestamptz not null default now(),
+    revoked_at          timestamptz,
+    revision            bigint not null default 0,
+    constraint api_keys_digest_length check (length(digest) = 32),
+    constraint api_keys_scopes_some check (cardinality(scopes) > 0),
+    constraint api_keys_binding_whole check ((line is null) = (purpose is null)),
+    constraint api_keys_rate_range check (requests_per_minute between 1 and 1000000)
+);
+comment on column trunkline.api_keys.digest is 'SHA-256 of the secret, which is 256 random bits and stored nowhere.';
+comment on column trunkline.api_keys.line is 'With purpose: of every notice that comes by the drop-in for EZWhatsApp''s own API.';
+-- Gateways poll "revision > last".
+create index api_keys_revision on trunkline.api_keys (revision);
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- The fleet
 
 create table trunkline.workers (

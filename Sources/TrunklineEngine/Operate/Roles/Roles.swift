@@ -57,7 +57,7 @@ package enum Roles {
             end $$;
 
             grant select on all tables in schema trunkline to \(reader);
-            revoke select on trunkline.lane_credentials from \(reader);
+            revoke select on trunkline.lane_credentials, trunkline.api_keys from \(reader);
             -- All of a line or a destination but its secret.
             revoke select on trunkline.lanes from \(reader);
             do $$
