@@ -93,11 +93,11 @@ import Testing
     // MARK: Parts
 
     @Test func anAmountIsExactOrNone() {
-        for good in ["0", "59.90", "-3.5", "12345678901234567890.123456789"] {
+        for good in ["0", "59.90", "-3.5", "123456789012345.123456"] {
             #expect(SourceFact.Money(amount: good, currency: "eur")?.amount == good)
         }
         for bad in [
-            "", "-", ".", "1.", ".5", "1,5", "1e3", "+1", "1.2.3", " 1", "٣", String(repeating: "1", count: 41),
+            "", "-", ".", "1.", ".5", "1,5", "1e3", "+1", "1.2.3", " 1", "٣", "1234567890123456", "1.1234567",
         ] {
             #expect(SourceFact.Money(amount: bad, currency: "EUR") == nil)
         }

@@ -72,7 +72,9 @@ package struct HubSpotSource: Source {
 
     /// Of one request, what was made comes before what was changed, and the rest by its time: HubSpot mixes them.
     package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
-        guard case .array(let elements)? = try? JSONValue.any(request.body), !elements.isEmpty else {
+        guard case .array(let elements)? = try? JSONValue.any(request.body),
+            (1...EventPack.largest).contains(elements.count)
+        else {
             return [ReceivedEvent(request, receivedAt: now)]
         }
         let sorted = elements.enumerated().sorted { a, b in

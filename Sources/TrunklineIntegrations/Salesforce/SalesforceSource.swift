@@ -52,7 +52,9 @@ package struct SalesforceSource: Source {
     }
 
     package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
-        guard let message = try? OutboundMessage(request.body), !message.notifications.isEmpty else {
+        guard let message = try? OutboundMessage(request.body),
+            (1...EventPack.largest).contains(message.notifications.count)
+        else {
             // Nothing of what cannot be read is kept: a session may be in it.
             return [ReceivedEvent(request, body: [], receivedAt: now)]
         }

@@ -140,8 +140,8 @@ private struct XMLReader {
         while at < bytes.count {
             switch bytes[at] {
             case 0x41...0x5A, 0x61...0x7A, 0x5F, 0x3A, 0x80...: at += 1
-            case 0x30...0x39, 0x2D,
-                0x2E where at > start:
+            case 0x30...0x39, 0x2D, 0x2E:
+                guard at > start else { throw fail("no name") }
                 at += 1
             default:
                 guard at > start else { throw fail("no name") }
