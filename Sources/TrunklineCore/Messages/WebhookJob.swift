@@ -68,9 +68,7 @@ public struct WebhookJob: Sendable {
     /// The first value of a header, without blanks around it; nil when it is absent or empty. `name` in lower case.
     public func header(_ name: String) -> String? {
         for header in headers where header.name.lowercased() == name {
-            let value = header.value.drop { $0 == " " || $0 == "\t" }
-            let end = value.lastIndex { $0 != " " && $0 != "\t" }
-            if let end { return String(value[...end]) }
+            if let value = HeaderText.trimmed(header.value) { return value }
         }
         return nil
     }

@@ -15,6 +15,45 @@ package enum Digest {
         Array(HMAC<SHA256>.authenticationCode(for: ContiguousArray(bytes), using: SymmetricKey(data: key)))
     }
 
+    /// Whether `code` is HMAC-SHA-256 under `key` over `parts`, one behind the other; in a time that does not tell how much of it
+    /// is right.
+    package static func isHMACSHA256(_ code: [UInt8], of parts: [[UInt8]], key: [UInt8]) -> Bool {
+        var hmac = HMAC<SHA256>(key: SymmetricKey(data: key))
+        for part in parts { hmac.update(data: part) }
+        // The library compares in constant time; a code of another length is none.
+        return code.count == SHA256.byteCount && hmac.finalize() == code
+    }
+
+    /// Whether two secrets are the same; in a time that tells neither how much of them is the same nor how long `expected` is.
+    package static func areSameSecret(_ presented: [UInt8], _ expected: [UInt8]) -> Bool {
+        // The library compares digests in constant time.
+        SHA256.hash(data: presented) == SHA256.hash(data: expected)
+    }
+
+    /// The bytes of hexadecimal text of either case; nil for anything else.
+    package static func bytes(hex text: some Collection<UInt8>) -> [UInt8]? {
+        guard text.count.isMultiple(of: 2) else { return nil }
+        var out: [UInt8] = []
+        out.reserveCapacity(text.count / 2)
+        var high: UInt8?
+        for letter in text {
+            let value: UInt8
+            switch letter {
+            case 0x30...0x39: value = letter - 0x30
+            case 0x41...0x46: value = letter - 0x41 + 10
+            case 0x61...0x66: value = letter - 0x61 + 10
+            default: return nil
+            }
+            if let first = high {
+                out.append(first << 4 | value)
+                high = nil
+            } else {
+                high = value
+            }
+        }
+        return out
+    }
+
     /// Lower-case hexadecimal.
     package static func hex(_ bytes: some Sequence<UInt8>) -> String {
         var out: [UInt8] = []
