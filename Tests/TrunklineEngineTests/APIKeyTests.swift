@@ -103,7 +103,10 @@ import TrunklineIntegrations
                     await other.close()
                     return key.id
                 }
-                let isWaiting = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+                let isWaiting = """
+                    select 1 from pg_locks where locktype = 'advisory' and not granted
+                        and database = (select oid from pg_database where datname = current_database())
+                    """
                 try await eventually("the later change waits") { try await install.query(isWaiting).count == 1 }
                 #expect(try await install.apiKeyChanges(since: seen).keys.isEmpty)
                 try await session.script("commit")
