@@ -113,6 +113,15 @@ import TrunklineTesting
                 return connection?.readAnswer()
             }
             #expect(chunked?.status == 413)
+            let broken = await offPool { () -> HTTPAnswer? in
+                let connection = HTTPConnection(to: gateway.port)
+                let lines = headers.map { "\($0.0): \($0.1)\r\n" }.joined()
+                connection?.write(
+                    "POST /v1/messages HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\(lines)\r\nzz\r\n"
+                )
+                return connection?.readAnswer()
+            }
+            #expect(broken?.status == 400)
             let headed = try await gateway.ask(
                 "GET",
                 "/healthz",

@@ -121,7 +121,7 @@ import TrunklineCore
         let channel = try channel()
         try channel.writeInbound(head)
         // Every now and then a byte is no end.
-        for _ in 0..<29 {
+        for _ in 0..<19 {
             channel.embeddedEventLoop.advanceTime(by: .seconds(1))
             try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(bytes: [1])))
         }
@@ -149,7 +149,7 @@ import TrunklineCore
         let channel = try channel()
         try channel.writeInbound(head)
         try answer(channel)
-        channel.embeddedEventLoop.advanceTime(by: .seconds(29))
+        channel.embeddedEventLoop.advanceTime(by: .seconds(19))
         try channel.writeInbound(HTTPRequestPart.end(nil))
         channel.embeddedEventLoop.advanceTime(by: .seconds(74))
         #expect(channel.isActive)
@@ -165,7 +165,7 @@ import TrunklineCore
         // Written, and never flushed to the client.
         channel.write(HTTPResponsePart.head(HTTPResponse(status: .ok)), promise: nil)
         channel.write(HTTPResponsePart.end(nil), promise: nil)
-        channel.embeddedEventLoop.advanceTime(by: .seconds(29))
+        channel.embeddedEventLoop.advanceTime(by: .seconds(19))
         #expect(channel.isActive)
         channel.embeddedEventLoop.advanceTime(by: .seconds(1))
         #expect(!channel.isActive)

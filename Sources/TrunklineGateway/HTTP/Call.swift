@@ -35,4 +35,6 @@ struct Call: Sendable {
 }
 
 /// The client went away, or sent what is not HTTP: there is nobody to answer.
-struct ClientGone: Error {}
+struct ClientGone: Error {
+    let cause: any Error
+}

@@ -41,7 +41,8 @@ struct GatewayResponder: HTTPResponder {
             answer = try await serve(request, &progress)
         } catch let gone as ClientGone {
             log(request, context, progress, status: 0, since: began)
-            throw gone
+            // Hummingbird tells whoever sent what is not HTTP.
+            throw gone.cause
         } catch let problem as Problem {
             answer = told(problem, progress)
         } catch {
@@ -151,7 +152,7 @@ struct GatewayResponder: HTTPResponder {
         } catch let problem as Problem {
             throw problem
         } catch {
-            throw ClientGone()
+            throw ClientGone(cause: error)
         }
     }
 

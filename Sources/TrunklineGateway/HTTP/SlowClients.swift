@@ -19,10 +19,10 @@ final class SlowClients: ChannelDuplexHandler, RemovableChannelHandler {
         /// From one answer to the end of the next request's head. Default 75 s: longer than the 60 s after which proxies
         /// close, so that they are the first to do it.
         var nextHead: TimeAmount = .seconds(75)
-        /// From a head to the end of its body. Default 30 s.
-        var body: TimeAmount = .seconds(30)
-        /// From the end of an answer to its last byte's leaving us. Default 30 s.
-        var answer: TimeAmount = .seconds(30)
+        /// From a head to the end of its body. Default 20 s: less than what a gateway waits at its own end.
+        var body: TimeAmount = .seconds(20)
+        /// From the end of an answer to its last byte's leaving us. Default 20 s, for the same reason.
+        var answer: TimeAmount = .seconds(20)
     }
 
     private let limits: Limits
