@@ -63,6 +63,7 @@ package final class Gateway: Sendable {
     private let desk: SharedDesk
     private let directory = Directory()
     private let operators: OperatorPool
+    private let lint: LintNotebook
     private let stopping = StopMark()
 
     /// Begins to connect; throws for an address of the broker that cannot be read.
@@ -70,6 +71,9 @@ package final class Gateway: Sendable {
         self.configuration = configuration
         self.logger = logger
         operators = OperatorPool(4, databaseURL: configuration.databaseURL, name: Self.name)
+        lint = LintNotebook(databaseURL: configuration.databaseURL, name: Self.name) { sentence in
+            logger.warning("callers' habits", metadata: ["reason": "\(sentence)"])
+        }
         desk = try SharedDesk(
             SharedDesk.Configuration(
                 databaseURL: configuration.databaseURL,
@@ -88,11 +92,13 @@ package final class Gateway: Sendable {
             directory: directory,
             operators: operators,
             carriers: configuration.carriers,
+            lint: lint,
             now: configuration.now
         )
         return Health(desk: desk, directory: directory).routes
             + Messages(accepting: accepting).routes
             + Stories(desk: desk, operators: operators).routes
+            + Records(desk: desk, operators: operators, now: configuration.now).routes
             + DropIn(accepting: accepting, operators: operators).routes
             + OpenAPI.routes
     }
@@ -107,6 +113,7 @@ package final class Gateway: Sendable {
             services: [
                 .init(service: DeskService(desk: desk)),
                 .init(service: Refresher(gateway: self)),
+                .init(service: LintWriter(lint: lint)),
                 .init(service: application),
                 .init(
                     service: Doorkeeper(stopping: stopping, door: door, loops: application.eventLoopGroup),
@@ -124,6 +131,7 @@ package final class Gateway: Sendable {
                     + "another program listens there; choose another address with --listen, or port 0 for a free one"
             )
         }
+        await lint.close()
         await operators.close()
     }
 
@@ -214,6 +222,15 @@ private struct Refresher: Service {
             }
             await install.close()
         }
+    }
+}
+
+/// Writes down callers' habits, behind the requests.
+private struct LintWriter: Service {
+    let lint: LintNotebook
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await lint.run() }
     }
 }
 

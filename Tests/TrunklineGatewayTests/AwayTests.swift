@@ -42,6 +42,8 @@ import TrunklineTesting
                 let answer = try await gateway.ask(method, path, key: key)
                 #expect(answer.status == 503 && answer["Retry-After"] != nil, "\(path)")
             }
+            let fact = try await gateway.ask("PUT", "/v1/orders/1", key: key, json: #"{"state":"paid"}"#)
+            #expect(fact.status == 503 && fact["Retry-After"] != nil)
             let ready = try await gateway.ask("GET", "/readyz")
             #expect(ready.status == 200 && ready.member("broker") == "ok" && ready.member("database") != "ok")
 

@@ -46,7 +46,8 @@ import TrunklineTesting
             for key in [reader, sender, all] { try await known(key, gateway) }
             let cases = [
                 ("POST", "/v1/messages", "send", reader), ("POST", "/v1/messages/batch", "send", reader),
-                ("POST", "/v1/deliveries", "send", reader), ("GET", "/v1/messages/1", "read", sender),
+                ("POST", "/v1/deliveries", "send", reader), ("PUT", "/v1/contacts/+34600111222", "send", reader),
+                ("PUT", "/v1/orders/1", "send", reader), ("GET", "/v1/messages/1", "read", sender),
                 ("POST", "/v1/messages/1/cancel", "operate", sender),
                 ("POST", "/v1/messages/1/reschedule", "operate", reader),
                 ("POST", "/api/v1/messages/text", "send", reader),

@@ -13,6 +13,8 @@ struct Accepting: Sendable {
         let lane: LaneName
         /// An earlier request brought it in.
         let isReplay: Bool
+        /// Habits of the caller that make a retry another notice.
+        var warnings: [CallerLint.Rule] = []
     }
 
     enum Verdict: Sendable, Hashable {
@@ -24,6 +26,7 @@ struct Accepting: Sendable {
     let directory: Directory
     let operators: OperatorPool
     let carriers: CarrierRegistry
+    let lint: LintNotebook
     let now: @Sendable () -> Timestamp
 
     /// Accepts one job. Throws a ``Problem``.
@@ -105,11 +108,15 @@ struct Accepting: Sendable {
 
     private func verdict(_ answer: AcceptVerdict, _ work: CarriedWork, _ caller: APIKey) async throws -> Verdict {
         switch answer {
-        case .new(let id): return .accepted(Accepted(id: id, key: work.key, lane: work.lane, isReplay: false))
+        case .new(let id):
+            let warnings = lint.note(work, caller: caller.id.value, now: now())
+            return .accepted(
+                Accepted(id: id, key: work.key, lane: work.lane, isReplay: false, warnings: warnings)
+            )
         case .repeat(let id, let lane, _):
             return .accepted(Accepted(id: id, key: work.key, lane: lane ?? work.lane, isReplay: true))
         case .confirmed: return .accepted(Accepted(id: nil, key: work.key, lane: work.lane, isReplay: false))
-        case .conflict: return .refused(await conflict(work, caller))
+        case .conflict(let id, let lane, let contents): return .refused(Self.conflict(work, id, lane, contents))
         case .unknownLane: return .refused(.unknown(work.lane))
         case .removedLane:
             do {
@@ -131,7 +138,10 @@ struct Accepting: Sendable {
             throw Problem.away("whether this was accepted before can only be told by the database, which is away")
         }
         guard let known = try await known(work, caller) else { throw problem }
-        guard known.contentDigest == work.contentDigest else { throw Self.conflict(work, known) }
+        guard known.contentDigest == work.contentDigest else {
+            let contents = AcceptVerdict.Contents(stored: known.contentDigest, given: work.contentDigest)
+            throw Self.conflict(work, known.job, known.lane, contents)
+        }
         return Accepted(id: known.job, key: work.key, lane: known.lane ?? work.lane, isReplay: true)
     }
 
@@ -139,36 +149,28 @@ struct Accepting: Sendable {
         try await operators.with { try await $0.known(work.key, of: work.owner(in: caller.workspace)) }
     }
 
-    private func conflict(_ work: CarriedWork, _ caller: APIKey) async -> Problem {
-        // The database has just answered; should it be gone now, the verdict stands without the details.
-        Self.conflict(work, (try? await known(work, caller)) ?? nil)
-    }
-
-    private static func conflict(_ work: CarriedWork, _ known: KnownKey?) -> Problem {
+    private static func conflict(
+        _ work: CarriedWork,
+        _ job: JobID,
+        _ lane: LaneName?,
+        _ contents: AcceptVerdict.Contents
+    ) -> Problem {
         var problem = Problem(
             .keyConflict,
             "the key \(work.key) is another \(work.noun) already; the same key must come with the same content",
             field: "key"
         )
-        problem.more.append(JSONValue.Member("givenContent", .string(Digest.hex(work.contentDigest))))
-        if let known {
-            problem.more.append(JSONValue.Member("storedContent", .string(Digest.hex(known.contentDigest))))
-            problem.more.append(JSONValue.Member("job", .string(known.job.description)))
-            if let lane = known.lane { problem.more.append(JSONValue.Member(lane.noun, .string(lane.id))) }
-        }
+        problem.more = [
+            JSONValue.Member("storedContent", .string(contents.stored)),
+            JSONValue.Member("givenContent", .string(contents.given)),
+            JSONValue.Member("job", .string(job.description)),
+        ]
+        if let lane { problem.more.append(JSONValue.Member(lane.noun, .string(lane.id))) }
         return problem
     }
 }
 
 extension CarriedWork {
-    /// What names its content in the ledger.
-    var contentDigest: [UInt8] {
-        switch self {
-        case .send(let job): job.contentDigest
-        case .deliver(let job): job.contentDigest
-        }
-    }
-
     /// Within what its key is unique.
     func owner(in workspace: WorkspaceID) -> KeyOwner {
         switch self {
@@ -196,7 +198,17 @@ extension Accepting.Accepted {
     var answer: Answer {
         var answer = Answer.json(202) { write(to: &$0) }
         answer.headers.append(Answer.Header(.location, location))
-        if isReplay { answer.headers.append(Answer.Header(.idempotencyReplayed, "true")) }
+        answer.headers += headers
         return answer
+    }
+
+    /// What is said beside the message.
+    var headers: [Answer.Header] {
+        var headers: [Answer.Header] = []
+        if isReplay { headers.append(Answer.Header(.idempotencyReplayed, "true")) }
+        if !warnings.isEmpty {
+            headers.append(Answer.Header(.trunklineWarning, warnings.map(\.rawValue).joined(separator: ", ")))
+        }
+        return headers
     }
 }

@@ -128,6 +128,12 @@ extension Accepting.Verdict {
             json.beginObject()
             accepted.write(to: &json)
             json.endObject()
+            if !accepted.warnings.isEmpty {
+                json.name("warnings")
+                json.beginArray()
+                for rule in accepted.warnings { json.string(rule.rawValue) }
+                json.endArray()
+            }
         case .refused(let problem):
             json.integer(problem.kind.status)
             json.name("replayed")

@@ -195,6 +195,54 @@ extension OpenAPI {
               responses:
                 "202": { $ref: "#/components/responses/Accepted" }
                 default: { $ref: "#/components/responses/Problem" }
+          /v1/contacts/{phone}:
+            put:
+              operationId: putContact
+              summary: Say what is known of a person; the newest fact wins, field by field. Scope send.
+              parameters:
+                - name: phone
+                  in: path
+                  required: true
+                  description: In E.164, with its plus sign.
+                  schema: { type: string, pattern: "^\\+[1-9][0-9]{7,14}$" }
+              requestBody:
+                required: true
+                content:
+                  application/json:
+                    schema: { $ref: "#/components/schemas/ContactFacts" }
+                    example:
+                      factAt: "2026-12-01T09:00:00Z"
+                      name: Marta Soler
+                      language: es-ES
+                      ids: { shopify: "88" }
+                      tags: [vip]
+              responses:
+                "200": { $ref: "#/components/responses/FactVerdict" }
+                default: { $ref: "#/components/responses/Problem" }
+          /v1/orders/{id}:
+            put:
+              operationId: putOrder
+              summary: Say what is known of an order; the newest fact wins, field by field. Scope send.
+              parameters:
+                - name: id
+                  in: path
+                  required: true
+                  description: Opaque, and the sender's own.
+                  schema: { type: string, minLength: 1, maxLength: 128 }
+              requestBody:
+                required: true
+                content:
+                  application/json:
+                    schema: { $ref: "#/components/schemas/OrderFacts" }
+                    example:
+                      factAt: "2026-12-01T09:00:00Z"
+                      phone: "+34600111222"
+                      state: shipped
+                      total: { amount: "84.50", currency: EUR }
+                      items: [{ title: Mug, quantity: 2 }]
+              responses:
+                "200": { $ref: "#/components/responses/FactVerdict" }
+                default: { $ref: "#/components/responses/Problem" }
           /api/v1/messages/text:
             post:
               operationId: sendText

@@ -41,10 +41,19 @@ extension OpenAPI {
                 Idempotency-Replayed:
                   description: "`true` when an earlier request brought it in."
                   schema: { const: "true" }
+                Trunkline-Warning:
+                  description: Habits that make a retry another message; nothing is refused for them.
+                  schema: { type: string }
               content:
                 application/json:
                   schema: { $ref: "#/components/schemas/Accepted" }
                   example: { id: "17", key: "order:acme.1042:ready", line: acme-il, state: accepted }
+            FactVerdict:
+              description: What became of the facts.
+              content:
+                application/json:
+                  schema: { $ref: "#/components/schemas/FactVerdict" }
+                  example: { verdict: stored, older: [name] }
             Problem:
               description: Why it was not done. 503 and 429 say with `Retry-After` when to ask again; the same request again is always safe.
               content:
@@ -128,6 +137,59 @@ extension OpenAPI {
                 factAt: { $ref: "#/components/schemas/Time" }
                 orderingKey: { $ref: "#/components/schemas/Key" }
                 tags: { $ref: "#/components/schemas/Tags" }
+            Texts:
+              type: object
+              maxProperties: 50
+              additionalProperties: { type: string }
+            Amount:
+              type: object
+              additionalProperties: false
+              required: [amount, currency]
+              properties:
+                amount: { type: string, pattern: "^-?[0-9]{1,15}(\\.[0-9]{1,6})?$" }
+                currency: { type: string, pattern: "^[A-Z]{3}$" }
+            ContactFacts:
+              description: An absent field says nothing; an empty text, list or object says that there is nothing any more.
+              type: object
+              additionalProperties: false
+              properties:
+                factAt: { $ref: "#/components/schemas/Time" }
+                name: { type: string, maxLength: 200 }
+                email: { type: string, maxLength: 254 }
+                language: { type: string, maxLength: 35 }
+                country: { type: string, maxLength: 2 }
+                status: { type: string, maxLength: 64 }
+                ids: { $ref: "#/components/schemas/Texts" }
+                tags: { type: array, maxItems: 50, items: { type: string } }
+                notes: { type: array, maxItems: 50, items: { type: string } }
+                links: { $ref: "#/components/schemas/Texts" }
+                loyalty: { type: object }
+                metrics: { type: object }
+            OrderFacts:
+              description: An absent field says nothing; an empty text, list or object says that there is nothing any more.
+              type: object
+              additionalProperties: false
+              properties:
+                factAt: { $ref: "#/components/schemas/Time" }
+                phone: { type: string }
+                number: { type: string, maxLength: 64 }
+                state: { type: string, maxLength: 64 }
+                placedAt: { $ref: "#/components/schemas/Time" }
+                total: { $ref: "#/components/schemas/Amount" }
+                refunded: { $ref: "#/components/schemas/Amount" }
+                discounts: { $ref: "#/components/schemas/Amount" }
+                items: { type: array }
+                parcels: { type: array }
+                links: { $ref: "#/components/schemas/Texts" }
+            FactVerdict:
+              type: object
+              additionalProperties: false
+              required: [verdict, older]
+              properties:
+                verdict:
+                  description: Something changed; all of it was known; nothing changed, and newer facts stand against what was said.
+                  enum: [stored, same, older]
+                older: { type: array, items: { type: string }, description: Fields of which a newer fact is kept. }
             Accepted:
               type: object
               additionalProperties: false
@@ -152,6 +214,7 @@ extension OpenAPI {
                     properties:
                       status: { type: integer }
                       replayed: { type: boolean }
+                      warnings: { type: array, items: { enum: [key_holds_time, key_is_random, same_text] } }
                       message: { $ref: "#/components/schemas/Accepted" }
                       problem: { $ref: "#/components/schemas/Problem" }
             Story:

@@ -58,7 +58,7 @@ struct DropIn: Sendable {
             json.member("attemptId", accepted.id?.description ?? accepted.key.value)
             json.member("lineId", accepted.lane.id)
         }
-        if accepted.isReplay { answer.headers.append(Answer.Header(.idempotencyReplayed, "true")) }
+        answer.headers += accepted.headers
         return answer
     }
 

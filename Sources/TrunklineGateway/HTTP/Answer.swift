@@ -55,6 +55,7 @@ extension HTTPField.Name {
     static let requestID = known("X-Request-Id")
     static let idempotencyKey = known("Idempotency-Key")
     static let idempotencyReplayed = known("Idempotency-Replayed")
+    static let trunklineWarning = known("Trunkline-Warning")
     static let rateLimit = known("RateLimit")
     static let rateLimitPolicy = known("RateLimit-Policy")
     static let forwardedFor = known("X-Forwarded-For")

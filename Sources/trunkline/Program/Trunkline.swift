@@ -19,6 +19,7 @@ struct Trunkline: AsyncParsableCommand {
             WorkerCommand.self, GatewayCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
+            ContactsCommand.self, OrdersCommand.self, LintCommand.self,
             DoctorCommand.self, RehydrateCommand.self, RetainCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ]

@@ -15,8 +15,8 @@ package enum Roles {
             -- the owner     migrate, topology, line, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
             -- \(gateway)     gateway: accepts, cancels and reschedules, looks at jobs and API keys; sees no line's secret
-            -- \(producer)    enqueue, send: accepts notices and deliveries; sees none
-            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: changes nothing, sees no secret
+            -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
+            -- \(reader)      status, why, check, line list, line show, parked list, refusals list, contacts show, orders, lint list: changes nothing, sees no secret
             begin;
 
             do $$
@@ -37,7 +37,7 @@ package enum Roles {
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.lane_credentials, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
-                trunkline.refusals, trunkline.suspects, trunkline.sent_today to \(worker);
+                trunkline.refusals, trunkline.suspects, trunkline.sent_today, trunkline.contacts, trunkline.orders to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
             grant execute on all functions in schema trunkline to \(worker);
 
@@ -50,7 +50,7 @@ package enum Roles {
                     if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
-                    elsif func.proname in ('accept', 'refuse', 'carriers') then
+                    elsif func.proname in ('accept', 'refuse', 'carriers', 'enqueue', 'note_lint') then
                         -- With their owner's rights, so that a producer needs none on the tables.
                         execute format('grant execute on function %s to \(producer)', func.name);
                     elsif func.proname in ('local_time') then
@@ -91,13 +91,16 @@ package enum Roles {
         grant update, delete on trunkline.jobs to \(gateway);
         grant update on trunkline.ledger to \(gateway);
         grant insert on trunkline.finished to \(gateway);
+        -- What is said about people and orders.
+        grant insert, update on trunkline.contacts, trunkline.orders to \(gateway);
         grant usage on sequence trunkline.job_number to \(gateway);
         do $$
         declare
             func record;
         begin
             for func in select oid::regprocedure as name from pg_proc where pronamespace = 'trunkline'::regnamespace and proname in
-                ('accept', 'refuse', 'carriers', 'cancel', 'cancel_look', 'finish', 'end_jobs', 'reschedule', 'local_time')
+                ('accept', 'refuse', 'carriers', 'cancel', 'cancel_look', 'finish', 'end_jobs', 'reschedule', 'local_time',
+                 'put_contacts', 'put_orders', 'merge_facts', 'note_lint')
             loop
                 execute format('grant execute on function %s to \(gateway)', func.name);
             end loop;
