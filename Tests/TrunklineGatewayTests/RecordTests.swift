@@ -19,7 +19,7 @@ import TrunklineTesting
             let first = try await put(contact, new)
             #expect(first.status == 200 && first.text == #"{"verdict":"stored","older":[]}"#)
             #expect(try await put("/v1/contacts/%2B34600111222", new).text == #"{"verdict":"same","older":[]}"#)
-            #expect(try await put(contact, old).text == #"{"verdict":"older","older":["language","name"]}"#)
+            #expect(try await put(contact, old).text == #"{"verdict":"older","older":["name"]}"#)
             let name = "select facts ->> 'name' from trunkline.contacts where workspace = 'acme'"
             #expect(try await install.text(name) == "Marta Soler")
             let order = #"{"phone":"+34600111222","state":"shipped","total":{"amount":"84.50","currency":"EUR"}}"#
@@ -32,7 +32,7 @@ import TrunklineTesting
                 (contact, #"{"name":"a","name":"b"}"#, 400, "name"), (contact, #"{"country":"Spain"}"#, 400, "country"),
                 (contact, #"{"factAt":"2099-01-01T00:00:00Z","name":"a"}"#, 400, "factAt"),
                 ("/v1/orders/" + String(repeating: "1", count: 129), order, 400, "id"),
-                ("/v1/orders/1", #"{"total":{"amount":84.5,"currency":"EUR"}}"#, 400, "total.amount"),
+                ("/v1/orders/1", #"{"total":{"amount":"84,5","currency":"EUR"}}"#, 400, "total"),
             ]
             for (path, json, status, field) in cases {
                 let answer = try await put(path, json)
@@ -53,7 +53,7 @@ import TrunklineTesting
             }
             let good = try await post("order:1")
             #expect(good.status == 202 && good["Trunkline-Warning"] == nil)
-            let random = "order:7f3e9c1a-52d4-4e0b-9b0f-3c1d2e4f5a6b"
+            let random = "order:1:7f3e9c1a-52d4-4e0b-9b0f-3c1d2e4f5a6b"
             let warned = try await post(random)
             #expect(warned.status == 202 && warned["Trunkline-Warning"] == "key_is_random, same_text")
             let again = try await post(random)
