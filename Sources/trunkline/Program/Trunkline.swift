@@ -16,7 +16,7 @@ struct Trunkline: AsyncParsableCommand {
         subcommands: [
             MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, DestinationCommand.self,
             APIKeyCommand.self,
-            WorkerCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
+            WorkerCommand.self, GatewayCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
             ContactsCommand.self, OrdersCommand.self, LintCommand.self,
