@@ -100,9 +100,33 @@ let package = Package(
             name: "TrunklineClient",
             dependencies: ["TrunklineCore", "RabbitDriver"]
         ),
+        // What every HTTP server of ours needs of Hummingbird's.
+        .target(
+            name: "HTTPServing",
+            dependencies: [
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]
+        ),
+        .target(
+            name: "TrunklineGateway",
+            dependencies: [
+                "HTTPServing", "TrunklineCore", "TrunklineEngine",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
         .target(
             name: "TrunklineSimulator",
             dependencies: [
+                "HTTPServing",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -156,7 +180,7 @@ let package = Package(
             name: "trunkline",
             dependencies: [
                 "CPlatform", "TrunklineCore", "TrunklinePhones", "TrunklineIntegrations", "TrunklineEngine",
-                "TrunklineSimulator", "EventLoop",
+                "TrunklineGateway", "TrunklineSimulator", "EventLoop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
@@ -185,6 +209,20 @@ let package = Package(
         .testTarget(
             name: "TrunklineClientTests",
             dependencies: ["TrunklineClient", "TrunklineCore", "RabbitDriver", "EventLoop", "TestKit"]
+        ),
+        // The tests start the built program.
+        .testTarget(
+            name: "TrunklineGatewayTests",
+            dependencies: [
+                "TrunklineGateway", "TrunklineTesting", "TrunklineCore", "TrunklineEngine", "TrunklineIntegrations",
+                "TrunklineSimulator", "PostgresDriver", "TestKit", "trunkline",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "Yams", package: "Yams"),
+            ]
         ),
         // A worker with a carrier that the program does not have.
         .executableTarget(

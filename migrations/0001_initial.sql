@@ -161,6 +161,34 @@ comment on column trunkline.lane_credentials.refresher is
     'The worker that asks for the next ones; another one may when refresh_until has passed.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Who may talk to a gateway
+
+create sequence trunkline.api_key_revision;
+
+create table trunkline.api_keys (
+    id                  text collate "C" primary key,
+    digest              bytea not null constraint api_keys_digest_key unique,
+    hint                text not null,
+    workspace           text collate "C" not null,
+    scopes              text[] not null,
+    line                text collate "C" references trunkline.lines,
+    purpose             text,
+    requests_per_minute int,
+    label               text,
+    created_at          timestamptz not null default now(),
+    revoked_at          timestamptz,
+    revision            bigint not null default 0,
+    constraint api_keys_digest_length check (length(digest) = 32),
+    constraint api_keys_scopes_some check (cardinality(scopes) > 0),
+    constraint api_keys_binding_whole check ((line is null) = (purpose is null)),
+    constraint api_keys_rate_range check (requests_per_minute between 1 and 1000000)
+);
+comment on column trunkline.api_keys.digest is 'SHA-256 of the secret, which is 256 random bits and stored nowhere.';
+comment on column trunkline.api_keys.line is 'With purpose: of every notice that comes by the drop-in for EZWhatsApp''s own API.';
+-- Gateways poll "revision > last".
+create index api_keys_revision on trunkline.api_keys (revision);
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- The fleet
 
 create table trunkline.workers (
@@ -506,6 +534,20 @@ comment on column trunkline.refusals.replayed_at is 'When a person gave it again
 create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
+
+-- Habits of callers that defeat the key, counted. Hints for people, of no consequence for any job.
+create table trunkline.lint_findings (
+    workspace text collate "C" not null,
+    rule      text collate "C" not null,
+    caller    text collate "C" not null,
+    key       text collate "C" not null,
+    times     bigint not null default 1,
+    first_at  timestamptz not null default now(),
+    last_at   timestamptz not null default now(),
+    constraint lint_findings_key primary key (workspace, rule, caller)
+) with (fillfactor = 70);
+comment on column trunkline.lint_findings.caller is 'The id of an API key, or the way in of whoever has none: "cli".';
+comment on column trunkline.lint_findings.key is 'The latest example.';
 
 -- What people decided about parked jobs and refusals, who and why. Never pruned.
 create table trunkline.actions (

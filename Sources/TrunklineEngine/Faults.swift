@@ -53,7 +53,7 @@ package enum Mechanism: String, Sendable, CaseIterable {
     case othersInAir = "others_in_air"
     /// A worker that may not act, or lacks a database session, gives up its subscriptions.
     case giveBack = "give_back"
-    /// A worker that drains gives what it has not taken of shared queues back at once, in order.
+    /// Who leaves a queue gives what it has not taken back at once, in order, by closing the channel.
     case drainGivesBack = "drain_gives_back"
     /// A worker that cannot reach the API while others can gives its shards to them.
     case reach

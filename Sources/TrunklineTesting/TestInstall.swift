@@ -35,6 +35,7 @@ package final class TestInstall: Sendable {
     private let name: String
     let shards: Int
     let workers = Mutex<[WorkerHandle]>([])
+    let gateways = Mutex<[GatewayHandle]>([])
     private static let masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
     /// The vhost that belongs to this install.
@@ -241,14 +242,16 @@ package final class TestInstall: Sendable {
     }
 
     private func keepLogs(because reason: String) {
-        let kept = workers.withLock { $0 }.map { "\($0.log.lastPathComponent): \($0.logText.suffix(2_000))" }.joined(
-            separator: "\n"
-        )
+        let logs =
+            workers.withLock { $0 }.map { ($0.log.lastPathComponent, $0.logText) }
+            + gateways.withLock { $0 }.map { ($0.log.lastPathComponent, $0.logText) }
+        let kept = logs.map { "\($0): \($1.suffix(2_000))" }.joined(separator: "\n")
         FileHandle.standardError.write(Data("[\(name)] \(reason)\n\(kept)\n".utf8))
     }
 
     private func takeDown() async {
         for worker in workers.withLock({ $0 }) { worker.kill() }
+        for gateway in gateways.withLock({ $0 }) { gateway.kill() }
         try? await simulator.stop()
         await database.close()
         if let servers {

@@ -82,7 +82,8 @@ import Testing
         "Sources/trunkline", "Sources/TrunklineEngine/Accept", "Sources/TrunklineEngine/Import",
         "Sources/TrunklineEngine/Operate", "Sources/TrunklineEngine/Secrets", "Sources/TrunklineIntegrations",
         "Sources/TestKit/Checkout", "Sources/TestKit/Servers", "Sources/TrunklineDev", "Sources/trunkline-dev",
-        "Sources/EventLoop", "Sources/RabbitDriver", "Sources/PostgresDriver", "Sources/CurlDriver",
+        "Sources/TrunklineGateway", "Sources/EventLoop", "Sources/RabbitDriver", "Sources/PostgresDriver",
+        "Sources/CurlDriver",
     ]
 
     /// Functions and initializers with how many lines each has. The formatter sees to it that one ends with a brace under

@@ -293,6 +293,22 @@ struct EnqueueFunctionTests {
             #expect(await state()?.sqlState == "TL410")
             given = Given(body: String(repeating: "x", count: 4_097))
             #expect(await state()?.sqlState == "TL413")
+            // What must be there, and moments that are none.
+            for call in [
+                #"line => null, key => 'k', "to" => '+972501234567', body => 'x', purpose => 'order'"#,
+                #"line => 'acme-1', key => null, "to" => '+972501234567', body => 'x', purpose => 'order'"#,
+                #"line => 'acme-1', key => 'k', "to" => null, body => 'x', purpose => 'order'"#,
+                #"line => 'acme-1', key => 'k', "to" => '+972501234567', body => null, purpose => 'order'"#,
+                #"line => 'acme-1', key => 'k', "to" => '+972501234567', body => 'x', purpose => null"#,
+                #"line => 'acme-1', key => 'k', "to" => '+972501234567', body => 'x', purpose => 'order', not_before => 'infinity'"#,
+                #"line => 'acme-1', key => 'k', "to" => '+972501234567', body => 'x', purpose => 'order', tags => '[1]'"#,
+                #"line => 'acme-1', key => 'k', "to" => '+972501234567', body => 'x', purpose => 'order', tags => '{"a":1}'"#,
+            ] {
+                let error = await #expect(throws: PostgresError.self) {
+                    try await database.session.query("select trunkline.enqueue(\(call))")
+                }
+                #expect(error?.sqlState == "TL400", "\(call)")
+            }
             // What a client sees beside the message.
             let seen = try await database.session.query(
                 """
@@ -316,6 +332,31 @@ struct EnqueueFunctionTests {
                     == "key: Stored content: \(Digest.hex(first.contentDigest)). Given content: \(Digest.hex(given2))."
             )
             #expect(try await database.count("jobs") == 1)
+        }
+    }
+
+    /// ```
+    /// a transaction:  enqueue k ──────────── commit
+    /// a program:               accept k …waits… repeat
+    /// ```
+    @Test("whoever gives the same key meanwhile waits for the transaction, and finds its job")
+    func sameKeyAtOnce() async throws {
+        try await AdminDatabase.with { database in
+            let job = try Self.job(1, "Hello", key: "k")
+            let verdict = try await database.session.transaction { session in
+                let made = try await session.query(Self.call, Self.parameters(job)).int8(0, 0)
+                let other = Task { try await database.accept([job])[0] }
+                try await PostgresSession.withSession(url: database.url, applicationName: "tests") { watcher in
+                    try await eventually("the other one to wait") {
+                        try await watcher.query(
+                            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+                        ).count > 0
+                    }
+                }
+                return (other, made)
+            }
+            let made = try #require(verdict.1)
+            #expect(try await verdict.0.value == .repeat(JobID(made), lane: .line(job.line), finalState: nil))
         }
     }
 

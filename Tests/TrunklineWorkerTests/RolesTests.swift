@@ -11,7 +11,7 @@ import TrunklineTesting
         try await TestInstall.with(shards: 2, lines: 1) { install in
             let prefix = "r" + String(UInt64.random(in: 0 ... .max), radix: 36)
             let sql = try await install.trunkline(["roles", "--prefix", prefix]).requireSuccess().output
-            let names = ["worker", "producer", "reader"].map { prefix + "_" + $0 }
+            let names = ["worker", "producer", "reader", "gateway"].map { prefix + "_" + $0 }
             func drop() async throws {
                 for name in names { try await install.database.script("drop owned by \(name); drop role \(name)") }
             }
@@ -26,6 +26,45 @@ import TrunklineTesting
             }
             try await drop()
         }
+    }
+
+    /// A gateway does what its routes do, and sees no secret of a line.
+    private func lookAtGateway(
+        _ install: TestInstall,
+        _ url: String,
+        isDenied: (String) async throws -> Void
+    ) async throws {
+        let gateway = try await install.startGateway(environment: ["TRUNKLINE_DATABASE_URL": url])
+        let (_, key) = try await install.makeAPIKey()
+        let path = "/v1/messages/order:g.1"
+        let json = #"{"line":"line-01","key":"order:g.1","to":"+972501234567","body":"Hello","purpose":"order"}"#
+        try await install.wait(for: "the gateway to accept") {
+            try await gateway.ask("POST", "/v1/messages", key: key, json: json).status == 202
+        }
+        let conflict = try await gateway.ask(
+            "POST",
+            "/v1/messages",
+            key: key,
+            json: json.replacing("Hello", with: "Hi")
+        )
+        #expect(conflict.status == 422 && conflict.member("storedContent") != nil, "\(conflict.text)")
+        #expect(try await gateway.ask("GET", path, key: key).status == 200)
+        let time = #"{"notBefore":"2090-01-01T00:00:00Z"}"#
+        #expect(try await gateway.ask("POST", path + "/reschedule", key: key, json: time).status == 200)
+        #expect(try await gateway.ask("POST", path + "/cancel", key: key).status == 200)
+        #expect(!gateway.logText.contains("permission denied"), "\(gateway.logText)")
+        for statement in [
+            "select secret_sealed from trunkline.lanes", "select * from trunkline.lane_credentials",
+            "insert into trunkline.api_keys select * from trunkline.api_keys",
+            "update trunkline.api_keys set revoked_at = null",
+            "update trunkline.lanes set address = 'https://evil.example'",
+            "select trunkline.make_day('finished', current_date)",
+            "delete from trunkline.ledger", "delete from trunkline.finished",
+        ] {
+            try await isDenied(statement)
+        }
+        gateway.kill()
+        await gateway.end()
     }
 
     private func look(_ install: TestInstall, _ names: [String]) async throws {
@@ -127,6 +166,8 @@ import TrunklineTesting
         ] {
             try await isDenied(reader, statement)
         }
+
+        try await lookAtGateway(install, try url(names[3])) { try await isDenied(names[3], $0) }
 
         // A worker works, and changes no line.
         let process = try install.startWorker(["TRUNKLINE_DATABASE_URL": try url(worker)])

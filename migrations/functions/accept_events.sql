@@ -1,5 +1,5 @@
 -- Stores received events, and makes of each new one the job that runs it, in the lane of its source. p_person: what keeps it
--- in order. With the rights of its owner, like accept.
+-- in order. With the rights of its owner, like accept; for whoever has seen the proof of the sender.
 --
 -- Verdicts: new; repeat (counted, no effect); conflict (the same event with other bytes: a refusal); unknown_lane,
 -- removed_lane (of the source).

@@ -6,8 +6,9 @@
 -- Locks: none.
 -- Needs: nothing.
 create or replace function trunkline.merge_facts(p_facts jsonb, p_times jsonb, p_given jsonb, p_at bigint) returns trunkline.merged_facts
-language sql immutable parallel safe as $$
-    select row(
+language plpgsql immutable parallel safe as $$
+begin
+    return (select row(
         p_facts || coalesce(jsonb_object_agg(f.field, f.value) filter (where f.wins), '{}'),
         p_times || coalesce(jsonb_object_agg(f.field, p_at) filter (where f.wins), '{}'),
         case when bool_or(f.wins and f.differs) then 'stored'
@@ -19,5 +20,5 @@ language sql immutable parallel safe as $$
         select g.key as field, g.value, p_at >= coalesce((p_times ->> g.key)::bigint, p_at) as wins,
             p_facts -> g.key is distinct from g.value as differs
         from jsonb_each(p_given) g
-    ) f;
-$$;
+    ) f);
+end $$;

@@ -5,11 +5,13 @@
 create or replace function trunkline.send_problem(
     p_line text, p_key text, p_to text, p_body text, p_purpose text, p_button_text text, p_button_url text,
     p_not_before timestamptz, p_send_before timestamptz, p_supersede_key text, p_fact_at timestamptz, p_ordering_key text, p_tags jsonb
-) returns trunkline.problem language sql volatile as $$
-    select row(r.kind, r.field, r.reason)::trunkline.problem
+) returns trunkline.problem language plpgsql as $$
+begin
+    return (select row(r.kind, r.field, r.reason)::trunkline.problem
     from (select tstzrange('2000-01-01T00:00:00Z', '2101-01-01T00:00:00Z') as years) y
     -- A character beyond U+FFFF is two units.
     cross join (select char_length(p_body) + regexp_count(p_body collate "C", '[\U00010000-\U0010ffff]') as units) u
+    cross join trunkline.purpose_problem(p_purpose) w
     cross join lateral (values
         (1, 'invalid', 'line', trunkline.identifier_problem(p_line, 'line', 64, false)),
         (2, 'invalid', 'key', trunkline.identifier_problem(p_key, 'key', 128, true)),
@@ -32,7 +34,7 @@ create or replace function trunkline.send_problem(
         (6, 'invalid', 'button_url', case
             when p_button_url is null and p_button_text is not null then 'half a button: button_url is missing'
             else trunkline.url_problem(p_button_url, 'button_url') end),
-        (7, (trunkline.purpose_problem(p_purpose)).kind, 'purpose', (trunkline.purpose_problem(p_purpose)).reason),
+        (7, w.kind, 'purpose', w.reason),
         -- A moment outside is a mistake, not a wish; infinity is one, too.
         (8, 'invalid', 'not_before', case when not p_not_before <@ y.years then 'not_before is not in the years 2000 to 2100' end),
         (9, 'invalid', 'send_before', case
@@ -50,5 +52,5 @@ create or replace function trunkline.send_problem(
             then 'send_before has already passed: nobody wants the notice any more' end)
     ) r (number, kind, field, reason)
     where r.reason is not null
-    order by r.number limit 1;
-$$;
+    order by r.number limit 1);
+end $$;

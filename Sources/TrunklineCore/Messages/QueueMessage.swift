@@ -25,8 +25,14 @@ enum MessageSchema: String, CaseIterable {
     case wake = "trunkline.wake.v1"
 
     /// The schema of a message, or the refusal that says why it is none of `wanted`.
+    ///
+    /// - Parameter absent: what a message without one is; nil: that is refused.
     @discardableResult
-    static func check(_ bytes: [UInt8], isOneOf wanted: [MessageSchema]) throws(Refusal) -> MessageSchema {
+    static func check(
+        _ bytes: [UInt8],
+        isOneOf wanted: [MessageSchema],
+        absent: MessageSchema? = nil
+    ) throws(Refusal) -> MessageSchema {
         if bytes.isEmpty { throw Refusal(kind: .malformed, reason: "the message is empty") }
         if bytes.count > WebhookJob.maximumMessageBytes {
             throw Refusal(
@@ -34,7 +40,7 @@ enum MessageSchema: String, CaseIterable {
                 reason: "the message has \(bytes.count) bytes, at most \(WebhookJob.maximumMessageBytes) are allowed"
             )
         }
-        let found: String?
+        let found: Found
         do throws(JSONError) {
             found = try find(bytes)
         } catch {
@@ -43,15 +49,26 @@ enum MessageSchema: String, CaseIterable {
             if wanted == [.deliver] { try Rule.size(bytes.count, longest: DeliverJob.maximumMessageBytes) }
             throw Refusal(kind: .malformed, reason: "not a well-formed message: \(error.sentence)")
         }
-        guard let found else {
-            throw Refusal(kind: .unknownSchema, field: "schema", reason: "schema is missing or not a text")
+        switch found {
+        case .text(let found):
+            if let schema = MessageSchema(rawValue: found), wanted.contains(schema) { return schema }
+            throw refusal(of: found, wanted: wanted)
+        case .absent:
+            if let absent { return absent }
+            fallthrough
+        case .other: throw Refusal(kind: .unknownSchema, field: "schema", reason: "schema is missing or not a text")
         }
-        if let schema = MessageSchema(rawValue: found), wanted.contains(schema) { return schema }
-        throw refusal(of: found, wanted: wanted)
+    }
+
+    private enum Found {
+        case text(String)
+        case absent
+        /// It is there, and no text.
+        case other
     }
 
     /// The value of the top-level member `schema`: at once when it comes first, as every encoder of ours writes it.
-    private static func find(_ bytes: [UInt8]) throws(JSONError) -> String? {
+    private static func find(_ bytes: [UInt8]) throws(JSONError) -> Found {
         var reader = JSONReader(bytes)
         try reader.beginObject()
         var first = true
@@ -60,11 +77,14 @@ enum MessageSchema: String, CaseIterable {
                 try reader.skip()
                 continue
             }
-            guard try reader.peek() == .string else { return nil }
-            return try reader.string()
+            switch try reader.peek() {
+            case .string: return .text(try reader.string())
+            case .null: return .absent
+            default: return .other
+            }
         }
         try reader.end()
-        return nil
+        return .absent
     }
 
     private static func refusal(of found: String, wanted: [MessageSchema]) -> Refusal {

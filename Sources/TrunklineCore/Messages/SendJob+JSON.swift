@@ -10,6 +10,12 @@ extension SendJob {
         return try decodeChecked(json, key: key)
     }
 
+    /// The same where the place that it came to says what it is: the schema may be absent.
+    package static func decode(addressed json: [UInt8], key: IdempotencyKey? = nil) throws(Refusal) -> SendJob {
+        try MessageSchema.check(json, isOneOf: [.send], absent: .send)
+        return try decodeChecked(json, key: key)
+    }
+
     /// The same for bytes whose schema is known to be ours.
     static func decodeChecked(_ json: [UInt8], key: IdempotencyKey?) throws(Refusal) -> SendJob {
         try Rule.size(json.count, longest: maximumMessageBytes)

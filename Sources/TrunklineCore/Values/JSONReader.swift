@@ -145,6 +145,14 @@ package struct JSONReader {
         }
     }
 
+    /// The bytes of the next value as they stand there.
+    package mutating func raw() throws(JSONError) -> ArraySlice<UInt8> {
+        _ = try peek()
+        let start = at
+        try skip()
+        return bytes[start..<at]
+    }
+
     /// Call after the outermost value: nothing but white space may follow.
     package mutating func end() throws(JSONError) {
         skipSpace()

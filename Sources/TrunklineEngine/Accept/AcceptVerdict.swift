@@ -39,7 +39,7 @@ package enum AcceptVerdict: Sendable, Hashable {
         /// Of what was given now.
         package let given: String
 
-        init(stored: [UInt8], given: [UInt8]) {
+        package init(stored: [UInt8], given: [UInt8]) {
             self.stored = Digest.hex(stored)
             self.given = Digest.hex(given)
         }

@@ -20,6 +20,9 @@ package final class Acceptor {
         package var carriers: CarrierRegistry
         /// How long a database that went away is waited for, from its first error on. Default 30 s.
         package var patience: Duration = .seconds(30)
+        /// How long jobs may take in all; then the connection that has not answered is closed, and it throws. Default nil:
+        /// as long as the server lets a statement take.
+        package var limit: Duration?
         /// Whether what is refused is recorded.
         package var recordsRefusals = true
 
@@ -44,6 +47,8 @@ package final class Acceptor {
     private var session: PostgresSession?
     private var kinds: [LaneName: String] = [:]
     private var random = SystemRandomNumberGenerator()
+    /// When the jobs at hand have taken as long as they may.
+    private var end: ContinuousClock.Instant?
 
     /// - Parameter wakes: tells the owners' queues about new jobs; without it they find them within seconds by themselves.
     package init(configuration: Configuration, wakes: WakeSender? = nil) {
@@ -58,9 +63,10 @@ package final class Acceptor {
     }
 
     /// Takes the jobs, in order, and gives one verdict per job in the same order. Throws a `PostgresError` when the
-    /// database stays away longer than `patience`: then any of the jobs may or may not be accepted, and giving them again is
-    /// the way to know.
+    /// database stays away longer than `patience`, or does not answer within `limit`: then any of the jobs may or may not be
+    /// accepted, and giving them again is the way to know.
     package func accept(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
+        end = configuration.limit.map { clock.now + $0 }
         var verdicts: [AcceptVerdict] = []
         verdicts.reserveCapacity(jobs.count)
         var start = 0
@@ -248,6 +254,14 @@ package final class Acceptor {
         while true {
             do {
                 let session = try await connected()
+                // Closing it is what ends a statement that a silent server has.
+                let alarm = end.map { end in
+                    Task {
+                        try await Task.sleep(until: end, clock: .continuous)
+                        await session.close()
+                    }
+                }
+                defer { alarm?.cancel() }
                 return try await body(session)
             } catch let error as PostgresError where error.isRetriable || error.code == .protocolViolation && tries == 0
             {
@@ -255,8 +269,9 @@ package final class Acceptor {
                     await session?.close()
                     session = nil
                 }
-                let limit = deadline ?? clock.now + configuration.patience
-                deadline = limit
+                let patient = deadline ?? clock.now + configuration.patience
+                deadline = patient
+                let limit = end.map { min($0, patient) } ?? patient
                 tries += 1
                 // Full jitter, at most a second: two acceptors that deadlocked must not meet again at the same moment.
                 let ceiling = min(1_000, 20 << min(tries, 6))
@@ -272,6 +287,7 @@ package final class Acceptor {
         let opened = try await PostgresSession.open(
             url: configuration.databaseURL,
             applicationName: configuration.applicationName,
+            connectTimeout: end.map { max(.milliseconds(1), min(.seconds(5), $0 - clock.now)) } ?? .seconds(5),
             settings: Statements.hotSettings
         )
         session = opened

@@ -1,12 +1,13 @@
 internal import RabbitDriver
+internal import Synchronization
 package import TrunklineCore
 
 /// Gives jobs to RabbitMQ only, broker first: what it answers is confirmed by the broker, and a worker takes it from there.
 ///
-/// Safe to repeat, like row first: the same keys are the same jobs. For one task at a time.
-package final class BrokerAcceptor {
+/// Safe to repeat, like row first: the same keys are the same jobs. Any task may give jobs; those of one call stay in order.
+package final class BrokerAcceptor: Sendable {
     private let publisher: RabbitPublisher
-    private let shards: Int?
+    private let shards: Mutex<Int?>
 
     /// Begins to connect.
     ///
@@ -23,7 +24,18 @@ package final class BrokerAcceptor {
             configuration: try RabbitConfiguration(url: amqpURL, connectionName: connectionName),
             limits: limits
         )
-        self.shards = shards
+        self.shards = Mutex(shards)
+    }
+
+    /// Takes the shortest way from now on.
+    package func learn(shards: Int) { self.shards.withLock { $0 = shards } }
+
+    /// Why the broker would take nothing at this moment; nil when it would.
+    package var trouble: String? {
+        let status = publisher.status
+        if let reason = status.blockedReason { return "the broker takes nothing: \(reason)" }
+        return status.isConnected
+            ? nil : "no connection to the broker" + (status.lastError.map { " (\($0.message))" } ?? "")
     }
 
     /// Waits for what is under way, within the deadline, and ends the connection.
@@ -31,6 +43,7 @@ package final class BrokerAcceptor {
 
     /// Gives jobs, in order, and returns at once.
     package func submit(_ jobs: [CarriedWork]) -> Submission {
+        let shards = shards.withLock { $0 }
         let messages = jobs.map { job in
             RabbitMessage(
                 exchange: Route.exchange,

@@ -155,8 +155,8 @@ final class ConsumedQueue {
         return count
     }
 
-    /// Stops the subscription; what was delivered is still taken and acknowledged, else the next owner sees later
-    /// messages first. Then `onLeft`.
+    /// Stops the subscription; what was delivered is still taken and acknowledged. Then `onLeft`. Only where
+    /// ``leaveGivingBack(from:)`` is to be missed.
     func leave() {
         guard !isLeaving else { return }
         isLeaving = true
@@ -176,8 +176,9 @@ final class ConsumedQueue {
     /// Stops at once: what is being taken, the deliveries before tag `first` (nil: all of them), is still acknowledged.
     /// Then the channel is closed, and the rest is at the head of its queue again, in order.
     ///
-    /// For queues that several workers consume. After a cancel the broker makes the next consumer active while this one
-    /// still holds earlier messages: the next one would overtake it.
+    /// After a cancel the broker makes the next consumer active while this one still holds earlier messages: the next one
+    /// would overtake it. Also one of another owner of a shard: a worker whose wire to the broker is dead knows it sooner than
+    /// the broker, gives its fence away, and what it was sent lies on that wire.
     func leaveGivingBack(from first: UInt64?) {
         guard !isLeaving else { return }
         isLeaving = true

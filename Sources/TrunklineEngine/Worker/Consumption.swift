@@ -151,14 +151,17 @@ final class Consumption {
 
     /// The shared queues are left for good: what nobody has begun to take is given back at once, in order.
     func leaveShared() {
-        for queue in shared {
-            if here.isOff(.drainGivesBack) { queue.leave() } else { queue.leaveGivingBack(from: intake.forget(queue)) }
-        }
+        for queue in shared { leave(queue) }
     }
 
-    /// The shard is given up: what was delivered is still taken and acknowledged; then it is on the agenda as left.
+    /// The shard is given up: what is being taken is still acknowledged, the rest is given back; then it is on the agenda as
+    /// left.
     func leave(shard number: Int32) {
-        if let queue = ofShards[number] { queue.leave() } else { agenda.left(shard: number) }
+        if let queue = ofShards[number] { leave(queue) } else { agenda.left(shard: number) }
+    }
+
+    private func leave(_ queue: ConsumedQueue) {
+        if here.isOff(.drainGivesBack) { queue.leave() } else { queue.leaveGivingBack(from: intake.forget(queue)) }
     }
 
     /// The shard is another worker's: its messages go back by closing the channel.

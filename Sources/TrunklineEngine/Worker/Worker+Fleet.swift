@@ -162,7 +162,7 @@ extension Worker {
         if let loading { parts.loader.begin(loading) }
     }
 
-    /// Stop claiming; cancel; take and acknowledge what was delivered; release.
+    /// Stop claiming; acknowledge what is being taken; give the rest back; release.
     func leave(_ shard: Int32) {
         guard parts.shards.leave(shard) else { return }
         forget([shard])

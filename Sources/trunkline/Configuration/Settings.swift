@@ -178,6 +178,18 @@ struct Settings: Sendable {
         return value
     }
 
+    /// Where a service of others' programs listens.
+    func listenAddress(default usual: String) throws(CommandError) -> (host: String, port: Int) {
+        let listen = values[.listen] ?? usual
+        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]) else {
+            throw CommandError(.usage, "\(Key.listen.variable) must be host:port")
+        }
+        var host = String(listen[..<colon])
+        // An IPv6 address has its brackets because of the port.
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        return (host, Int(port))
+    }
+
     /// Runs `body` with whoever operates the install.
     ///
     /// - Parameters:

@@ -4,7 +4,7 @@ internal import TrunklineEngine
 struct RolesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "roles",
-        abstract: "Print the SQL of database roles for workers, producers and readers.",
+        abstract: "Print the SQL of database roles for workers, gateways, producers and readers.",
         discussion: """
             Connects to nothing. Let the owner run it after every 'trunkline migrate': trunkline roles | psql "$OWNER_URL". \
             Then give each program the URL of its own role.

@@ -55,7 +55,12 @@ struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
             let desk = try await AcceptDesk.open(
                 way(settings),
                 name: "trunkline enqueue",
-                carriers: .standard
+                carriers: .standard,
+                lint: direct
+                    ? nil
+                    : LintNotebook(databaseURL: settings.databaseURL(), name: "trunkline enqueue") {
+                        report.rows.warn($0)
+                    }
             ) { report.rows.warn($0) }
             let run = ImportRun(
                 format == .csv ? CSVFormat(map: fieldMap) : NDJSONFormat(),

@@ -23,7 +23,12 @@ struct VerdictTeller {
                 ? .brokerFirst(amqpURL: settings.amqpURL(), databaseURL: try? settings.databaseURL())
                 : .rowFirst(databaseURL: settings.databaseURL(), amqpURL: settings.amqpURLIfAny(), .single),
             name: "trunkline enqueue",
-            carriers: .standard
+            carriers: .standard,
+            lint: direct
+                ? nil
+                : LintNotebook(databaseURL: settings.databaseURL(), name: "trunkline enqueue", texts: 2) {
+                    Output.note("warning: " + $0)
+                }
         ) { Output.note("warning: " + $0) }
         let verdict: AcceptVerdict?
         do {

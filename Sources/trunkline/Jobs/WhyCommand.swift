@@ -27,7 +27,7 @@ struct WhyCommand: AsyncParsableCommand {
                 )
             }
             if json {
-                try Output.json(stories.map(Document.init))
+                try Output.json(stories.map(JobStoryDocument.init))
                 return
             }
             for (index, story) in stories.enumerated() {
@@ -60,69 +60,6 @@ struct WhyCommand: AsyncParsableCommand {
         if !story.actions.isEmpty {
             Output.line()
             Output.facts(story.actions.map { (Output.time($0.at), $0.words) })
-        }
-    }
-
-    private struct Document: Encodable {
-        let job: String
-        let sentence: String
-        let key: String?
-        let line: String?
-        let destination: String?
-        let to: String?
-        let purpose: String?
-        let state: String
-        let reason: String?
-        let acceptedAt: String?
-        let endedAt: String?
-        let dueAt: String?
-        let sendBefore: String?
-        /// Whether it waits for its own time.
-        let scheduled: Bool
-        /// A cancel came too late for an attempt.
-        let cancelWanted: Bool
-        let supersededBy: String?
-        /// A job of the same person that comes first.
-        let behind: String?
-        let attempt: Int32
-        let tries: Int32
-        let maybeSentSince: String?
-        let remoteId: String?
-        let attempts: [AttemptTable.Document]
-        /// What people decided about it.
-        let actions: [Action]
-
-        struct Action: Encodable {
-            let at: String
-            let action: String
-            let by: String
-            let why: String?
-        }
-
-        init(_ story: JobStory) {
-            job = story.id.description
-            sentence = story.sentence
-            key = story.key
-            line = story.lane.label.line
-            destination = story.lane.label.destination
-            to = story.recipient
-            purpose = story.purpose
-            state = story.state
-            reason = story.reason
-            acceptedAt = story.acceptedAt?.rfc3339
-            endedAt = story.endedAt?.rfc3339
-            dueAt = story.dueAt?.rfc3339
-            sendBefore = story.sendBefore?.rfc3339
-            scheduled = story.isScheduled
-            cancelWanted = story.isCancelWanted
-            supersededBy = story.replacement?.job.description
-            behind = story.ahead?.job.description
-            attempt = story.attempt
-            tries = story.tries
-            maybeSentSince = story.maybeSentSince?.rfc3339
-            remoteId = story.remoteID
-            attempts = story.attempts.map(AttemptTable.Document.init)
-            actions = story.actions.map { Action(at: $0.at.rfc3339, action: $0.action, by: $0.by, why: $0.why) }
         }
     }
 }

@@ -29,7 +29,7 @@ struct ParkedCommand: AsyncParsableCommand {
         let tries: Int32
         let maybeSentSince: String?
         let evidence: String?
-        var attempts: [AttemptTable.Document]?
+        var attempts: [JobStoryDocument.Attempt]?
 
         init(_ job: ParkedJob, evidence: Bool) {
             self.job = job.id.description

@@ -26,7 +26,7 @@ extension ParkedCommand {
                 guard let job else { throw CommandError(.failed, "job \(id) is not parked; see 'trunkline why \(id)'") }
                 if json {
                     var document = Document(job, evidence: true)
-                    document.attempts = attempts.map(AttemptTable.Document.init)
+                    document.attempts = attempts.map(JobStoryDocument.Attempt.init)
                     try Output.json(document)
                     return
                 }

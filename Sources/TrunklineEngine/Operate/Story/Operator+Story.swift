@@ -25,6 +25,14 @@ extension Operator {
         }
     }
 
+    /// The story of one job, read in one snapshot; nil when nothing but its key is known any more, and not here.
+    package func story(of job: WorkspaceJob) async throws -> JobStory? {
+        try await transaction {
+            try await query("set transaction isolation level repeatable read, read only")
+            return try await story(job.id, Install.shards(session()), knownKey: job.key.value)
+        }
+    }
+
     /// $1: the job's number. One row, of wherever the job stands.
     private static let storyQuestion = """
         select r.key, r.recipient, r.purpose, r.lane, r.state, r.reason, r.accepted_at, r.ended_at, r.due_at, r.send_before,

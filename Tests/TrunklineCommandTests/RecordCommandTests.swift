@@ -3,7 +3,7 @@ import PostgresDriver
 import TestKit
 import Testing
 
-@Suite struct ContactsCommandTests {
+@Suite struct RecordCommandTests {
     @Test func aFileIsImportedAndShown() async throws {
         try await TestDatabase.with { url in
             let environment = ["TRUNKLINE_DATABASE_URL": url]
@@ -42,6 +42,58 @@ import Testing
             let nobody = try await run(["contacts", "show", "+972501234567", "--workspace", "other"], 1)
             #expect(nobody.1.contains("knows nobody") && !nobody.1.contains("1234567"))
             #expect(try await run(["orders", "show", "shop.1", "--workspace", "acme"], 1).1.contains("no order"))
+        }
+    }
+
+    @Test func habitsOfCallersAreListed() async throws {
+        try await TestDatabase.with { url in
+            let environment = [
+                "TRUNKLINE_DATABASE_URL": url,
+                "TRUNKLINE_MASTER_KEY": Data((1...32).map { UInt8($0) }).base64EncodedString(),
+                "EZW_TOKEN": "ezw_line_x",
+            ]
+            func run(_ arguments: [String], _ status: Int32, input: String? = nil) async throws -> String {
+                let run = try await Program.run(arguments, environment: environment, input: input)
+                #expect(run.status == status, "\(arguments): \(run.errors)\(run.output)")
+                return run.output
+            }
+            _ = try await run(["migrate", "--shards", "4"], 0)
+            _ = try await run(
+                [
+                    "line", "add", "il", "--workspace", "acme", "--base-url", "http://127.0.0.1:1/api/v1",
+                    "--token-env",
+                    "EZW_TOKEN", "--no-check",
+                ],
+                0
+            )
+            #expect(try await run(["lint", "list"], 0).contains("nothing was met"))
+            func notice(_ key: String) -> String {
+                #"{"schema":"trunkline.send.v1","line":"il","key":"\#(key)","to":"+972501234567","body":"Hello","purpose":"order"}"#
+            }
+            _ = try await run(
+                [
+                    "send", "--line", "il", "--to", "+972501234567", "--body", "Hello", "--purpose", "order", "--key",
+                    "9f86d081884c7d65",
+                ],
+                0
+            )
+            _ = try await run(["enqueue", "-"], 0, input: notice("order:a.1:ready") + "\n" + notice("order:a.2:ready"))
+            let list = try await run(["lint", "list", "--workspace", "acme"], 0)
+            #expect(list.contains("9f86d081884c7d65") && list.contains("order:a.2:ready"))
+            #expect(list.contains("same_text: the same text"))
+            let document = try #require(
+                try JSONSerialization.jsonObject(with: Data(try await run(["lint", "list", "--json"], 0).utf8))
+                    as? [String: [[String: Any]]]
+            )
+            #expect(
+                Set(document["findings"]?.compactMap { $0["rule"] as? String } ?? []) == ["key_is_random", "same_text"]
+            )
+            #expect(document["findings"]?.allSatisfy { $0["caller"] as? String == "cli" } == true)
+            let texts = try await run(["lint", "list", "--texts"], 0)
+            #expect(
+                texts.contains("9f86d081884c7d65") && texts.contains("order:a.2:ready") && !texts.contains("1234567")
+            )
+            #expect(try await run(["lint", "list", "--workspace", "other"], 0).contains("nothing was met"))
         }
     }
 

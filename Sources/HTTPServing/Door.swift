@@ -1,20 +1,21 @@
-import Hummingbird
-import HummingbirdCore
-import Logging
-import NIOCore
-import Synchronization
+package import HummingbirdCore
+package import Logging
+package import NIOCore
+internal import Synchronization
 
 /// Closes the listening socket in order.
 ///
 /// A connection that was accepted and set up but never handed to the server's loop ends the process ("Deinited
 /// NIOAsyncWriter without calling finish()"), and that is what happens to one that comes in the moment of a stop. So the
 /// server stops accepting first, and is only stopped when every connection that was set up was also taken over.
-final class Door: Sendable {
+package final class Door: Sendable {
     private let listener = Mutex<(any Channel)?>(nil)
     private let setUp = Atomic<Int>(0)
     private let taken = Atomic<Int>(0)
 
-    func opened(_ channel: any Channel) {
+    package init() {}
+
+    package func opened(_ channel: any Channel) {
         listener.withLock { $0 = channel }
     }
 
@@ -27,7 +28,7 @@ final class Door: Sendable {
     }
 
     /// Returns when no connection is on its way in; call it before the server is stopped.
-    func close(_ group: any EventLoopGroup) async {
+    package func close(_ group: any EventLoopGroup) async {
         guard let listener = listener.withLock({ $0 }) else { return }
         try? await listener.setOption(ChannelOptions.autoRead, value: false).get()
         // What had been accepted by then is being set up on the loops of the connections.
@@ -46,20 +47,25 @@ final class Door: Sendable {
 }
 
 /// HTTP/1.1 connections that are counted on both sides of the door.
-struct CountedChannel: ServerChildChannel {
-    typealias Value = HTTP1Channel.Value
+package struct CountedChannel: ServerChildChannel {
+    package typealias Value = HTTP1Channel.Value
 
-    let base: HTTP1Channel
-    let door: Door
+    private let base: HTTP1Channel
+    private let door: Door
 
-    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+    package init(base: HTTP1Channel, door: Door) {
+        self.base = base
+        self.door = door
+    }
+
+    package func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         base.setup(channel: channel, logger: logger).map { value in
             door.connectionSetUp()
             return value
         }
     }
 
-    func handle(value: Value, logger: Logger) async {
+    package func handle(value: Value, logger: Logger) async {
         door.connectionTaken()
         await base.handle(value: value, logger: logger)
     }

@@ -1,0 +1,29 @@
+internal import HTTPTypes
+internal import TrunklineCore
+internal import TrunklineEngine
+
+/// For load balancers and whoever watches: `/healthz`, `/readyz`.
+struct Health: Sendable {
+    let desk: SharedDesk
+    let directory: Directory
+
+    var routes: [Route] {
+        [
+            Route(.get, "/healthz", .everybody) { _ in Answer.json(200) { $0.member("status", "alive") } },
+            Route(.get, "/readyz", .everybody, ready),
+        ]
+    }
+
+    /// Whether messages can be accepted, and which of the two ways in is open.
+    private func ready(_ call: Call) async throws -> Answer {
+        let troubles = desk.troubles
+        let trouble = directory.trouble
+        let isReady = trouble == nil && (troubles.database == nil || troubles.broker == nil)
+        return Answer.json(isReady ? 200 : 503) { json in
+            json.member("status", isReady ? "ready" : "not_ready")
+            json.member("database", troubles.database ?? "ok")
+            json.member("broker", troubles.broker ?? "ok")
+            json.member("keys", trouble ?? "ok")
+        }
+    }
+}
