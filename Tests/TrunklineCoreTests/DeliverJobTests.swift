@@ -170,10 +170,12 @@ import Testing
         #expect(LaneName(stored: "line:a.b")?.description == "line a.b")
         #expect(LaneName(stored: "destination:crm") == .destination(try DestinationID("crm")))
         #expect(LaneName(stored: "destination:crm")?.value == "destination:crm")
-        for text in ["", "line", "line:", "line:a:b", "source:shop", ":a", "lines:a", "destination:a b"] {
+        #expect(LaneName(stored: "source:shop") == .source(try SourceID("shop")))
+        #expect(LaneName(stored: "source:shop")?.value == "source:shop")
+        for text in ["", "line", "line:", "line:a:b", "calendar:shop", ":a", "lines:a", "destination:a b"] {
             #expect(LaneName(stored: text) == nil, "\(text)")
         }
-        #expect(LaneName.shown("source:shop") == "source:shop")
+        #expect(LaneName.shown("calendar:shop") == "calendar:shop")
     }
 
     @Test func origins() {
