@@ -5,7 +5,7 @@
 --
 -- Tables, types and indexes; the statements of the engine and of people are beside it, one per file, in functions/.
 --
--- Lock order of every transaction: shards (fence), inbox, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
+-- Lock order of every transaction: shards (fence), inbox, contacts, orders, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
 -- attempts, finished.
 
 create schema if not exists trunkline;
@@ -133,6 +133,34 @@ comment on column trunkline.lane_credentials.refresher is
     'The worker that asks for the next ones; another one may when refresh_until has passed.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Who may talk to a gateway
+
+create sequence trunkline.api_key_revision;
+
+create table trunkline.api_keys (
+    id                  text collate "C" primary key,
+    digest              bytea not null constraint api_keys_digest_key unique,
+    hint                text not null,
+    workspace           text collate "C" not null,
+    scopes              text[] not null,
+    line                text collate "C" references trunkline.lines,
+    purpose             text,
+    requests_per_minute int,
+    label               text,
+    created_at          timestamptz not null default now(),
+    revoked_at          timestamptz,
+    revision            bigint not null default 0,
+    constraint api_keys_digest_length check (length(digest) = 32),
+    constraint api_keys_scopes_some check (cardinality(scopes) > 0),
+    constraint api_keys_binding_whole check ((line is null) = (purpose is null)),
+    constraint api_keys_rate_range check (requests_per_minute between 1 and 1000000)
+);
+comment on column trunkline.api_keys.digest is 'SHA-256 of the secret, which is 256 random bits and stored nowhere.';
+comment on column trunkline.api_keys.line is 'With purpose: of every notice that comes by the drop-in for EZWhatsApp''s own API.';
+-- Gateways poll "revision > last".
+create index api_keys_revision on trunkline.api_keys (revision);
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- The fleet
 
 create table trunkline.workers (
@@ -253,6 +281,7 @@ create table trunkline.jobs (
     suspect          boolean not null default false,
     crashes          smallint not null default 0,
     quiet            boolean not null default false,
+    unannounced      boolean not null default false,
     arrival          bigint not null default nextval('trunkline.job_number'),
     parked_at        timestamptz,
     parked_claim     timestamptz generated always as (case when parked_at is not null then claimed_at end) stored,
@@ -277,6 +306,8 @@ comment on column trunkline.jobs.suspect is
 comment on column trunkline.jobs.crashes is 'Attempts as the only suspect that ended so; three park it as poison.';
 comment on column trunkline.jobs.quiet is
     'While it is sending: its attempt has made no call yet that may take effect (begin_effect). Else without meaning.';
+comment on column trunkline.jobs.unannounced is
+    'No wake-up goes out for it: it was accepted inside the transaction of somebody who has no broker (enqueue).';
 comment on column trunkline.jobs.place is
     '0: the owner has not seen the row. -1: scheduled, no place before due_at. Else its position in the lane.';
 comment on column trunkline.jobs.recipient is 'Of a notice; a delivery names nobody. The same with purpose.';
@@ -400,6 +431,41 @@ comment on table trunkline.inbox is 'The permanent ledger of received events; ev
 comment on column trunkline.inbox.emptied_at is 'When retention emptied body and headers; key and digest stay.';
 create index inbox_kept on trunkline.inbox (stored_at) where emptied_at is null;
 
+-- What senders say about people and orders. Written by put_contacts and put_orders only. Never pruned.
+create table trunkline.contacts (
+    workspace  text collate "C" not null,
+    phone      text collate "C" not null,
+    facts      jsonb not null default '{}',
+    times      jsonb not null default '{}',
+    name       text generated always as (facts ->> 'name') stored,
+    email      text generated always as (lower(facts ->> 'email')) stored,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    constraint contacts_key primary key (workspace, phone),
+    constraint contacts_phone_e164 check (phone ~ '^\+[1-9][0-9]{7,14}$')
+) with (fillfactor = 80);
+comment on column trunkline.contacts.facts is 'What is known, by field: "name", "ids.shopify", … (ContactFacts).';
+comment on column trunkline.contacts.times is
+    'Of each field of facts: when its fact was so, by the sender''s clock, in microseconds since 1970. An older one never replaces it.';
+comment on column trunkline.contacts.updated_at is 'When a fact last changed here.';
+create index contacts_email on trunkline.contacts (workspace, email) where email <> '';
+
+create table trunkline.orders (
+    workspace  text collate "C" not null,
+    id         text collate "C" not null,
+    facts      jsonb not null default '{}',
+    times      jsonb not null default '{}',
+    phone      text collate "C" generated always as (facts ->> 'phone') stored,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    constraint orders_key primary key (workspace, id)
+) with (fillfactor = 80);
+comment on column trunkline.orders.id is 'The sender''s, with the store in front where a workspace has several: "acme.1042".';
+comment on column trunkline.orders.facts is 'What is known, by field: "state", "total", "links.status", … (OrderFacts).';
+comment on column trunkline.orders.times is 'As of contacts.';
+comment on column trunkline.orders.phone is 'The customer''s; there need not be a contact of that number.';
+create index orders_phone on trunkline.orders (workspace, phone) where phone is not null;
+
 create table trunkline.refusals (
     id         bigint generated always as identity primary key,
     first_at   timestamptz not null default now(),
@@ -423,6 +489,20 @@ comment on column trunkline.refusals.replayed_at is 'When a person gave it again
 create index refusals_last_at on trunkline.refusals (last_at);
 comment on column trunkline.refusals.raw is 'The original bytes, at most 64 KiB of them; raw_length is the whole length.';
 comment on column trunkline.refusals.digest is 'SHA-256 of kind and original bytes: a redelivered message is one refusal.';
+
+-- Habits of callers that defeat the key, counted. Hints for people, of no consequence for any job.
+create table trunkline.lint_findings (
+    workspace text collate "C" not null,
+    rule      text collate "C" not null,
+    caller    text collate "C" not null,
+    key       text collate "C" not null,
+    times     bigint not null default 1,
+    first_at  timestamptz not null default now(),
+    last_at   timestamptz not null default now(),
+    constraint lint_findings_key primary key (workspace, rule, caller)
+) with (fillfactor = 70);
+comment on column trunkline.lint_findings.caller is 'The id of an API key, or the way in of whoever has none: "cli".';
+comment on column trunkline.lint_findings.key is 'The latest example.';
 
 -- What people decided about parked jobs and refusals, who and why. Never pruned.
 create table trunkline.actions (
@@ -464,6 +544,12 @@ create type trunkline.take_item as (
     fact_at timestamptz, fast boolean, lane int, scope int, removed boolean, mine boolean, lost boolean, hold boolean,
     by_claim boolean
 );
+
+-- A rule that input breaks: a word of Refusal.Kind, the field at fault, a sentence.
+create type trunkline.problem as (kind text, field text, reason text);
+
+-- A record and what was said about it, one on top of the other.
+create type trunkline.merged_facts as (facts jsonb, times jsonb, verdict text, older text[]);
 
 -- A supersede key of a scope.
 create type trunkline.fact_key as (scope int, supersede_key text);

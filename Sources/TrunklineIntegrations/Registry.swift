@@ -10,6 +10,7 @@ extension SourceRegistry {
     package static let standard = SourceRegistry([
         ShopifySource(), WooCommerceSource(), CustomSource.custom, CustomSource.appointments, FormSource(),
         CalendlySource(),
-        CalComSource(), MetaLeadsSource(), GoogleAdsSource(),
+        CalComSource(), MetaLeadsSource(), GoogleAdsSource(), HubSpotSource(), PipedriveSource(), ZohoSource(),
+        CustomSource.sheets, GoogleCalendarSource(), SalesforceSource(),
     ])
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import TestKit
@@ -91,7 +92,7 @@ import Testing
                 #expect(await client.read(1) == [1])
             }
             let port = cut.port
-            let (block, hits) = await proxy.block(direction) { $0 == port }
+            let (block, hits) = await proxy.block(direction) { $0.intersection([port]) }
             #expect(hits == 1)
             let begin = ContinuousClock.now
             await cut.write([2])
@@ -105,6 +106,46 @@ import Testing
             #expect(ContinuousClock.now - begin >= .milliseconds(300))
             cut.close()
             other.close()
+        }
+    }
+
+    /// Finding out whose a connection is takes time, and nobody else's wire stands still for it.
+    @Test func whoseAConnectionIsIsFoundOutBesideTheWire() async throws {
+        try await withProxy { proxy in
+            let other = try Client(proxy.port)
+            let port = other.port
+            let gate = Mutex(false)
+            let block = Task {
+                await proxy.block(.both) { ports in
+                    // Until the wire has carried something meanwhile.
+                    while !gate.withLock({ $0 }) { usleep(1_000) }
+                    return ports.subtracting([port])
+                }
+            }
+            let new = try Client(proxy.port)
+            await other.write([1])
+            #expect(await other.read(1) == [1])
+            gate.withLock { $0 = true }
+            let number = await block.value.block
+            await other.write([2])
+            #expect(await other.read(1) == [2])
+            await new.write([3])
+            proxy.unblock(number)
+            #expect(await new.read(1) == [3])
+            other.close()
+            new.close()
+        }
+    }
+
+    /// Who comes during a block is let through when it is known to be somebody else.
+    @Test func whoComesDuringAnothersBlockIsLetThrough() async throws {
+        try await withProxy { proxy in
+            let block = await proxy.block(.both) { _ in [] }.block
+            let client = try Client(proxy.port)
+            await client.write([1])
+            #expect(await client.read(1) == [1])
+            proxy.unblock(block)
+            client.close()
         }
     }
 

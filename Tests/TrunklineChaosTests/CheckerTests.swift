@@ -452,6 +452,26 @@ import TrunklineChaos
         if isAnother { expect(story) } else { expect(story, trips: .hungUp, .sentTwice) }
     }
 
+    /// A number comes back to a connection that was made in a freeze, lay in the kernel and was never labelled.
+    @Test(arguments: [(2.0, false), (9, true)])
+    func theLabelOfADeadWorkersConnectionSaysNothing(diedBefore seconds: Double, isFinding: Bool) {
+        var story = Story()
+        story.label(7, worker: 1)
+        story.fault(.workerKill) {
+            $0.worker = 1; $0.ports = [7]
+        }
+        story.pass(20)
+        story.give("job:1")
+        story.fault(.proxyFreeze, seconds: 5) { $0.part = .api }
+        story.pass(-seconds)
+        story.fault(.workerKill) { $0.worker = 2 }
+        story.pass(seconds)
+        story.hangUp("job:1", after: 0.001, port: 7)
+        story.pass(3)
+        story.send("job:1", port: 8)
+        if isFinding { expect(story, trips: .hungUp, .sentTwice) } else { expect(story) }
+    }
+
     @Test func aDeathLongAfterTheHangUpIsNoCause() {
         var story = Story()
         story.give("job:1")

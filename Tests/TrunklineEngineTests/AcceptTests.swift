@@ -40,7 +40,7 @@ struct AcceptTests {
         try await AdminDatabase.with { database in
             let verdicts = try await database.accept([notice(1), notice(1), notice(1, body: "Something else.")])
             guard case .new(let id) = verdicts[0], case .repeat(let same, let line, nil) = verdicts[1],
-                case .conflict(let other, _) = verdicts[2]
+                case .conflict(let other, _, _) = verdicts[2]
             else {
                 Issue.record("verdicts are \(verdicts)")
                 return
@@ -104,8 +104,11 @@ struct AcceptTests {
             let id = try #require(try await database.accept([notice(1, line: "acme-1")])[0].job)
             let same = try await database.accept([notice(1, line: "acme-2")])[0]
             #expect(same == .repeat(id, lane: .line(try LineID("acme-1")), finalState: nil))
-            let conflict = try await database.accept([notice(1, line: "acme-2", body: "Other")])[0]
-            #expect(conflict == .conflict(id, lane: .line(try LineID("acme-1"))))
+            let other = try notice(1, line: "acme-2", body: "Other")
+            let conflict = try await database.accept([other])[0]
+            let contents = AcceptVerdict.Contents(stored: try notice(1).contentDigest, given: other.contentDigest)
+            #expect(conflict == .conflict(id, lane: .line(try LineID("acme-1")), contents))
+            #expect(contents.stored.count == 32 && contents.stored != contents.given)
             #expect(try conflict.refusal(of: .send(notice(1)))?.reason.contains("job \(id) on line acme-1") == true)
             #expect(try await database.accept([notice(1, line: "other-1")])[0].isNew)
         }

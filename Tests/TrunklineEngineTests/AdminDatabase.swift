@@ -158,7 +158,7 @@ func notice(
 extension AcceptVerdict {
     var job: JobID? {
         switch self {
-        case .new(let id), .repeat(let id, _, _), .conflict(let id, _): id
+        case .new(let id), .repeat(let id, _, _), .conflict(let id, _, _): id
         case .unknownLane, .removedLane, .refused, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
         }
     }

@@ -8,7 +8,7 @@ import TrunklineLedgerModel
 struct MutationTests {
     private static let seeds: ClosedRange<UInt64> = 1...1_500
 
-    @Test(arguments: [Mechanism.lastLook, .ackAfterCommit, .reread, .terminate, .foreignLease])
+    @Test(arguments: [Mechanism.lastLook, .ackAfterCommit, .reread, .terminate, .foreignLease, .othersInAir])
     func aMechanismOfTheWorkerIsMissed(_ mechanism: Mechanism) async {
         let summary = await Runs.run(seeds: Self.seeds, turnedOff: [mechanism]) { !$0.violations.isEmpty }
         say(mechanism.rawValue, summary)

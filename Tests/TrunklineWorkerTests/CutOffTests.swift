@@ -74,7 +74,7 @@ import TrunklineTesting
             let ways = try Ways(install, on: loop)
             // The look that a worker takes at the database before it starts gets through; its own sessions do not.
             let connections = Connections()
-            await ways[.database].block(.both) { _ in connections.next() > 1 }
+            await ways[.database].block(.both) { connections.next() > 1 ? $0 : [] }
             let worker = try install.startWorker(ways.environment.merging(off("give_back", unless: isOn)) { $1 })
             try await install.wait(for: "the broker") { worker.logText.contains("broker connected") }
             func consumers() async throws -> Int { try await install.queues()["trunkline.intake"]?.consumers ?? 0 }
@@ -113,7 +113,7 @@ import TrunklineTesting
                 return session != nil
             }
             let port = try #require(session).clientPort
-            #expect(await way.block(.both) { $0 == port }.hits == 1)
+            #expect(await way.block(.both) { $0.intersection([port]) }.hits == 1)
             try await install.publish(try TestInstall.jobs(60, lines: Self.lines))
             try await install.wait(for: "the end of the silent session") {
                 fleet.workers[0].logText.contains("answers nothing, and the server waits for it")

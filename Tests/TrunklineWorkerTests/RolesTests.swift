@@ -75,6 +75,15 @@ import TrunklineTesting
         )
         #expect(mixed.status == 3 && mixed.output.contains("1 repeat"), "\(mixed.output)\(mixed.errors)")
         #expect(try await install.number("select count(*) from trunkline.refusals") == 1)
+        try await PostgresSession.withSession(url: try url(producer), applicationName: "tests") { session in
+            let given = try await session.query(
+                """
+                select verdict from trunkline.enqueue(line => 'line-01', key => 'order:a.1', "to" => $1, body => $2, purpose => 'order')
+                """,
+                [.text(try TestInstall.job("order:a.1").to.value), .text(try TestInstall.job("order:a.1").body)]
+            )
+            #expect(given.text(0, 0) == "repeat")
+        }
         for arguments in [
             ["status"], ["why", "order:a.1"], ["check"], ["line", "list"],
             ["line", "hold", "line-01", "--reason", "x"],

@@ -36,6 +36,23 @@ import TrunklineTesting
         }
     }
 
+    @Test func aJobOfSomebodysTransactionIsSent() async throws {
+        try await TestInstall.with(lines: 1) { install in
+            _ = try install.startWorker()
+            try await install.database.script(
+                """
+                begin;
+                create table public.orders as select 1042 as id;
+                select trunkline.enqueue(line => 'line-01', key => 'order:a.1042:ready', "to" => '+972501234567',
+                    body => 'Your order is "ready" 🎉', purpose => 'pickup', button_text => 'See', button_url => 'https://shop.example');
+                commit;
+                """
+            )
+            try await install.waitUntilSent(1)
+            try await install.requireProof(sent: 1)
+        }
+    }
+
     @Test func twoWorkersShareTheShardsAndRaceForTheSameKeys() async throws {
         try await TestInstall.with(shards: 8, lines: 6) { install in
             _ = try install.startWorker()

@@ -19,12 +19,12 @@ import TrunklineTesting
             execute format($body$
                 create function trunkline.take(%s) returns table (
                     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int,
-                    final_state text, lane_of_job text
+                    final_state text, lane_of_job text, stored_digest bytea
                 ) language plpgsql as $take$
                 begin
                     if exists (select from unnest(p_key) k where k like 'odd%%') then
                         return query select n::int, 'of_tomorrow', null::bigint, null::int, null::text, null::bigint, null::bigint,
-                            null::int, null::text, null::text from generate_series(1, cardinality(p_key)) n;
+                            null::int, null::text, null::text, null::bytea from generate_series(1, cardinality(p_key)) n;
                     else
                         return query select * from trunkline.take_of_today(%s);
                     end if;

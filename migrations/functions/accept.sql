@@ -10,7 +10,7 @@ create or replace function trunkline.accept(
     p_send_before timestamptz[], p_supersede_key text[], p_fact_at timestamptz[]
 ) returns table (
     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
-    lane_of_job text
+    lane_of_job text, stored_digest bytea
 ) language sql security definer set search_path = pg_catalog, pg_temp as $$
     select * from trunkline.take(
         null, 1, '{}', '{}', 0, p_class, null, p_lane, p_key, p_key_digest, p_content_digest, p_person, p_recipient, p_request,

@@ -1,6 +1,7 @@
 -- The owner looks at rows that no owner has seen, oldest first, and gives each its place (scheduled ones later). It begins
 -- behind p_after: while somebody holds an old snapshot, the index keeps an entry of every row that was ever unseen, and
--- each call would walk them all. What comes to light before p_after (a commit that took long) is found by a call with 0.
+-- each call would walk them all. What comes to light before p_after (a commit that took long) is found by a call with 0. A
+-- row younger than p_min_age_ms is left to its wake-up, if it has one.
 --
 -- A row that somebody else has locked is left for a later call, and nobody waits for it: what comes after it of its person is
 -- placed, and claim lets none of that begin before it.
@@ -17,7 +18,7 @@ begin
     with found as materialized (
         select j.id from trunkline.jobs j join trunkline.lanes n on n.number = j.lane
         where j.place = 0 and j.parked_at is null and j.arrival > p_after and trunkline.shard_of(n.shard_hash, p_shard_count) = any (held)
-          and j.accepted_at <= now() - make_interval(secs => p_min_age_ms / 1000.0)
+          and (j.unannounced or j.accepted_at <= now() - make_interval(secs => p_min_age_ms / 1000.0))
         order by j.arrival limit p_limit
         -- Not in the order of ids: who waits for nobody is in no deadlock.
         for no key update of j skip locked

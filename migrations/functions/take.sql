@@ -3,6 +3,7 @@
 -- `accepted`.
 --
 -- Verdicts: new, and those of take_known: repeat, conflict, unknown_lane, removed_lane, lost.
+-- stored_digest is there for a conflict: of what content the job is.
 -- Locks: shards (for share), ledger by scope and key, facts by scope and key, new jobs; then jobs that a newer fact
 -- replaces, lane_state by lane.
 -- Needs: held_shards, keep_pace, shard_of, supersede, take_known.
@@ -14,7 +15,7 @@ create or replace function trunkline.take(
     p_pace_lanes int[], p_pace_next_ms int[]
 ) returns table (
     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
-    lane_of_job text
+    lane_of_job text, stored_digest bytea
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -98,7 +99,7 @@ begin
         returning jobs.id, jobs.lane, jobs.state, jobs.place,
             ceil(extract(epoch from jobs.due_at - now()) * 1000)::bigint as due_in_ms, jobs.attempt
     )
-    select t.item, 'new', m.id, m.lane, m.state, m.place, m.due_in_ms, m.attempt, null::text, t.lane_name
+    select t.item, 'new', m.id, m.lane, m.state, m.place, m.due_in_ms, m.attempt, null::text, t.lane_name, null::bytea
     from made m join unnest(items) t on t.number = m.id;
 
     return query select * from trunkline.take_known(items);

@@ -7,7 +7,7 @@
 -- Needs: nothing.
 create or replace function trunkline.take_known(p_items trunkline.take_item[]) returns table (
     item int, verdict text, job bigint, lane int, state text, place bigint, due_in_ms bigint, attempt int, final_state text,
-    lane_of_job text
+    lane_of_job text, stored_digest bytea
 ) language plpgsql as $$
 begin
     return query
@@ -18,7 +18,8 @@ begin
              when l.content_digest = t.content_digest then 'repeat'
              else 'conflict' end,
         l.job, l.lane, null::text, null::bigint, null::bigint, null::int, l.final_state,
-        (select n.name from trunkline.lanes n where n.number = l.lane)
+        (select n.name from trunkline.lanes n where n.number = l.lane),
+        case when l.content_digest <> t.content_digest then l.content_digest end
     from unnest(p_items) t
     left join trunkline.ledger l on l.scope = t.scope and l.key_digest = t.key_digest and not t.lost and not t.removed
     where l.job is distinct from t.number or t.lane is null;

@@ -51,6 +51,15 @@ package final class FaultProxy: @unchecked Sendable {
         package let at: Int64
     }
 
+    /// Of some clients' ports, which are meant. May take its time: it is never asked on the loop, on which everybody waits.
+    package typealias Covers = @Sendable (_ clientPorts: Set<UInt16>) -> Set<UInt16>
+
+    private struct Block {
+        let direction: Direction
+        /// Nil: all.
+        let covers: Covers?
+    }
+
     /// A connection that is open now.
     package struct OpenFlow: Sendable, Hashable {
         package let clientPort: UInt16
@@ -76,7 +85,7 @@ package final class FaultProxy: @unchecked Sendable {
     // Faults that are switched on.
     private(set) var delay: Duration = .zero
     private(set) var isFrozen = false
-    private var blocks: [Int: (direction: Direction, covers: @Sendable (UInt16) -> Bool)] = [:]
+    private var blocks: [Int: Block] = [:]
     private var lastBlock = 0
     private var isRefusing = false
     var armed: ArmedFault?
@@ -189,21 +198,24 @@ package final class FaultProxy: @unchecked Sendable {
     }
 
     /// Lets nothing pass in a direction, until ``unblock(_:)`` or ``heal()``. Who connects meanwhile is accepted and treated
-    /// alike.
+    /// alike; nothing passes there before it is known whether it is meant.
     ///
-    /// - Parameter covers: whether a client's port is meant; asked once per connection, on the loop.
+    /// - Parameter covers: which clients are meant, asked once for those that are there, and once for each that comes; nil: all.
     /// - Returns: its number, and how many connections there were.
     @discardableResult
-    package func block(
-        _ direction: Direction,
-        of covers: @escaping @Sendable (UInt16) -> Bool = { _ in true }
-    ) async -> (block: Int, hits: Int) {
-        await onLoop { [self] in
+    package func block(_ direction: Direction, of covers: Covers? = nil) async -> (block: Int, hits: Int) {
+        let (number, there) = await onLoop { [self] in
             lastBlock += 1
-            blocks[lastBlock] = (direction, covers)
-            let hit = flows.values.filter { covers($0.clientPort) }
-            for flow in hit { setBlock(lastBlock, direction, of: flow) }
-            return (lastBlock, hit.count)
+            blocks[lastBlock] = Block(direction: direction, covers: covers)
+            if covers == nil { for flow in Array(flows.values) { setBlock(lastBlock, direction, of: flow) } }
+            return (lastBlock, flows.mapValues(\.clientPort))
+        }
+        guard let covers, !there.isEmpty else { return (number, there.count) }
+        let meant = covers(Set(there.values))
+        return await onLoop { [self] in
+            let hit = there.filter { meant.contains($0.value) }.compactMap { flows[$0.key] }
+            if blocks[number] != nil { for flow in hit { setBlock(number, direction, of: flow) } }
+            return (number, hit.count)
         }
     }
 
@@ -412,9 +424,24 @@ package final class FaultProxy: @unchecked Sendable {
             lastFlow += 1
             let flow = ProxyFlow(number: lastFlow, client: client, server: server, proxy: self)
             flows[lastFlow] = flow
-            for (number, block) in blocks where block.covers(flow.clientPort) { flow.blocks[number] = block.direction }
+            for (number, block) in blocks { flow.blocks[number] = block.covers == nil ? block.direction : .both }
             if !flow.blocks.isEmpty { tell(.frozen, flow) }
             flow.resume()
+            for (number, block) in blocks { ask(block.covers, of: flow, inBlock: number) }
+        }
+    }
+
+    /// Whether a new connection is meant by a block that it was put under.
+    private func ask(_ covers: Covers?, of flow: ProxyFlow, inBlock block: Int) {
+        guard let covers else { return }
+        let (number, port) = (flow.number, flow.clientPort)
+        Task.detached { [self] in
+            let isMeant = !covers([port]).isEmpty
+            loop.run { [self] in
+                // A block that is over has let go of it.
+                guard let flow = flows[number], let direction = blocks[block]?.direction else { return }
+                setBlock(block, isMeant ? direction : nil, of: flow)
+            }
         }
     }
 

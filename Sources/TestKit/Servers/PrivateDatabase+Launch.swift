@@ -200,7 +200,7 @@ extension PrivateDatabase {
             listen_addresses = '127.0.0.1'
             port = \(port)
             unix_socket_directories = ''
-            max_connections = 200
+            max_connections = 400
             shared_buffers = 256MB
             synchronous_commit = on
             commit_delay = 0

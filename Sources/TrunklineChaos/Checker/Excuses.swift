@@ -70,8 +70,18 @@ struct Excuses {
         guard let port = call.port else { return nil }
         // A connection is labelled soon after it was made. A number comes back much later, and an earlier one's label says
         // nothing of it.
-        let known = (owners[port] ?? []).filter { label in call.earlierUse.map { label.at > $0 } ?? true }
+        let known = (owners[port] ?? []).filter { label in
+            (call.earlierUse.map { label.at > $0 } ?? true) && !diedBefore(call, port, label)
+        }
         return (known.last { $0.at <= call.at } ?? known.first { $0.at <= call.at + Moment.seconds(2) })?.worker
+    }
+
+    /// Whether the process that a label speaks of was dead when a call can have left: its connection died with it.
+    private func diedBefore(_ call: Evidence.Call, _ port: UInt16, _ label: Ownership) -> Bool {
+        let left = call.at - wire.lateness(port, label.worker, at: call.at)
+        return losses.contains {
+            $0.kind == .workerKill && $0.worker == label.worker && label.at < $0.begin && $0.begin < left - Self.margin
+        }
     }
 
     /// The earliest moment at which the product may have sent it.

@@ -25,13 +25,16 @@ extension Mayhem {
         var record = record
         record.worker = worker.number
         let api = stage.api.port
-        let (proxy, covers): (FaultProxy, @Sendable (UInt16) -> Bool) =
+        let (proxy, covers): (FaultProxy, FaultProxy.Covers?) =
             switch record.part {
-            case .database: (worker.database, { _ in true })
-            case .broker: (worker.broker, { _ in true })
+            case .database: (worker.database, nil)
+            case .broker: (worker.broker, nil)
             // All workers share it: the kernel's tables say whose a connection is.
             default:
-                (stage.api, { port in worker.pid.map { SocketOwners.ports(of: $0, to: api).contains(port) } ?? false })
+                (
+                    stage.api,
+                    { ports in worker.pid.map { SocketOwners.ports(of: $0, to: api) }?.intersection(ports) ?? [] }
+                )
             }
         record.begin = Moment.now
         let (block, hits) = await proxy.block(record.direction ?? .both, of: covers)

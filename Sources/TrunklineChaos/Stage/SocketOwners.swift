@@ -8,15 +8,16 @@ enum SocketOwners {
     static func ports(of pid: Int32, to target: UInt16) -> Set<UInt16> {
         let wanted = inodes(of: pid)
         guard !wanted.isEmpty else { return [] }
-        let table = bytes(of: "/proc/\(pid)/net/tcp")
         var ports: Set<UInt16> = []
-        for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
-            // number, local address:port, remote address:port, state, queues, timer, retransmits, user, time-out, inode.
-            let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 10, omittingEmptySubsequences: true)
-            guard fields.count > 9, port(fields[2]) == target, let inode = number(fields[9]), wanted.contains(inode),
-                let local = port(fields[1])
+        for line in bytes(of: "/proc/\(pid)/net/tcp").split(separator: UInt8(ascii: "\n")).dropFirst() {
+            // number: local address:port remote address:port state queues timer retransmits user time-out inode. The table holds
+            // every connection of the machine, so that most lines must end at their remote port.
+            guard let colon = line.firstIndex(of: UInt8(ascii: ":")), line.endIndex - colon > 29,
+                port(line[(colon + 24)..<(colon + 29)]) == target
             else { continue }
-            ports.insert(local)
+            let fields = line[(colon + 29)...].split(separator: UInt8(ascii: " "), maxSplits: 7)
+            guard fields.count > 6, let inode = number(fields[6]) else { continue }
+            if wanted.contains(inode), let local = port(line[(colon + 10)..<(colon + 15)]) { ports.insert(local) }
         }
         return ports
     }

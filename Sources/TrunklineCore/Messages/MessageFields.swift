@@ -67,23 +67,32 @@ struct MessageFields {
         return moment
     }
 
-    /// The sender's labels: an object of texts, each name once.
+    /// The sender's labels.
     mutating func tags(_ name: JSONReader.Name, _ bit: UInt32) throws(JSONError) -> [String: String] {
-        var tags: [String: String] = [:]
-        guard try begin(name, bit, "tags", .object, "an object of texts") else { return tags }
+        try texts(name, bit, "tags")
+    }
+
+    /// An object of texts, each name once.
+    mutating func texts(
+        _ name: JSONReader.Name,
+        _ bit: UInt32,
+        _ path: StaticString
+    ) throws(JSONError) -> [String: String] {
+        var texts: [String: String] = [:]
+        guard try begin(name, bit, path, .object, "an object of texts") else { return texts }
         try reader.beginObject()
         var first = true
         while let inner = try reader.nextName(first: &first) {
-            let tag = reader.text(of: inner)
-            guard tags[tag] == nil else { throw reader.duplicate(inner) }
+            let member = reader.text(of: inner)
+            guard texts[member] == nil else { throw reader.duplicate(inner) }
             guard try reader.peek() == .string else {
-                note(.invalid("tags", "tags may hold only texts"))
+                note(.invalid("\(path)", "\(path) may hold only texts"))
                 try reader.skip()
                 continue
             }
-            tags[tag] = try reader.string()
+            texts[member] = try reader.string()
         }
-        return tags
+        return texts
     }
 
     /// A member that the schema does not have: refused by name, read over.

@@ -94,33 +94,8 @@ extension SourceFact {
         }
     }
 
-    /// An exact amount: never a binary fraction.
-    package struct Money: Sendable, Hashable {
-        /// Digits, with at most one point and a minus in front: `59.90`.
-        package let amount: String
-        /// Three capital letters (ISO 4217).
-        package let currency: String
-
-        /// Nil for what is not an amount or a currency; an amount with an exponent is not read.
-        package init?(amount: String, currency: String) {
-            let currency = currency.uppercased()
-            guard currency.utf8.count == 3, currency.utf8.allSatisfy({ (0x41...0x5A).contains($0) }),
-                Self.isDecimal(amount)
-            else { return nil }
-            self.amount = amount
-            self.currency = currency
-        }
-
-        private static func isDecimal(_ text: String) -> Bool {
-            var digits = text.utf8[...]
-            if digits.first == 0x2D { digits.removeFirst() }
-            let parts = digits.split(separator: 0x2E, maxSplits: 1, omittingEmptySubsequences: false)
-            return digits.count <= 40
-                && parts.allSatisfy { part in
-                    !part.isEmpty && part.allSatisfy { (0x30...0x39).contains($0) }
-                }
-        }
-    }
+    /// An exact amount, as orders are kept with it.
+    package typealias Money = OrderFacts.Amount
 
     /// Addresses that a notice may lead to.
     package struct Link: Sendable, Hashable {
@@ -231,5 +206,15 @@ extension SourceFact {
             self.links = links
             self.details = details
         }
+    }
+}
+
+extension OrderFacts.Amount {
+    /// Nil for what is not an amount or a currency: senders are not told, and an amount with an exponent is not read.
+    package init?(amount: String, currency: String) {
+        guard let amount = try? Self(amount: amount, currency: currency.uppercased(), field: "total") else {
+            return nil
+        }
+        self = amount
     }
 }

@@ -19,6 +19,14 @@ package enum CarriedWork: Sendable, Hashable {
         }
     }
 
+    /// 16 bytes that name the content: what a repeat has in common with the job that it repeats.
+    package var contentDigest: [UInt8] {
+        switch self {
+        case .send(let job): job.contentDigest
+        case .deliver(let job): job.contentDigest
+        }
+    }
+
     package var sendBefore: Timestamp? {
         switch self {
         case .send(let job): job.sendBefore

@@ -5,7 +5,10 @@ public struct PhoneNumber: Sendable, Hashable {
 
     /// Accepts `^\+[1-9][0-9]{7,14}$`. An `@` anywhere is the id of a group or a channel and refused by policy;
     /// anything else is a refusal of kind `invalid`. Whether such a number can exist is asked elsewhere.
-    public init(_ value: String) throws(Refusal) {
+    public init(_ value: String) throws(Refusal) { try self.init(value, field: "to") }
+
+    /// The same for a field of another name.
+    package init(_ value: String, field: String) throws(Refusal) {
         var at = false
         var good = value.utf8.first == 0x2B
         var count = 0
@@ -18,14 +21,14 @@ public struct PhoneNumber: Sendable, Hashable {
         if at {
             throw Refusal(
                 kind: .policy,
-                field: "to",
-                reason: "to holds an @: groups and channels get no notices, only single phone numbers do"
+                field: field,
+                reason: "\(field) holds an @: groups and channels get no notices, only single phone numbers do"
             )
         }
         guard good, (9...16).contains(count) else {
             throw .invalid(
-                "to",
-                "to is not a phone number in E.164: + and 8 to 15 digits, no spaces (it has \(count) bytes)"
+                field,
+                "\(field) is not a phone number in E.164: + and 8 to 15 digits, no spaces (it has \(count) bytes)"
             )
         }
         self.value = value

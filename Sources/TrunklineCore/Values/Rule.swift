@@ -73,7 +73,8 @@ package enum Rule {
         if isBlank(text) { throw .invalid("body", "body is blank") }
     }
 
-    static func label(
+    /// 1 to `longest` characters of one line, not blank.
+    package static func label(
         _ text: String,
         field: String,
         longest: Int,

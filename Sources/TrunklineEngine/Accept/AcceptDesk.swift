@@ -18,13 +18,18 @@ package final class AcceptDesk {
     }
 
     private enum Door {
-        case row(Acceptor, WakeSender?)
+        case row(Acceptor, WakeSender?, LintNotebook?)
         case broker(BrokerAcceptor)
     }
 
     private let door: Door
 
-    private init(_ door: Door) { self.door = door }
+    private let via: String
+
+    private init(_ door: Door, _ via: String) {
+        self.door = door
+        self.via = via
+    }
 
     /// Opens the desk. Row first, the schema must be the one that this program needs.
     ///
@@ -32,12 +37,14 @@ package final class AcceptDesk {
     ///   - name: shown in the servers' lists of connections.
     ///   - via: who accepts, as refusals say: `cli`, `http`, …
     ///   - carriers: what renders the requests, row first.
+    ///   - lint: told of every new job, row first, under the name of `via`; closed with the desk.
     ///   - warn: called once at most, on any thread, with a sentence: wake-ups do not reach the broker.
     package static func open(
         _ way: Way,
         name: String,
         via: String = "cli",
         carriers: CarrierRegistry,
+        lint: LintNotebook? = nil,
         warn: @escaping @Sendable (String) -> Void
     ) async throws -> AcceptDesk {
         switch way {
@@ -57,7 +64,7 @@ package final class AcceptDesk {
                 via: via,
                 carriers: carriers
             )
-            return AcceptDesk(.row(Acceptor(configuration: configuration, wakes: wakes), wakes))
+            return AcceptDesk(.row(Acceptor(configuration: configuration, wakes: wakes), wakes, lint), via)
         case .brokerFirst(let amqpURL, let databaseURL):
             // A URL that cannot be read must show before anything is waited for.
             _ = try RabbitConfiguration(url: amqpURL, connectionName: name)
@@ -67,7 +74,7 @@ package final class AcceptDesk {
                     try await Install.shards(session)
                 }
             }
-            return AcceptDesk(.broker(try BrokerAcceptor(amqpURL: amqpURL, shards: shards, connectionName: name)))
+            return AcceptDesk(.broker(try BrokerAcceptor(amqpURL: amqpURL, shards: shards, connectionName: name)), via)
         }
     }
 
@@ -84,8 +91,15 @@ package final class AcceptDesk {
     /// any of them may or may not be accepted.
     package func submit(_ jobs: [CarriedWork]) async throws -> Submission {
         switch door {
-        case .row(let acceptor, _): Submission(known: try await acceptor.accept(jobs))
-        case .broker(let acceptor): acceptor.submit(jobs)
+        case .row(let acceptor, _, let lint):
+            let verdicts = try await acceptor.accept(jobs)
+            if let lint {
+                for (job, verdict) in zip(jobs, verdicts) {
+                    if case .new = verdict { lint.note(job, caller: via, now: .now) }
+                }
+            }
+            return Submission(known: verdicts)
+        case .broker(let acceptor): return acceptor.submit(jobs)
         }
     }
 
@@ -102,8 +116,9 @@ package final class AcceptDesk {
     /// Ends the connections, after what is under way.
     package func close() async {
         switch door {
-        case .row(let acceptor, let wakes):
+        case .row(let acceptor, let wakes, let lint):
             await acceptor.close()
+            await lint?.close()
             await wakes?.shutdown()
         case .broker(let acceptor): await acceptor.close()
         }

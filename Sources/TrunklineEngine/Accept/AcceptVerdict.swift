@@ -10,7 +10,7 @@ package enum AcceptVerdict: Sendable, Hashable {
     /// ended, if it did.
     case `repeat`(JobID, lane: LaneName?, finalState: String?)
     /// The same key is other work, of that job in that lane. Refused and recorded.
-    case conflict(JobID, lane: LaneName?)
+    case conflict(JobID, lane: LaneName?, Contents)
     /// No line or destination of that id. Refused and recorded.
     case unknownLane
     /// The line or destination was removed. Refused and recorded.
@@ -30,6 +30,20 @@ package enum AcceptVerdict: Sendable, Hashable {
     case notSent(String)
     /// The broker may have it or not; why. Giving it again is the way to know: the key makes it one notice.
     case unknown(String)
+
+    /// The two contents of one key, as 32 hexadecimal digits each: the 16 bytes of `SendJob.contentDigest` or
+    /// `DeliverJob.contentDigest`. They tell a caller which of two texts was accepted without showing either.
+    package struct Contents: Sendable, Hashable {
+        /// Of the job that has the key.
+        package let stored: String
+        /// Of what was given now.
+        package let given: String
+
+        init(stored: [UInt8], given: [UInt8]) {
+            self.stored = Digest.hex(stored)
+            self.given = Digest.hex(given)
+        }
+    }
 
     /// What did not go well with a job: which field of it, if it is one, and a sentence.
     package struct Complaint: Sendable, Hashable {
@@ -65,7 +79,7 @@ package enum AcceptVerdict: Sendable, Hashable {
     package func refusal(of job: CarriedWork) -> Refusal? {
         switch self {
         case .new, .repeat, .confirmed, .unroutable, .rejected, .notSent, .unknown: nil
-        case .conflict(let id, let lane):
+        case .conflict(let id, let lane, _):
             Refusal(
                 kind: .conflict,
                 field: "key",

@@ -114,7 +114,7 @@ package final class Acceptor {
             let rows = try await persistently { session in
                 try await session.query(TakeBatch.acceptance, parameters)
             }
-            return try verdicts(rows, count: jobs.count)
+            return try verdicts(rows, of: jobs)
         } catch let error as PostgresError where Self.isDataFault(error) {
             // One row that the server cannot store fails all: halve down to it, so that its neighbours go on.
             if let job = jobs.first, jobs.count == 1 {
@@ -169,14 +169,23 @@ package final class Acceptor {
         return kinds
     }
 
-    private func verdicts(_ rows: PostgresRows, count: Int) throws -> [AcceptVerdict] {
-        var verdicts = [AcceptVerdict?](repeating: nil, count: count)
+    private func verdicts(
+        _ rows: PostgresRows,
+        of jobs: ArraySlice<(work: CarriedWork, request: [UInt8])>
+    ) throws -> [AcceptVerdict] {
+        var verdicts = [AcceptVerdict?](repeating: nil, count: jobs.count)
+        let stored = TakeAnswer.storedDigests(rows)
         for answer in TakeAnswer.all(rows) where verdicts.indices.contains(answer.item) {
             switch answer.verdict {
             case .new(let job): verdicts[answer.item] = .new(JobID(job.job))
             case .repeat(let job, let lane, let finalState):
                 verdicts[answer.item] = .repeat(JobID(job), lane: lane, finalState: finalState)
-            case .conflict(let job, let lane): verdicts[answer.item] = .conflict(JobID(job), lane: lane)
+            case .conflict(let job, let lane):
+                let contents = AcceptVerdict.Contents(
+                    stored: stored[answer.item] ?? [],
+                    given: jobs[jobs.startIndex + answer.item].work.contentDigest
+                )
+                verdicts[answer.item] = .conflict(JobID(job), lane: lane, contents)
             case .unknownLane: verdicts[answer.item] = .unknownLane
             case .removedLane: verdicts[answer.item] = .removedLane
             case .lost, .unheard: break

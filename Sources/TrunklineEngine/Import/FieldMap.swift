@@ -1,9 +1,9 @@
 internal import Mustache
-package import TrunklineCore
+internal import TrunklineCore
 internal import TrunklinePhones
 internal import Yams
 
-/// How a row of a table becomes a send job: per field of the job a column or a template (`--map FILE.yaml`).
+/// How a row of a table becomes a send job or a contact: per field a column or a template (`--map FILE.yaml`).
 ///
 /// ```yaml
 /// country: Country              # the column with the two-letter country that local phone numbers are read in
@@ -16,13 +16,46 @@ internal import Yams
 /// Templates are Mustache over the row's columns, whose names may hold anything but braces; nothing is escaped, and a
 /// section is written when its column is not blank. A field that comes out blank is absent.
 package struct FieldMap: Sendable {
-    /// What can be mapped; `tags.NAME` besides.
-    package static let names = [
-        "line", "key", "to", "body", "button.text", "button.url", "purpose", "notBefore", "sendBefore", "supersedeKey",
-        "factAt", "orderingKey",
-    ]
-    private static let required = ["line", "key", "to", "body", "purpose"]
+    /// What rows become.
+    package struct Target: Sendable {
+        /// What can be mapped.
+        let names: [String]
+        /// Besides `NAME.X` for any X.
+        let open: [String]
+        let required: [String]
+        /// In a sentence: "a send job".
+        let noun: String
+        /// What needs the required fields: "every notice".
+        let each: String
 
+        package static let notice = Target(
+            names: [
+                "line", "key", "to", "body", "button.text", "button.url", "purpose", "notBefore", "sendBefore",
+                "supersedeKey", "factAt", "orderingKey",
+            ],
+            open: ["tags"],
+            required: ["line", "key", "to", "body", "purpose"],
+            noun: "a send job",
+            each: "every notice"
+        )
+        package static let contact = Target(
+            names: ["phone", "name", "email", "language", "country", "status", "tags", "notes", "factAt"],
+            open: ["ids", "links"],
+            required: ["phone"],
+            noun: "a contact",
+            each: "every contact"
+        )
+
+        func knows(_ name: String) -> Bool {
+            names.contains(name) || open.contains { name.hasPrefix($0 + ".") && name.utf8.count > $0.utf8.count + 1 }
+        }
+
+        var words: String {
+            names.joined(separator: ", ") + " and " + open.map { $0 + ".NAME" }.joined(separator: ", ")
+        }
+    }
+
+    private let target: Target
     enum Value: Sendable, Hashable {
         case column(String)
         case template(String)
@@ -34,7 +67,8 @@ package struct FieldMap: Sendable {
     package private(set) var separator: UInt8?
 
     /// Reads a map. Throws a sentence that names the key at fault.
-    package init(yaml: String) throws(FieldMapError) {
+    package init(yaml: String, for target: Target = .notice) throws(FieldMapError) {
+        self.target = target
         let document: Node?
         do {
             document = try Yams.compose(yaml: yaml)
@@ -58,12 +92,12 @@ package struct FieldMap: Sendable {
             case "fields":
                 sawFields = true
                 guard let mapping = value.mapping else {
-                    throw FieldMapError("'fields' must hold one entry per field of the job")
+                    throw FieldMapError("'fields' must hold one entry per field")
                 }
                 for (name, source) in mapping {
-                    guard let name = name.string, Self.isKnown(name) else {
+                    guard let name = name.string, target.knows(name) else {
                         throw FieldMapError(
-                            "'fields' names \(Self.shown(name.string)), which is no field of a send job; known are \(Self.names.joined(separator: ", ")) and tags.NAME"
+                            "'fields' names \(Self.shown(name.string)), which is no field of \(target.noun); known are \(target.words)"
                         )
                     }
                     guard fields[name] == nil else { throw FieldMapError("the field '\(name)' is mapped twice") }
@@ -76,28 +110,29 @@ package struct FieldMap: Sendable {
             }
         }
         guard sawFields else { throw FieldMapError("the map has no 'fields'") }
-        let missing = Self.required.filter { fields[$0] == nil }
+        let missing = target.required.filter { fields[$0] == nil }
         guard missing.isEmpty else {
             throw FieldMapError(
-                "the map lacks \(missing.joined(separator: ", ")): every notice needs \(missing.count == 1 ? "it" : "them")"
+                "the map lacks \(missing.joined(separator: ", ")): \(target.each) needs \(missing.count == 1 ? "it" : "them")"
             )
         }
     }
 
-    /// The map for a table whose columns are called like the fields of a job.
-    package init(columnsNamedLikeFields header: [String]) throws(FieldMapError) {
+    /// The map for a table whose columns are called like the fields.
+    package init(columnsNamedLikeFields header: [String], for target: Target = .notice) throws(FieldMapError) {
+        self.target = target
         fields = [:]
         for column in header {
-            guard Self.isKnown(column) else {
+            guard target.knows(column) else {
                 throw FieldMapError(
-                    "the column \(Self.shown(column)) is no field of a send job; say with --map which column becomes which field"
+                    "the column \(Self.shown(column)) is no field of \(target.noun); say with --map which column becomes which field"
                 )
             }
             guard fields.updateValue(.column(column), forKey: column) == nil else {
                 throw FieldMapError("the column '\(column)' is there twice")
             }
         }
-        let missing = Self.required.filter { fields[$0] == nil }
+        let missing = target.required.filter { fields[$0] == nil }
         guard missing.isEmpty else {
             throw FieldMapError(
                 "the file has no column \(missing.joined(separator: ", ")); say with --map which column becomes which field"
@@ -122,10 +157,6 @@ package struct FieldMap: Sendable {
     }
 
     // MARK: Reading
-
-    private static func isKnown(_ name: String) -> Bool {
-        names.contains(name) || (name.hasPrefix("tags.") && name.utf8.count > 5)
-    }
 
     private static func value(_ node: Node, of path: String, bareColumn: Bool) throws(FieldMapError) -> Value {
         if bareColumn, let column = node.scalar?.string {
@@ -201,98 +232,6 @@ package struct FieldMap: Sendable {
                 throw FieldMapError("'\(path)': the template's sections do not close as they open")
             }
         }
-    }
-}
-
-/// A map that knows where the columns of one file are.
-package struct BoundFieldMap: Sendable {
-    enum Source: Sendable {
-        case column(Int)
-        case constant(String)
-        case template(MustacheTemplate)
-    }
-
-    /// What templates see of a row: `v3` is the text of the fourth column, `s3` whether it has any.
-    private struct Row: MustacheParent {
-        let fields: [String]
-
-        func child(named name: String) -> Any? {
-            guard let position = Int(name.dropFirst()), position < fields.count else { return nil }
-            let text = fields[position].trimmingSpaces
-            return name.utf8.first == 0x73 ? !text.isEmpty : text
-        }
-    }
-
-    let sources: [String: Source]
-    let country: Source?
-
-    /// The job of a row, or why there is none. Checks every rule that needs neither a clock nor the database.
-    package func job(_ fields: [String]) throws(Refusal) -> SendJob {
-        let row = Row(fields: fields)
-        func value(_ name: String) -> String? { sources[name].flatMap { text(of: $0, row) } }
-        func required(_ name: String) throws(Refusal) -> String {
-            guard let text = value(name) else {
-                throw Refusal(
-                    kind: .invalid,
-                    field: name,
-                    reason: "\(name) is missing: what it is made of is empty in this row"
-                )
-            }
-            return text
-        }
-        func moment(_ name: String) throws(Refusal) -> Timestamp? {
-            guard let text = value(name) else { return nil }
-            guard let moment = Timestamp(rfc3339: text) else {
-                throw Refusal(
-                    kind: .invalid,
-                    field: name,
-                    reason: "\(name) is not an RFC 3339 time with its offset, such as 2026-12-01T18:00:00Z"
-                )
-            }
-            return moment
-        }
-        let line = try LineID(required("line"))
-        let key = try IdempotencyKey(required("key"))
-        let to = try PhoneNumbers.e164(required("to"), country: country.flatMap { text(of: $0, row) })
-        let body = try required("body")
-        var button: Button?
-        switch (value("button.text"), value("button.url")) {
-        case (nil, nil): break
-        case (let text?, let url?): button = try Button(text: text, url: url)
-        case (nil, _):
-            throw Refusal(kind: .invalid, field: "button.text", reason: "half a button: button.text is missing")
-        case (_, nil):
-            throw Refusal(kind: .invalid, field: "button.url", reason: "half a button: button.url is missing")
-        }
-        var tags: [String: String] = [:]
-        for name in sources.keys where name.hasPrefix("tags.") {
-            if let text = value(name) { tags[String(name.dropFirst(5))] = text }
-        }
-        return try SendJob(
-            line: line,
-            key: key,
-            to: to,
-            body: body,
-            button: button,
-            purpose: Purpose(word: required("purpose")),
-            notBefore: moment("notBefore"),
-            sendBefore: moment("sendBefore"),
-            supersedeKey: value("supersedeKey"),
-            factAt: moment("factAt"),
-            orderingKey: value("orderingKey"),
-            tags: tags
-        )
-    }
-
-    /// Nil when it comes out blank. A column's text never has the white space around it that exports leave.
-    private func text(of source: Source, _ row: Row) -> String? {
-        let text =
-            switch source {
-            case .column(let position): row.fields[position].trimmingSpaces
-            case .constant(let text): text
-            case .template(let template): template.render(row)
-            }
-        return text.unicodeScalars.allSatisfy(\.properties.isWhitespace) ? nil : text
     }
 }
 

@@ -64,34 +64,19 @@ package struct NDJSONFormat: ImportFormat {
 
 /// CSV: the first row names the columns, and a map says how a row becomes a job.
 package struct CSVFormat: ImportFormat {
-    private var reader: CSVReader
-    private let map: FieldMap?
-    private var bound: BoundFieldMap?
+    private var table: MappedTable
 
     /// - Parameter map: nil when the columns are called like the fields of a job.
-    package init(map: FieldMap?) {
-        self.map = map
-        reader = CSVReader(separator: map?.separator)
-    }
+    package init(map: FieldMap?) { table = MappedTable(map: map, for: .notice) }
 
     /// Throws a `Refusal` for what is no table, and a ``FieldMapError`` when map and columns do not fit.
     package mutating func push(_ chunk: [UInt8], now: Timestamp) throws -> [ImportRow] {
-        try rows(reader.push(chunk), now)
+        try table.push(chunk).map { Self.row($0, now) }
     }
 
-    package mutating func finish(now: Timestamp) throws -> [ImportRow] { try rows(reader.finish(), now) }
+    package mutating func finish(now: Timestamp) throws -> [ImportRow] { try table.finish().map { Self.row($0, now) } }
 
-    private mutating func rows(_ rows: [CSVReader.Row], _ now: Timestamp) throws -> [ImportRow] {
-        if bound == nil, let header = reader.header {
-            bound = try (map ?? FieldMap(columnsNamedLikeFields: header)).bound(to: header)
-        }
-        guard let bound else { return [] }
-        return rows.map { row in
-            switch row.content {
-            case .broken(let refusal): ImportRow(number: row.number, content: .failure(refusal))
-            case .fields(let fields):
-                .job(row.number, now: now) { () throws(Refusal) in .send(try bound.job(fields)) }
-            }
-        }
+    private static func row(_ row: MappedTable.Row, _ now: Timestamp) -> ImportRow {
+        .job(row.number, now: now) { () throws(Refusal) in .send(try row.content.get().job()) }
     }
 }

@@ -36,9 +36,10 @@ package struct TakeBatch: Sendable {
         ]
     )
 
-    /// `trunkline.accept`, which a producer's role may call: the same answer for rows of nobody's shards.
+    /// `trunkline.accept`, which a producer's role may call: the same answer for rows of nobody's shards, and of a conflict
+    /// what is stored (`TakeAnswer.storedDigests`). Workers do not ask for that: they answer nobody.
     static let acceptance =
-        "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, lane_of_job "
+        "select item, verdict, job, lane, state, place, due_in_ms, attempt, final_state, lane_of_job, stored_digest "
         + "from trunkline.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
     /// Names of lanes.

@@ -21,6 +21,9 @@ package struct CustomSource: Source {
     /// The same for a calendar or a booking system that can post.
     package static let appointments = CustomSource("appointments", isForAppointments: true)
 
+    /// The same for the script of a sheet, which posts a row as an event.
+    package static let sheets = CustomSource("google-sheets", isForAppointments: false)
+
     package func account(secret: [UInt8], settings: [String: String]) throws(Refusal) -> SourceAccount {
         let settings = try checked(settings)
         let signature = try SignatureSettings.signature(settings)

@@ -52,7 +52,7 @@ package struct FormSource: Source {
         if let signature = (try? SignatureSettings.signature(account.settings)) ?? nil {
             try signature.verify(request, account.secrets, now: now)
         } else if let header = account.settings["secret_header"]?.lowercased() {
-            try SharedSecret.check(request.only(header), account.secrets, header: header)
+            try SharedSecret.check(Array(request.only(header).utf8), account.secrets, header: header)
         } else if request.has("tally-signature") {
             try BodySignature(header: "tally-signature", .base64).verify(request, account.secrets, now: now)
         } else {

@@ -20,7 +20,7 @@ package struct GoogleAdsSource: Source {
     package func verify(_ request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) throws(SourceRefusal) {
         guard let body = try? JSONValue.event(request.body) else { throw SourceRefusal(.malformed) }
         guard let key = body["google_key"]?.text else { throw SourceRefusal(.unsigned) }
-        try SharedSecret.check(key, account.secrets, header: nil)
+        try SharedSecret.check(Array(key.utf8), account.secrets, header: nil)
     }
 
     package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {

@@ -61,7 +61,7 @@ package struct MetaLeadsSource: Source {
                 events.append(ReceivedEvent(request, body: json.bytes, receivedAt: now))
             }
         }
-        return events.isEmpty ? whole : events
+        return (1...EventPack.largest).contains(events.count) ? events : whole
     }
 
     package func eventKey(of event: ReceivedEvent) -> EventKey {

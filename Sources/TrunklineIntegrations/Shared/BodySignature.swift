@@ -91,20 +91,20 @@ enum SignedTime {
 
 /// A secret that a sender repeats as it is, in a header or in its body.
 enum SharedSecret {
-    static func check(_ presented: String, _ secrets: SourceSecrets, header: String?) throws(SourceRefusal) {
+    static func check(_ presented: [UInt8], _ secrets: SourceSecrets, header: String?) throws(SourceRefusal) {
         guard !secrets.values.isEmpty else { throw SourceRefusal(.unconfigured) }
         var isRight = false
-        for secret in secrets.values where Digest.areSameSecret(Array(presented.utf8), secret) { isRight = true }
+        for secret in secrets.values where Digest.areSameSecret(presented, secret) { isRight = true }
         guard isRight else { throw SourceRefusal(.forged, header: header) }
     }
 
     /// `Authorization: Bearer …`, the scheme in any case.
-    static func bearer(_ request: ReceivedRequest) throws(SourceRefusal) -> String {
+    static func bearer(_ request: ReceivedRequest) throws(SourceRefusal) -> [UInt8] {
         let value = try request.only("authorization")
         let parts = value.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw SourceRefusal(.malformed, header: "authorization")
         }
-        return String(parts[1])
+        return Array(parts[1].utf8)
     }
 }

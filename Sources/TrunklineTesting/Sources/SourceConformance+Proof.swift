@@ -1,5 +1,6 @@
 internal import TestKit
 internal import TrunklineCore
+internal import TrunklineIntegrations
 
 extension SourceConformance {
     func checkProof(_ account: SourceAccount, seed: UInt64, _ broken: Report) throws {
@@ -147,7 +148,9 @@ extension SourceConformance {
         _ = source.handshake(request, account)
         _ = refusal(of: request, account)
         let events = source.events(in: request, account, now: Self.now)
-        if events.isEmpty { broken(.survivesAnyBytes, "\(body.count) bytes are no event at all") }
+        if !(1...EventPack.largest).contains(events.count) {
+            broken(.survivesAnyBytes, "\(body.count) bytes are \(events.count) events")
+        }
         for event in events {
             let key = source.eventKey(of: event)
             if key.value.isEmpty || key.value.utf8.count > EventKey.longest {
@@ -190,6 +193,7 @@ extension SourceConformance {
             "a=%zz",
             "{\"id\":1e400,\"order_id\":-0.0}", "{\"id\":123456789012345678901234567890}", "<a/>", "<!DOCTYPE a>",
             String(repeating: "[", count: 10_000), String(repeating: "{\"a\":", count: 10_000),
+            "[" + String(repeating: "7,", count: 20_000) + "7]",
             "{\"a\":\"" + String(repeating: "x", count: 1_048_000) + "\"}", "--x\r\n\r\n--x--",
         ]
         return texts.map { Array($0.utf8) } + [[0xFF, 0xFE, 0x00], [0x7B, 0x22, 0xC3, 0x28, 0x22, 0x3A, 0x31, 0x7D]]

@@ -38,32 +38,30 @@ struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
     func run() async throws {
         try await options.run { settings in
             // Set once the input is open; before that nothing has begun.
-            let told = Mutex<EnqueueReport?>(nil)
+            let told = Mutex<RowsReport?>(nil)
             StopSignals.handle { signal, _ in
                 // With the code that a shell gives for the signal.
                 told.withLock { report in
-                    if let report { report.abandon() } else { Output.note(EnqueueReport.nothingBegan) }
+                    if let report { report.abandon() } else { Output.note(RowsReport.nothingBegan) }
                     _exit(128 + signal)
                 }
             }
-            let input = try EnqueueInput(path: file)
+            let input = try FileInput(path: file)
             let format = format ?? (map != nil || file.lowercased().hasSuffix(".csv") ? .csv : .ndjson)
             if format == .ndjson, map != nil { throw CommandError(.usage, "--map is for CSV files") }
-            let fieldMap = try map.map { path in
-                let text = try Self.text(ofFile: path)
-                do throws(FieldMapError) {
-                    return try FieldMap(yaml: text)
-                } catch {
-                    throw CommandError(.usage, "\(path): \(error.description)")
-                }
-            }
+            let fieldMap = try map.map { try FieldMap.read(file: $0, for: .notice) }
             let report = EnqueueReport(json: json, totalBytes: input.size)
-            told.withLock { $0 = report }
+            told.withLock { $0 = report.rows }
             let desk = try await AcceptDesk.open(
                 way(settings),
                 name: "trunkline enqueue",
-                carriers: .standard
-            ) { report.warn($0) }
+                carriers: .standard,
+                lint: direct
+                    ? nil
+                    : LintNotebook(databaseURL: settings.databaseURL(), name: "trunkline enqueue") {
+                        report.rows.warn($0)
+                    }
+            ) { report.rows.warn($0) }
             let run = ImportRun(
                 format == .csv ? CSVFormat(map: fieldMap) : NDJSONFormat(),
                 to: desk,
@@ -73,12 +71,12 @@ struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
             do {
                 while let chunk = try input.next() {
                     try await run.push(chunk)
-                    report.progress(bytes: input.offset)
+                    report.rows.progress(bytes: input.offset)
                 }
                 try await run.finish()
             } catch {
                 await desk.close()
-                report.abandon()
+                report.rows.abandon()
                 guard let error = error as? FieldMapError else { throw error }
                 throw CommandError(.usage, error.description)
             }
@@ -92,17 +90,5 @@ struct EnqueueCommand: AsyncParsableCommand, HandlesStopSignals {
         direct
             ? .brokerFirst(amqpURL: try settings.amqpURL(), databaseURL: try? settings.databaseURL())
             : .rowFirst(databaseURL: try settings.databaseURL(), amqpURL: try settings.amqpURLIfAny(), .bulk)
-    }
-
-    private static func text(ofFile path: String) throws(CommandError) -> String {
-        guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: (1 << 20) + 1)
-        else {
-            throw CommandError(.usage, "the map \(path) cannot be read")
-        }
-        guard data.count <= 1 << 20 else { throw CommandError(.usage, "the map \(path) is larger than 1 MiB") }
-        guard let text = String(data: data, encoding: .utf8) else {
-            throw CommandError(.usage, "the map \(path) is not UTF-8")
-        }
-        return text
     }
 }

@@ -23,7 +23,12 @@ struct VerdictTeller {
                 ? .brokerFirst(amqpURL: settings.amqpURL(), databaseURL: try? settings.databaseURL())
                 : .rowFirst(databaseURL: settings.databaseURL(), amqpURL: settings.amqpURLIfAny(), .single),
             name: "trunkline enqueue",
-            carriers: .standard
+            carriers: .standard,
+            lint: direct
+                ? nil
+                : LintNotebook(databaseURL: settings.databaseURL(), name: "trunkline enqueue", texts: 2) {
+                    Output.note("warning: " + $0)
+                }
         ) { Output.note("warning: " + $0) }
         let verdict: AcceptVerdict?
         do {
@@ -60,7 +65,12 @@ struct VerdictTeller {
                 default: .refused
                 }
             if json {
-                try Output.json(Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason))
+                var document = Document(verdict: verdict.word, field: complaint?.field, reason: complaint?.reason)
+                if case .conflict(_, _, let contents) = verdict {
+                    document.storedContent = contents.stored
+                    document.givenContent = contents.given
+                }
+                try Output.json(document)
                 throw CommandError.silent(exit)
             }
             throw CommandError(
@@ -80,5 +90,8 @@ struct VerdictTeller {
         var finalState: String?
         var field: String?
         var reason: String?
+        /// Of a conflict: the digests of the two contents (`AcceptVerdict.Contents`).
+        var storedContent: String?
+        var givenContent: String?
     }
 }

@@ -15,10 +15,11 @@ struct Trunkline: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, DestinationCommand.self,
-            RulesCommand.self,
+            APIKeyCommand.self, RulesCommand.self,
             WorkerCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,
+            ContactsCommand.self, OrdersCommand.self, LintCommand.self,
             DoctorCommand.self, RehydrateCommand.self, RetainCommand.self,
             SimulateCommand.self, VersionCommand.self,
         ]

@@ -107,6 +107,7 @@ final class Rules {
         }
         checkLine(call)
         checkOthers(call)
+        checkConcurrency(call)
         checkPace(call)
         left.append(call)
     }
@@ -135,6 +136,32 @@ final class Rules {
             guard other.endedAt == nil, other.deadline + World.second > world.now else { continue }
             world.violated("one call per person at a time", "\(call.key!) and \(other.key!)")
         }
+    }
+
+    /// A lane's concurrency, over owners: what a lost worker has in the air is left to its lease, but not what one has that gave
+    /// its shard away.
+    private func checkConcurrency(_ call: SimCall) {
+        guard isCalm(call.process), let line = database.line(ofLane: call.lane) else { return }
+        let others = left.filter { other in
+            other.lane == call.lane && other !== call && other.endedAt == nil && other.deadline > world.now
+                && isCalm(other.process)
+        }
+        if others.count >= line.concurrency {
+            let keys = ([call] + others).map { $0.key! }.joined(separator: ", ")
+            world.violated(
+                "a lane's concurrency",
+                "\(keys) on \(call.line), of which \(line.concurrency) may be in the air"
+            )
+        }
+    }
+
+    /// Whether a worker has lately been what others take it for: running, heard, answered by the API, and sure of what it knows.
+    private func isCalm(_ process: SimProcess) -> Bool {
+        let since = world.now - 15 * World.second
+        return process.isRunning && !process.troubles.contains { $0 >= since } && database.lastTrouble < since
+            && process.databaseCuts.allSatisfy { $0.end < since } && scenario.errorRate == 0
+            && scenario.replyLossRate == 0 && scenario.clockJumps == 0
+            && scenario.providerOutages == 0
     }
 
     private func checkPace(_ call: SimCall) {

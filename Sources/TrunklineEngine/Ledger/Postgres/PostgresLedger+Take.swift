@@ -88,6 +88,15 @@ extension TakeAnswer {
         }
     }
 
+    /// What `trunkline.accept` says is stored under the keys of conflicts: content digests, by item from 0.
+    static func storedDigests(_ rows: PostgresRows) -> [Int: [UInt8]] {
+        var digests: [Int: [UInt8]] = [:]
+        for row in 0..<rows.count where !rows.isNull(row, 10) {
+            if let item = rows.int4(row, 0) { digests[Int(item) - 1] = rows.bytes(row, 10) }
+        }
+        return digests
+    }
+
     /// A word whose columns are missing is one that this program does not know.
     private static func verdict(_ word: String, _ rows: PostgresRows, _ row: Int) -> TakeVerdict {
         switch word {

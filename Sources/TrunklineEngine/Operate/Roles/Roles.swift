@@ -12,8 +12,8 @@ package enum Roles {
             --
             -- the owner     migrate, topology, line, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
-            -- \(producer)    enqueue, send: accepts notices and deliveries; sees none
-            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: changes nothing, sees no secret
+            -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
+            -- \(reader)      status, why, check, line list, line show, parked list, refusals list: contacts show, orders, lint list: changes nothing, sees no secret
             begin;
 
             do $$
@@ -34,7 +34,7 @@ package enum Roles {
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.lane_credentials, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
-                trunkline.refusals, trunkline.suspects, trunkline.sent_today to \(worker);
+                trunkline.refusals, trunkline.suspects, trunkline.sent_today, trunkline.contacts, trunkline.orders to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
             grant execute on all functions in schema trunkline to \(worker);
 
@@ -47,7 +47,7 @@ package enum Roles {
                     if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
-                    elsif func.proname in ('accept', 'refuse', 'carriers') then
+                    elsif func.proname in ('accept', 'refuse', 'carriers', 'enqueue', 'note_lint') then
                         -- With their owner's rights, so that a producer needs none on the tables.
                         execute format('grant execute on function %s to \(producer)', func.name);
                     elsif func.proname in ('local_time') then
@@ -57,7 +57,7 @@ package enum Roles {
             end $$;
 
             grant select on all tables in schema trunkline to \(reader);
-            revoke select on trunkline.lane_credentials from \(reader);
+            revoke select on trunkline.lane_credentials, trunkline.api_keys from \(reader);
             -- All of a line or a destination but its secret.
             revoke select on trunkline.lanes from \(reader);
             do $$

@@ -1,7 +1,7 @@
 internal import Foundation
 
 /// A file or standard input, in chunks.
-final class EnqueueInput {
+final class FileInput {
     private static let chunk = 64 << 10
 
     private let handle: FileHandle
