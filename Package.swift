@@ -80,6 +80,15 @@ let package = Package(
             name: "TrunklineIntegrations",
             dependencies: ["TrunklineCore", "TrunklinePhones"]
         ),
+        // Rules and templates: what happened becomes notices. No I/O and no clock.
+        .target(
+            name: "TrunklinePlanning",
+            dependencies: [
+                "TrunklineCore", "TrunklinePhones",
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
         .target(
             name: "TrunklineEngine",
             dependencies: [
@@ -179,8 +188,8 @@ let package = Package(
         .executableTarget(
             name: "trunkline",
             dependencies: [
-                "CPlatform", "TrunklineCore", "TrunklinePhones", "TrunklineIntegrations", "TrunklineEngine",
-                "TrunklineGateway", "TrunklineSimulator", "EventLoop",
+                "CPlatform", "TrunklineCore", "TrunklinePhones", "TrunklineIntegrations", "TrunklinePlanning",
+                "TrunklineEngine", "TrunklineGateway", "TrunklineSimulator", "EventLoop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
@@ -195,6 +204,10 @@ let package = Package(
         .testTarget(
             name: "TrunklineIntegrationsTests",
             dependencies: ["TrunklineIntegrations", "TrunklinePhones", "TrunklineCore", "TrunklineTesting"]
+        ),
+        .testTarget(
+            name: "TrunklinePlanningTests",
+            dependencies: ["TrunklinePlanning", "TrunklineIntegrations", "TrunklineCore", "TestKit"]
         ),
         .testTarget(
             name: "TrunklineEngineTests",

@@ -96,9 +96,9 @@ package enum ChaosRun {
             group.addTask { await mayhem.run() }
             var nextWord = 10.0
             var isSwitched = stage.options.keyMemory != .both
-            // A slow machine gets half as long again to bring the faults about that the run needs.
+            // A slow machine gets up to three times as long to bring the faults about that the run needs.
             while producer.elapsed < stage.options.loadSeconds
-                || !isEnough(stage.options, mayhem) && producer.elapsed < stage.options.loadSeconds * 1.5,
+                || !isEnough(stage.options, mayhem) && producer.elapsed < stage.options.loadSeconds * 3,
                 !Task.isCancelled
             {
                 try? await Task.sleep(for: .milliseconds(250))

@@ -457,6 +457,7 @@ import TrunklineChaos
     func theLabelOfADeadWorkersConnectionSaysNothing(diedBefore seconds: Double, isFinding: Bool) {
         var story = Story()
         story.label(7, worker: 1)
+        story.pass(5)
         story.fault(.workerKill) {
             $0.worker = 1; $0.ports = [7]
         }

@@ -10,7 +10,7 @@ package struct BoundFieldMap: Sendable {
         case template(MustacheTemplate)
     }
 
-    /// What templates see of a row: `c3` is the text of the fourth column, `s3` whether it has any.
+    /// What templates see of a row: `v3` is the text of the fourth column, `s3` whether it has any.
     fileprivate struct Row: MustacheParent {
         let fields: [String]
 

@@ -1,4 +1,5 @@
 internal import Mustache
+internal import TrunklineCore
 internal import TrunklinePhones
 internal import Yams
 
@@ -217,73 +218,20 @@ package struct FieldMap: Sendable {
         switch value {
         case .column(let name): return .column(try columns.position(of: name, in: path))
         case .template(let text):
-            let (rewritten, hasTags) = try rewrite(text, of: path, columns)
-            guard hasTags else { return .constant(text) }
+            let tags: TemplateTags
+            do {
+                tags = try TemplateTags(text, of: "columns")
+            } catch {
+                throw FieldMapError("'\(path)': \(error.description)")
+            }
+            guard tags.hasTags else { return .constant(text) }
+            let rewritten = try tags.mustache { name throws(FieldMapError) in try columns.position(of: name, in: path) }
             do {
                 return .template(try MustacheTemplate(string: rewritten))
             } catch {
                 throw FieldMapError("'\(path)': the template's sections do not close as they open")
             }
         }
-    }
-
-    /// The template with every column's name replaced by its position: swift-mustache takes only letters, digits and a few
-    /// signs in a name and reads a dot as a path, but columns are called "Order no." and "הזמנה". A name that is
-    /// written gets three braces, so that nothing is escaped as HTML.
-    private static func rewrite(
-        _ text: String,
-        of path: String,
-        _ columns: Columns
-    ) throws(FieldMapError) -> (text: String, hasTags: Bool) {
-        var out = ""
-        var rest = text[...]
-        var open: [String] = []
-        var hasTags = false
-        while let begin = rest.firstRange(of: "{{") {
-            hasTags = true
-            out += rest[..<begin.lowerBound]
-            rest = rest[begin.upperBound...]
-            let isTriple = rest.first == "{"
-            if isTriple { rest.removeFirst() }
-            guard let end = rest.firstRange(of: isTriple ? "}}}" : "}}") else {
-                throw FieldMapError("'\(path)': a tag of the template has no end")
-            }
-            var name = rest[..<end.lowerBound]
-            rest = rest[end.upperBound...]
-            let sign = isTriple ? nil : name.first
-            switch sign {
-            case "!": continue
-            case "#", "^", "/", "&": name.removeFirst()
-            case ">", "<", "$", "=", "%", "*":
-                throw FieldMapError(
-                    "'\(path)': the template may hold columns and sections only, no {{\(name.prefix(40))}}"
-                )
-            default: break
-            }
-            let column = String(name).trimmingSpaces
-            if column == "." {
-                throw FieldMapError("'\(path)': write the column's name in place of {{.}}")
-            }
-            let position = try columns.position(of: column, in: path)
-            switch sign {
-            case "#", "^":
-                open.append(column)
-                out += "{{\(sign ?? "#")s\(position)}}"
-            case "/":
-                guard open.popLast() == column else {
-                    throw FieldMapError(
-                        "'\(path)': {{/\(column.prefix(40))}} closes a section that is not the last one opened"
-                    )
-                }
-                out += "{{/s\(position)}}"
-            default: out += "{{{c\(position)}}}"
-            }
-        }
-        guard open.isEmpty else {
-            throw FieldMapError("'\(path)': the section {{#\(open[open.count - 1].prefix(40))}} is never closed")
-        }
-        out += rest
-        return (out, hasTags)
     }
 }
 

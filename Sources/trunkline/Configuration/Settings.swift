@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Logging
 internal import TrunklineEngine
+internal import TrunklinePlanning
 internal import Yams
 
 /// The configuration of one run: flags before environment before `trunkline.yaml`, read once.
@@ -18,7 +19,8 @@ internal import Yams
 /// | `logFormat` | `TRUNKLINE_LOG_FORMAT` | `--log-format` |
 ///
 /// The first three also as the path of a file: `databaseURLFile`, `TRUNKLINE_DATABASE_URL_FILE`, `--database-url-file`
-/// and so on. Nothing of them is ever printed.
+/// and so on. Nothing of them is ever printed. The keys `lines` and `sources` are read by whoever needs the rules
+/// (``RuleBook``).
 struct Settings: Sendable {
     /// A key of the configuration.
     enum Key: String, CaseIterable, Sendable {
@@ -223,6 +225,13 @@ struct Settings: Sendable {
         return trimmed
     }
 
+    /// The keys of `trunkline.yaml` that are read here.
+    static let fileKeys =
+        Key.allCases.flatMap { key in
+            key.rawValue.hasPrefix("retain.")
+                ? [] : key.isSecret ? [key.rawValue, key.rawValue + "File"] : [key.rawValue]
+        } + ["retain"]
+
     private static func parse(_ text: String?) throws(CommandError) -> [String: String] {
         guard let text else { return [:] }
         let node: Node?
@@ -240,12 +249,15 @@ struct Settings: Sendable {
             throw CommandError(.usage, "trunkline.yaml must be a list of 'key: value'")
         }
         let known = Set(Key.allCases.flatMap { $0.isSecret ? [$0.rawValue, $0.rawValue + "File"] : [$0.rawValue] })
+        let ofRules = Set(RuleBook.keys)
         var values: [String: String] = [:]
         var entries: [(key: Node, value: Node)] = []
         for (key, value) in mapping {
             // `retain: {finished: 90d}` is the key `retain.finished`.
             if key.string == "retain", let ages = value.mapping {
                 for (name, age) in ages { entries.append((Node("retain." + (name.string ?? "?")), age)) }
+            } else if let name = key.string, ofRules.contains(name) {
+                continue
             } else {
                 entries.append((key, value))
             }
@@ -254,7 +266,7 @@ struct Settings: Sendable {
             guard let key = key.string, known.contains(key) else {
                 throw CommandError(
                     .usage,
-                    "trunkline.yaml: the key '\(key.string?.prefix(40) ?? "?")' is not known; known are \(known.sorted().joined(separator: ", "))"
+                    "trunkline.yaml: the key '\(key.string?.prefix(40) ?? "?")' is not known; known are \(known.union(ofRules).sorted().joined(separator: ", "))"
                 )
             }
             guard let text = value.scalar?.string else {
