@@ -92,9 +92,7 @@ package enum RefusalReplay {
             case .webhook(let event):
                 return isDryRun ? .accepted(nil) : try await take(event, database)
             case .send(let job):
-                guard PhoneNumbers.isPossible(e164: job.to.value) else {
-                    return .refused("to: no country has numbers of that length")
-                }
+                try PhoneNumbers.check(.send(job))
                 return try await take(.send(job), acceptor, isDryRun)
             case .deliver(let job): return try await take(.deliver(job), acceptor, isDryRun)
             }
