@@ -121,7 +121,7 @@ let package = Package(
         .target(
             name: "TrunklineGateway",
             dependencies: [
-                "HTTPServing", "TrunklineCore", "TrunklineEngine",
+                "HTTPServing", "TrunklineCore", "TrunklineEngine", "TrunklinePhones",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

@@ -68,6 +68,12 @@ package enum PhoneNumbers {
         return parse(number, nil).verdict == tl_phone_possible
     }
 
+    /// Refuses a notice to a number that cannot exist: whoever accepts one asks, so that none is promised that a worker refuses.
+    package static func check(_ work: CarriedWork) throws(Refusal) {
+        guard case .send(let job) = work, !isPossible(e164: job.to.value) else { return }
+        throw Refusal(kind: .invalid, field: "to", reason: "no country has numbers of that length")
+    }
+
     private static func parse(_ text: String, _ region: String?) -> (verdict: tl_phone_verdict, e164: String) {
         var text = text
         var buffer = [CChar](repeating: 0, count: Int(tl_phone_capacity))

@@ -64,6 +64,7 @@ import Testing
             (#"{"tags":"a"}"#, "tags"), (#"{"links":{"shop":"http://x.example"}}"#, "links"),
             (#"{"loyalty":[]}"#, "loyalty"),
             (#"{"loyalty":{"a":[[[[[[[[1]]]]]]]]}}"#, "loyalty"), (#"{"metrics":{"a":1e400}}"#, "metrics"),
+            (#"{"loyalty":{"a":1e-9223372036854775808}}"#, "loyalty"),
             (#"{"name":"x","factAt":"yesterday"}"#, "factAt"),
             (#"{"name":"x","factAt":"1970-01-01T00:00:00Z"}"#, "factAt"),
             (#"{"name":"x","name":"y"}"#, "name"), (#"{"name":"\u0000"}"#, "name"),

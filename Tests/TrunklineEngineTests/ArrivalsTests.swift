@@ -63,6 +63,18 @@ import Testing
         for way in [.bulk, .intake, .webhook, .unrouted, .dead] as [Arrivals.Way] { #expect(served[way] == 10) }
     }
 
+    /// What was left aside is put back in front, and a batch that failed meanwhile in front of that.
+    @Test func theLowestOfWhatIsForgottenNeedNotBeInFront() {
+        var arrivals = Arrivals()
+        let (shard, other) = (queue(.shard(1)), queue(.shard(2)))
+        for tag in 21...22 as ClosedRange<UInt64> { arrivals.append(arrival(shard, tag)) }
+        arrivals.putBack([arrival(shard, 5)], way: .shard)
+        arrivals.putBack([arrival(other, 1), arrival(shard, 11)], way: .shard)
+        #expect(arrivals.forget(shard) == 5)
+        #expect(arrivals.next { _ in 10 }?.arrivals.map(\.tag) == [1])
+        #expect(arrivals.forget(shard) == nil)
+    }
+
     @Test func aWayKeepsItsOrderAlsoWhenABatchComesBack() {
         var arrivals = Arrivals()
         let shard = queue(.shard(1))

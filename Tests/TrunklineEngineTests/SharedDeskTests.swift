@@ -27,6 +27,39 @@ import TrunklineIntegrations
 
     private static let nowhere = "amqp://127.0.0.1:\(refusingPort)/"
 
+    /// Somebody's open transaction holds a key: whoever needs that one is told so, and nobody else hears of it.
+    @Test func aKeyThatIsHeldStopsNobodyElse() async throws {
+        try await AdminDatabase.with { database in
+            let desk = try Self.desk(database.url, Self.nowhere) { $0.acceptors = 1 }
+            desk.databaseAnswered(shards: 16)
+            let running = Task { await desk.run() }
+            let jobs = try (0..<20).map { CarriedWork.send(try notice($0)) }
+            guard case .send(let held) = jobs[7] else { return }
+            try await PostgresSession.withSession(url: database.url, applicationName: "held") { other in
+                try await other.script("begin")
+                _ = try await other.query(
+                    """
+                    select trunkline.enqueue(line => $1, key => $2, "to" => $3, body => $4, purpose => $5)
+                    """,
+                    [
+                        .text(held.line.value), .text(held.key.value), .text(held.to.value), .text(held.body),
+                        .text(held.purpose.rawValue),
+                    ]
+                )
+                let verdicts = try await desk.accept(jobs, bytes: 100)
+                for (number, verdict) in verdicts.enumerated() {
+                    #expect(verdict.word == (number == 7 ? "not_sent" : "new"), "\(number)")
+                }
+                #expect(desk.troubles.database == nil)
+                try await other.script("commit")
+            }
+            let again = try await desk.accept(jobs, bytes: 100)
+            #expect(again.allSatisfy { $0.word == "repeat" })
+            desk.close()
+            await running.value
+        }
+    }
+
     @Test func manyCallersShareCommitsAndEachGetsItsOwnVerdicts() async throws {
         try await AdminDatabase.with { database in
             let desk = try Self.desk(database.url, Self.nowhere) { $0.acceptors = 2 }

@@ -124,14 +124,16 @@ import Yams
         }
     }
 
-    @Test func everyPurposeAndScopeAndProblemIsThere() throws {
+    @Test func everyPurposeAndProblemIsThere() throws {
         let document = try Self.document()
         let schemas = try #require((document["components"] as? [String: Any])?["schemas"] as? [String: [String: Any]])
         let purpose = (schemas["SendJob"]?["properties"] as? [String: [String: Any]])?["purpose"]
         #expect(purpose?["enum"] as? [String] == Purpose.allCases.map(\.rawValue))
+        let type = try #require((schemas["Problem"]?["properties"] as? [String: Any])?["type"])
         for kind in Problem.Kind.allCases {
-            let type = "urn:trunkline:problem:" + kind.rawValue
-            #expect(type.wholeMatch(of: /urn:trunkline:problem:[a-z-]+/) != nil)
+            let problem = Problem(kind, "").answer(instance: "1")
+            let told = try JSONSerialization.jsonObject(with: Data(problem.body)) as? [String: Any]
+            #expect(Schema.faults(of: told?["type"] ?? 0, type, document, kind.rawValue) == [])
         }
     }
 }

@@ -106,15 +106,26 @@ import TrunklineCore
             Self.notice("order:shop.1042:shipped:f9", .orderShipped, at: noon + .seconds(9)),
         ]
         for moment in [SourceFact.OrderMoment.cancelled, .refunded(refund: "r1")] {
-            let plan = try shop(Self.orders).plan(order(moment), Known(notices: waiting))
+            let plan = try shop(Self.orders).plan(
+                order(moment, state: moment == .cancelled ? nil : "refunded"),
+                Known(notices: waiting)
+            )
             let cancellation = try #require(plan.cancellations.first)
             #expect(cancellation.keys.map(\.value) == ["order:shop.1042:ready", "order:shop.1042:status-packed"])
             #expect(cancellation.patterns.contains("order:shop.1042:ready*"))
             #expect(!cancellation.patterns.contains { $0.contains("refunded") || $0.contains("invoice") })
             #expect(!cancellation.patterns.contains { $0.contains(":cancelled") })
         }
-        let part = try shop(Self.orders).plan(order(.refunded(refund: "r1"), state: "partially_refunded"))
-        #expect(part.cancellations == [] && part.notices.count == 1)
+        // A part, or nobody says: WooCommerce's order goes on, and Shopify's refund has no word for it.
+        for state in ["partially_refunded", "processing", nil] {
+            let part = try shop(Self.orders).plan(order(.refunded(refund: "r1"), state: state))
+            #expect(part.cancellations == [] && part.notices.count == 1)
+        }
+        let whole = try shop(Self.orders).plan(
+            order(.refunded(refund: "r1")),
+            Known(record: order(.changed, state: "refunded"))
+        )
+        #expect(whole.cancellations.count == 1)
         let gone = try shop(Self.orders).plan(order(.removed))
         #expect(gone.cancellations.map(\.patterns) == [["order:shop.1042:*"]])
     }

@@ -1,7 +1,8 @@
 /// What senders say about a record (a contact, an order), piece by piece. Each field has a time of its own: the newest fact
 /// about it, by the sender's clock, is the one that is kept.
 ///
-/// Absent means that nothing is said about it; an empty text, list or object that there is nothing any more.
+/// Absent means that nothing is said about it; an empty text, list or object that there is nothing any more, where a field may
+/// be empty.
 package protocol RecordFacts: Sendable, Hashable, CustomStringConvertible {
     /// When the facts were so, by the sender's clock; nil: when they are stored.
     var factAt: Timestamp? { get }
@@ -146,7 +147,7 @@ extension JSONValue {
             guard text.utf8.count <= 40 else { return false }
             let parts = text.utf8.split(whereSeparator: { $0 | 0x20 == 0x65 })
             guard parts.count == 2 else { return true }
-            return Int(String(parts[1]) ?? "").map { abs($0) <= 20 } ?? false
+            return Int(String(parts[1]) ?? "").map { (-20...20).contains($0) } ?? false
         case .array(let elements): return elements.allSatisfy(\.hasPlainNumbers)
         case .object(let members): return members.allSatisfy(\.value.hasPlainNumbers)
         }

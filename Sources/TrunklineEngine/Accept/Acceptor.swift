@@ -23,6 +23,9 @@ package final class Acceptor {
         /// How long jobs may take in all; then the connection that has not answered is closed, and it throws. Default nil:
         /// as long as the server lets a statement take.
         package var limit: Duration?
+        /// How long a statement waits for a lock, which somebody's open transaction may hold as long as it likes; then the jobs
+        /// that need it are ``AcceptVerdict/notSent(_:)``, and the others go on. Default nil: as long as the server lets it.
+        package var lockLimit: Duration?
         /// Whether what is refused is recorded.
         package var recordsRefusals = true
 
@@ -121,8 +124,13 @@ package final class Acceptor {
                 try await session.query(TakeBatch.acceptance, parameters)
             }
             return try verdicts(rows, of: jobs)
-        } catch let error as PostgresError where Self.isDataFault(error) {
-            // One row that the server cannot store fails all: halve down to it, so that its neighbours go on.
+        } catch let error as PostgresError where Self.isDataFault(error) || isLockFault(error) {
+            // One row that the server cannot store, or not now, fails all: halve down to it, so that its neighbours go on.
+            if isLockFault(error) {
+                // It has answered: what is silent is not the database.
+                end = configuration.limit.map { clock.now + $0 }
+                if jobs.count == 1 { return [.notSent("an open transaction holds its key")] }
+            }
             if let job = jobs.first, jobs.count == 1 {
                 return [
                     .refused(
@@ -263,7 +271,8 @@ package final class Acceptor {
                 }
                 defer { alarm?.cancel() }
                 return try await body(session)
-            } catch let error as PostgresError where error.isRetriable || error.code == .protocolViolation && tries == 0
+            } catch let error as PostgresError
+                where !isLockFault(error) && (error.isRetriable || error.code == .protocolViolation && tries == 0)
             {
                 if error.isConnectionLost || error.code == .protocolViolation {
                     await session?.close()
@@ -289,9 +298,15 @@ package final class Acceptor {
             applicationName: configuration.applicationName,
             connectTimeout: end.map { max(.milliseconds(1), min(.seconds(5), $0 - clock.now)) } ?? .seconds(5),
             settings: Statements.hotSettings
+                + (configuration.lockLimit.map { [("lock_timeout", "\(Int($0 / .milliseconds(1)))ms")] } ?? [])
         )
         session = opened
         return opened
+    }
+
+    /// A lock that was waited for as long as this acceptor waits.
+    private func isLockFault(_ error: PostgresError) -> Bool {
+        configuration.lockLimit != nil && error.sqlState == "55P03"
     }
 
     /// Class 22 (data) and 23 (constraints): the values' fault, not the moment's.

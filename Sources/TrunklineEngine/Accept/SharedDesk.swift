@@ -205,6 +205,8 @@ package final class SharedDesk: Sendable {
             carriers: configuration.carriers
         )
         row.limit = configuration.patience
+        // Callers wait for each other's commits, which are short; nobody waits for somebody's transaction at a prompt.
+        row.lockLimit = .milliseconds(500)
         // A connection that was lost is made again at once, or the broker is asked.
         row.patience = .milliseconds(500)
         return Acceptor(configuration: row, wakes: wakes)

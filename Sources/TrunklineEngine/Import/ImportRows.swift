@@ -49,13 +49,7 @@ package struct NDJSONFormat: ImportFormat {
         case .bytes(let bytes):
             return .job(line.number, now: now) { () throws(Refusal) in
                 let work = try CarriedWork.decode(json: bytes)
-                if case .send(let job) = work, !PhoneNumbers.isPossible(e164: job.to.value) {
-                    throw Refusal(
-                        kind: .invalid,
-                        field: "to",
-                        reason: "to is not a possible phone number of any country"
-                    )
-                }
+                try PhoneNumbers.check(work)
                 return work
             }
         }

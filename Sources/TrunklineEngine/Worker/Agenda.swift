@@ -56,7 +56,7 @@ final class Agenda {
     /// Another worker owns the shard now.
     func lost(shard: Int32) { lostShards.insert(shard) }
 
-    /// Everything that was delivered of the shard's queue is acknowledged: its fence may be released.
+    /// Nothing of the shard's queue is held here any more, taken or given back: its fence may be released.
     func left(shard: Int32) { leftShards.append(shard) }
 
     /// The shard is ours, or is not what it was thought to be: its rows are to be read.

@@ -85,12 +85,13 @@ struct Arrivals {
 
     /// Forgets what of a queue has not begun to be taken.
     ///
-    /// - Returns: the tag of the first one; nil when there was none.
+    /// - Returns: the lowest tag among them, which need not be in front: what was left aside is put back later.
+    ///   Nil when there was none.
     mutating func forget(_ queue: ConsumedQueue) -> UInt64? {
         let way = Way(queue.kind)
-        let first = waiting[way]?.first { $0.queue === queue && $0.epoch == queue.epoch }?.tag
+        let lowest = waiting[way]?.lazy.filter { $0.queue === queue && $0.epoch == queue.epoch }.map(\.tag).min()
         waiting[way]?.removeAll { $0.queue === queue }
-        return first
+        return lowest
     }
 
     /// Puts a batch back in front.

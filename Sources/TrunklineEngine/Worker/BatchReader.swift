@@ -204,9 +204,7 @@ final class BatchReader {
         _ reading: inout BatchReading
     ) -> Bool {
         do throws(Refusal) {
-            if case .send(let job) = work, !PhoneNumbers.isPossible(e164: job.to.value) {
-                throw Refusal(kind: .invalid, field: "to", reason: "no country has numbers of that length")
-            }
+            try PhoneNumbers.check(work)
             try work.validate(now: now)
             return true
         } catch  where error.kind == .late && arrival.redelivered {

@@ -217,10 +217,9 @@ final class ConsumedQueue {
         channel = nil
     }
 
-    /// Gives back what is not committed and subscribes again.
+    /// Gives back what is not committed and subscribes again; a queue that is being left has left.
     func restart(prefetch: UInt16) {
-        guard !isLeaving else { return }
-        subscribe(prefetch: prefetch)
+        if isLeaving { giveBack() } else { subscribe(prefetch: prefetch) }
     }
 
     private func finishLeaving() {

@@ -71,8 +71,19 @@ final class Intake {
     /// Channels are gone: what they delivered comes again.
     func dropStale() { arrivals.dropStale() }
 
-    /// Forgets what of a queue has not begun to be taken. Returns the tag of the first such delivery.
-    func forget(_ queue: ConsumedQueue) -> UInt64? { arrivals.forget(queue) }
+    /// Forgets what of a queue is not being taken. Returns the lowest tag among it.
+    func forget(_ queue: ConsumedQueue) -> UInt64? {
+        var lowest = arrivals.forget(queue)
+        aside = aside.compactMap { entry in
+            let mine = entry.arrivals.filter { $0.queue === queue }
+            guard !mine.isEmpty else { return entry }
+            let tags = mine.filter { $0.epoch == queue.epoch }.map(\.tag) + [lowest].compactMap(\.self)
+            lowest = tags.min()
+            let others = entry.arrivals.filter { $0.queue !== queue }
+            return others.isEmpty ? nil : Aside(number: entry.number, arrivals: others, way: entry.way)
+        }
+        return lowest
+    }
 
     // MARK: Taking
 
@@ -101,6 +112,7 @@ final class Intake {
     /// Messages of which it is not known what became of them are neither acknowledged nor refused. They are taken again:
     /// by this worker after a while, or by another one when this one has ended.
     private func leaveAside(_ unknown: [Arrivals.Arrival], _ way: Arrivals.Way) {
+        let unknown = staying(unknown)
         guard !unknown.isEmpty else { return }
         asideNumber += 1
         let number = asideNumber
@@ -124,6 +136,8 @@ final class Intake {
     }
 
     private func failed(_ batch: [Arrivals.Arrival], _ way: Arrivals.Way, _ error: PostgresError) {
+        let batch = staying(batch)
+        if batch.isEmpty { return }
         if error.isConnectionLost || error.outcomeUnknown {
             // Taken again: what was committed is found by its key.
             arrivals.putBack(batch, way: way)
@@ -148,6 +162,19 @@ final class Intake {
             ) { [weak self] error in
                 if error != nil { self?.again(batch, way, in: .seconds(1)) }
             }
+        }
+    }
+
+    /// Those that are to be taken again here. A queue that is being left waits for nothing: what could not be taken of it goes
+    /// back with its channel.
+    private func staying(_ arrivals: [Arrivals.Arrival]) -> [Arrivals.Arrival] {
+        arrivals.filter { arrival in
+            guard arrival.queue.isLeaving else { return true }
+            if arrival.epoch == arrival.queue.epoch {
+                _ = arrival.queue.acknowledge()
+                arrival.queue.giveBack()
+            }
+            return false
         }
     }
 

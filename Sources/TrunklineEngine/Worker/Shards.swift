@@ -8,7 +8,7 @@ enum ShardPhase {
     case loading
     /// Rows are loaded, the queue is consumed.
     case owned
-    /// Being given up: nothing is claimed any more, what was delivered is taken and acknowledged, then it is released.
+    /// Being given up: nothing is claimed any more, what is being taken is acknowledged, the rest given back, then it is released.
     case leaving
 }
 
@@ -295,7 +295,7 @@ final class Shards {
         return true
     }
 
-    /// What was delivered of its queue is acknowledged: the next owner may have it.
+    /// Nothing of its queue is held here any more: the next owner may have it.
     func release(_ number: Int32) {
         if let shard = shards[number], shard.phase == .leaving { release(shard) }
     }

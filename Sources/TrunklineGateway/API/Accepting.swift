@@ -1,6 +1,7 @@
 internal import HTTPTypes
 internal import TrunklineCore
 internal import TrunklineEngine
+internal import TrunklinePhones
 
 /// Accepts for callers with API keys: what stands between a route and the desk.
 struct Accepting: Sendable {
@@ -85,6 +86,7 @@ struct Accepting: Sendable {
             return try await earlier(work, caller, or: Problem.unknown(work.lane))
         }
         do throws(Refusal) {
+            try PhoneNumbers.check(work)
             try work.validate(now: now())
             // What the broker has is rendered by a worker, and what cannot be rendered would be refused behind our back.
             if desk.troubles.database != nil { _ = try carriers[lane.carrier]?.render(work) }
@@ -125,7 +127,8 @@ struct Accepting: Sendable {
                 return .refused(problem)
             }
         case .refused(let refusal): return .refused(Problem(refusal))
-        case .unroutable, .rejected, .notSent, .unknown:
+        case .notSent(let reason): return .refused(.away("it was not taken: \(reason); the same request again is safe"))
+        case .unroutable, .rejected, .unknown:
             return .refused(.away("neither the database nor the broker takes it; the same request again is safe"))
         }
     }
@@ -184,8 +187,11 @@ extension Accepting.Accepted {
     /// Verified, or only confirmed by the broker.
     var state: String { id == nil ? "queued_unverified" : "accepted" }
 
-    /// Where its story is told.
-    var location: String { "/v1/messages/" + (id?.description ?? key.value) }
+    /// Where its story is told; nil for a delivery that has no number yet: keys there are those of notices.
+    var location: String? {
+        if id == nil, lane.destination != nil { return nil }
+        return "/v1/messages/" + (id?.description ?? key.value)
+    }
 
     /// The same in every answer to the same request, for ever: nothing in it changes with time.
     func write(to json: inout JSONWriter) {
@@ -197,7 +203,7 @@ extension Accepting.Accepted {
 
     var answer: Answer {
         var answer = Answer.json(202) { write(to: &$0) }
-        answer.headers.append(Answer.Header(.location, location))
+        if let location { answer.headers.append(Answer.Header(.location, location)) }
         answer.headers += headers
         return answer
     }

@@ -84,7 +84,7 @@ struct Messages: Sendable {
         guard items.count <= mostItems else {
             throw Problem(
                 .tooLarge,
-                "messages has \(items.count) entries, at most \(mostItems) are allowed",
+                "messages has more than \(mostItems) entries",
                 field: "messages"
             )
         }
@@ -95,7 +95,10 @@ struct Messages: Sendable {
         var items: [ArraySlice<UInt8>] = []
         try reader.beginArray()
         var first = true
-        while try reader.nextElement(first: &first) { items.append(try reader.raw()) }
+        while try reader.nextElement(first: &first) {
+            // One more tells that there are too many; the rest is only read over.
+            if items.count > mostItems { try reader.skip() } else { items.append(try reader.raw()) }
+        }
         return items
     }
 

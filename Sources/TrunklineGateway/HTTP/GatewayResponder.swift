@@ -133,7 +133,9 @@ struct GatewayResponder: HTTPResponder {
 
     /// How much a body may hold at most, as far as that is known before it is read.
     private static func announcedBytes(_ request: Request, _ route: Route) -> Int {
-        min(request.headers[.contentLength].flatMap { Int($0) } ?? route.longestBody, route.longestBody)
+        // Whoever looks whether this lives is not to be sent away because others bring much.
+        guard case .json(let longest) = route.body else { return 0 }
+        return min(request.headers[.contentLength].flatMap { Int($0) } ?? longest, longest)
     }
 
     private static func body(of request: Request, _ route: Route) async throws -> [UInt8] {

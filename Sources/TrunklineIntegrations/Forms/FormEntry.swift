@@ -48,6 +48,9 @@ struct FormEntry {
 
     // MARK: Shapes
 
+    /// Bytes; no form of a person's making has a longer name of a field, and no setting names it.
+    private static let longestName = 1_000
+
     private mutating func read(_ body: FormBody) throws(Refusal) {
         // Jotform posts the answers once more as JSON, in one of the fields.
         if let raw = body["rawRequest"], let id = body["submissionID"] {
@@ -75,7 +78,11 @@ struct FormEntry {
     /// Members of members by their path, elements of lists with a comma between.
     private mutating func readPlain(_ value: JSONValue, _ path: String) {
         for member in value.members {
-            let name = path.isEmpty ? member.name : path + "." + member.name
+            // One more tells that there are too many. Each holds its whole path, so that all of them could be as much as their
+            // number times the body.
+            if fields.count > FormBody.mostFields { return }
+            let whole = path.isEmpty ? member.name : path + "." + member.name
+            let name = whole.utf8.count <= Self.longestName ? whole : Digest.hex(Digest.sha256(whole.utf8))
             switch member.value {
             case .object: readPlain(member.value, name)
             case .array(let elements):

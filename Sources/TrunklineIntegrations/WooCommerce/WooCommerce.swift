@@ -69,7 +69,7 @@ enum WooCommerce {
             state: status,
             payment: body["date_paid_gmt"]?.given == nil ? nil : "paid",
             person: person(body),
-            total: money(body["total"], body["currency"]),
+            total: total(body, moment),
             items: (body["line_items"]?.elements ?? []).compactMap { item in
                 item["name"]?.given.map { .init(title: $0, quantity: item["quantity"]?.word) }
             },
@@ -78,6 +78,14 @@ enum WooCommerce {
             links: links((.payment, body["payment_url"]), (.tracking, shipment?.trackingURL.map { .string($0) })),
             details: details(body)
         )
+    }
+
+    /// The order's; of a refund its own, which is written below zero.
+    private static func total(_ body: JSONValue, _ moment: SourceFact.OrderMoment) -> SourceFact.Money? {
+        guard case .refunded(let refund) = moment else { return money(body["total"], body["currency"]) }
+        let own = body["refunds"]?.elements.first { $0["id"]?.id == refund }?["total"]?.word
+        guard let refund, let own, !refund.isEmpty else { return nil }
+        return money(.string(own.hasPrefix("-") ? String(own.dropFirst()) : own), body["currency"])
     }
 
     /// Statuses are sometimes written with the prefix that the database has.

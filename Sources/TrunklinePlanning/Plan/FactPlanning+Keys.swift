@@ -34,6 +34,13 @@ extension FactPlanning {
         }
     }
 
+    /// By the sender's own words, here or in what is known of the order.
+    private func isWhollyRefunded(_ order: SourceFact.Order) -> Bool {
+        var words = [order.state, order.payment]
+        if case .order(let known) = known.record { words += [known.state, known.payment] }
+        return words.contains { $0?.lowercased() == "refunded" }
+    }
+
     // MARK: What the fact ends
 
     /// The notices planned earlier that are not to be sent any more; nil when the fact ends none.
@@ -43,8 +50,8 @@ extension FactPlanning {
         case .order(let order):
             switch order.moment {
             case .cancelled: return [ended(order, "the order was cancelled", keys)]
-            // Of a part that was given back the rest still comes.
-            case .refunded where !order.isPartlyRefunded: return [ended(order, "the order was refunded", keys)]
+            // Of a part that was given back the rest still comes, and most senders do not say which of the two it was.
+            case .refunded where isWhollyRefunded(order): return [ended(order, "the order was refunded", keys)]
             case .removed:
                 return [cancellation(subject, [subject + ":*"], keys, "the order is gone at its sender") { _ in true }]
             default: return nil
@@ -113,11 +120,4 @@ extension IdempotencyKey {
 extension String {
     /// Two rules for one fact send two notices, of which neither replaces the other.
     fileprivate var hashed: String { isEmpty ? "" : ":" + Digest.hex(Digest.sha256(utf8).prefix(4)) }
-}
-
-extension SourceFact.Order {
-    /// By the senders' own words.
-    fileprivate var isPartlyRefunded: Bool {
-        [state, payment].contains { $0?.lowercased().contains("partial") ?? false }
-    }
 }

@@ -8,8 +8,7 @@ extension APIKeyCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: "Only this workspace's.")
-        var workspace: String?
+        @OptionGroup var only: WorkspaceOption
 
         @Flag(help: "Revoked ones too.")
         var all = false
@@ -19,7 +18,7 @@ extension APIKeyCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let workspace = try workspace.map { try WorkspaceID($0) }
+                let workspace = try only.id()
                 let keys = try await settings.operate(as: APIKeyCommand.name) {
                     try await $0.allAPIKeys(workspace: workspace, withRevoked: all)
                 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import TrunklineCore
 
 /// How much of a list is printed, and how.
 struct ListOptions: ParsableArguments {
@@ -16,6 +17,15 @@ struct ListOptions: ParsableArguments {
     func noteIfFull(_ count: Int) {
         if count == limit { Output.note("there may be more: --limit") }
     }
+}
+
+/// Of which workspace a list is.
+struct WorkspaceOption: ParsableArguments {
+    @Option(help: "Only this workspace's.")
+    var workspace: String?
+
+    /// Nil: of all.
+    func id() throws -> WorkspaceID? { try workspace.map { try WorkspaceID($0) } }
 }
 
 /// Who decides, and why: for what is written down.

@@ -8,8 +8,7 @@ extension DestinationCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: "Only this workspace's.")
-        var workspace: String?
+        @OptionGroup var only: WorkspaceOption
 
         @Flag(help: "Removed ones too.")
         var all = false
@@ -19,7 +18,7 @@ extension DestinationCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let workspace = try workspace.map { try WorkspaceID($0) }
+                let workspace = try only.id()
                 try await settings.operate(as: DestinationCommand.name) { install in
                     let found = try await install.allDestinations(workspace: workspace, withRemoved: all)
                     if json {

@@ -8,8 +8,7 @@ extension LineCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: "Only this workspace's.")
-        var workspace: String?
+        @OptionGroup var only: WorkspaceOption
 
         @Flag(help: "Removed ones too.")
         var all = false
@@ -19,7 +18,7 @@ extension LineCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let workspace = try workspace.map { try WorkspaceID($0) }
+                let workspace = try only.id()
                 try await settings.operate(as: LineCommand.name) { install in
                     let lines = try await install.allLines(workspace: workspace, withRemoved: all)
                     if json {

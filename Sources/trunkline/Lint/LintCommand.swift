@@ -25,8 +25,7 @@ struct LintCommand: AsyncParsableCommand {
 
         @OptionGroup var options: GlobalOptions
 
-        @Option(help: "Only this workspace's.")
-        var workspace: String?
+        @OptionGroup var only: WorkspaceOption
 
         @Flag(
             help:
@@ -38,7 +37,7 @@ struct LintCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await options.run { settings in
-                let workspace = try workspace.map { try WorkspaceID($0) }
+                let workspace = try only.id()
                 try await settings.operate(as: LintCommand.name) { install in
                     if texts {
                         try say(try await install.repeatedTexts(workspace: workspace, limit: extent.limit))

@@ -9,7 +9,8 @@ struct RulesTest: AsyncParsableCommand {
         commandName: "test",
         abstract: "Show what an event would send, without sending it. Needs no server.",
         discussion: """
-            The payload is read as the source would send it; its signature is not looked at. What Trunkline would know \
+            The payload is read as the source would send it (one event, where a source sends several in one body); its \
+            signature is not looked at. What Trunkline would know \
             of the customer or of earlier notices is not known here: an event that names no person shows so.
             """
     )

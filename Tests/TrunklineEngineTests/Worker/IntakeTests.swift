@@ -230,6 +230,41 @@ import TrunklineLedgerModel
         #expect(intake.isDone && kit.model.jobs.count == 1)
     }
 
+    /// Nothing may keep a queue from being left: neither what lies aside, nor what fails while it is left.
+    @Test(arguments: [nil, serverError, lockTimeout, connectionLost] as [PostgresError?])
+    func aQueueIsLeftWhateverBecomesOfItsMessages(error: PostgresError?) throws {
+        let broker = OneChannel()
+        var hasLeft = false
+        let queue = ConsumedQueue(
+            kind: .bulk,
+            name: "bulk",
+            broker: broker,
+            newTag: { 0 },
+            onDelivery: { [intake] queue, delivery in intake.arrived(queue, delivery) },
+            onFailure: { _, _ in },
+            onLeft: { _ in hasLeft = true }
+        )
+        queue.subscribe(prefetch: 10)
+        // A delivery for a destination that nobody knows yet lies aside.
+        broker.deliver(
+            1,
+            #"{"schema":"trunkline.deliver.v1","destination":"new","key":"k1","type":"a.b","timestamp":"2026-12-01T09:00:00Z","data":{}}"#
+        )
+        intake.take(at: now)
+        broker.deliver(
+            2,
+            #"{"schema":"trunkline.send.v1","line":"a","key":"k2","to":"+972501234561","body":"Ready.","purpose":"order"}"#
+        )
+        intake.take(at: now)
+        #expect(kit.intake.names == ["take"])
+        queue.leaveGivingBack(from: intake.forget(queue))
+        kit.intake.end(error)
+        _ = queue.acknowledge()
+        kit.loop.pass(.seconds(6))
+        #expect(hasLeft && broker.isClosed && intake.isDone)
+        #expect(broker.acknowledged == nil, "nothing behind what is given back")
+    }
+
     @Test func aMessageThatFailsOnALockHoldsUpItsOwnWayOnly() {
         arrive(bulk, 1, key: "locked")
         intake.take(at: now)
@@ -283,4 +318,52 @@ import TrunklineLedgerModel
         kit.intake.endAll()
         #expect(kit.model.jobs.isEmpty && kit.model.refusals.values.map(\.kind) == ["poison"] && intake.isDone)
     }
+}
+
+/// A broker with one channel, on which a test says what comes.
+private final class OneChannel: BrokerLink, ConsumerChannel {
+    var onConnect: (() -> Void)?
+    var onDisconnect: ((RabbitError) -> Void)?
+    var onConnectFailed: ((RabbitError) -> Void)?
+    var onClose: ((RabbitError) -> Void)?
+    let isConnected = true
+    let serverVersion: String? = nil
+    private(set) var isClosed = false
+    private(set) var acknowledged: UInt64?
+    private var onDelivery: ((RabbitDelivery) -> Void)?
+
+    func deliver(_ tag: UInt64, _ body: String) {
+        onDelivery?(
+            RabbitDelivery(
+                tag: tag,
+                redelivered: false,
+                exchange: "",
+                routingKey: "",
+                contentType: nil,
+                messageID: nil,
+                deliveryCount: 0,
+                deathCount: 0,
+                firstDeathQueue: nil,
+                bodySize: UInt64(body.utf8.count),
+                body: Array(body.utf8)
+            )
+        )
+    }
+
+    func open() {}
+    func openConsumerChannel(_ done: @escaping (Result<any ConsumerChannel, RabbitError>) -> Void) {
+        done(.success(self))
+    }
+    func close(done: @escaping () -> Void) {}
+    func consume(
+        queue: String,
+        tag: String,
+        prefetch: UInt16,
+        onDelivery: @escaping (RabbitDelivery) -> Void,
+        onCancel: @escaping () -> Void,
+        done: @escaping (Result<Void, RabbitError>) -> Void
+    ) { self.onDelivery = onDelivery }
+    func cancel(tag: String, done: @escaping (Result<Void, RabbitError>) -> Void) {}
+    func ack(through tag: UInt64) { acknowledged = tag }
+    func close(done: @escaping (Result<Void, RabbitError>) -> Void) { isClosed = true }
 }

@@ -119,6 +119,19 @@ import TrunklineTesting
         #expect(try keys("cancelled", tracked) == ["order:acme.1042:cancelled"])
     }
 
+    @Test func aRefundHasItsOwnAmount() throws {
+        let body =
+            #"{"id":1,"status":"processing","total":"100.00","currency":"EUR","#
+            + #""refunds":[{"id":8,"total":"-5.00"},{"id":9}]}"#
+        let reading = try source.read(Senders.event(body, Self.headers("order.updated")), source.checked([:]))
+        guard case .facts(let facts) = reading else { return #expect(Bool(false), "\(reading)") }
+        var amounts: [String: String] = [:]
+        for case .order(let order) in facts {
+            if case .refunded(let refund?) = order.moment { amounts[refund] = order.total?.amount ?? "none" }
+        }
+        #expect(amounts == ["8": "5.00", "9": "none"])
+    }
+
     @Test func theStatusForPickupIsTheStoresOwn() throws {
         let body = #"{"id":1,"status":"listo"}"#
         #expect(try keys(body, ["pickup_status": "wc-listo"]) == ["order:acme.1:ready"])

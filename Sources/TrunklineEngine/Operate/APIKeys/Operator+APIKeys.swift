@@ -91,11 +91,15 @@ extension APIKey {
         id = try APIKeyID(rows.text(row, 2) ?? "")
         hint = rows.text(row, 3) ?? ""
         workspace = try WorkspaceID(rows.text(row, 4) ?? "")
-        scopes = Set((rows.textArray(row, 5) ?? []).compactMap { $0.flatMap(APIScope.init(rawValue:)) })
-        if let line = rows.text(row, 6), let purpose = rows.text(row, 7).flatMap(Purpose.init(rawValue:)) {
-            binding = Binding(line: try LineID(line), purpose: purpose)
+        let scopes = Set((rows.textArray(row, 5) ?? []).compactMap { $0.flatMap(APIScope.init(rawValue:)) })
+        if let line = rows.text(row, 6) {
+            let purpose = rows.text(row, 7).flatMap(Purpose.init(rawValue:))
+            binding = try purpose.map { Binding(line: try LineID(line), purpose: $0) }
+            // A key that is bound to what is not known here must not be free of it.
+            self.scopes = purpose == nil ? [] : scopes
         } else {
             binding = nil
+            self.scopes = scopes
         }
         requestsPerMinute = rows.int4(row, 8).map { Int($0) }
         label = rows.text(row, 9)

@@ -94,9 +94,7 @@ package enum RefusalReplay {
             case .webhook(let event):
                 return try await take(event, database, runner, isDryRun)
             case .send(let job):
-                guard PhoneNumbers.isPossible(e164: job.to.value) else {
-                    return .refused("to: no country has numbers of that length")
-                }
+                try PhoneNumbers.check(.send(job))
                 return try await take(.send(job), acceptor, isDryRun)
             case .deliver(let job): return try await take(.deliver(job), acceptor, isDryRun)
             }

@@ -67,7 +67,7 @@ extension Operator {
                 where recipient is not null and accepted_at > now() - interval '1 day'
                 union all
                 select lane, key, request, accepted_at from trunkline.finished
-                where recipient is not null and ended_on >= (now() at time zone 'UTC')::date - 1
+                where recipient is not null and state = 'sent' and ended_on >= (now() at time zone 'UTC')::date - 1
                   and accepted_at > now() - interval '1 day'
             ), repeated as (
                 -- The request holds recipient, text and button.
