@@ -44,7 +44,10 @@ package struct TestRun: Sendable {
         }
         guard status != 0 || said.hasPassedRun else { throw KitError("no test ran; see .dev/test.log.") }
         Terminal.write("\(said.passed) passed, \(said.failed) failed\n".utf8, to: 1)
-        if status != 0 { Terminal.note("the whole output is in .dev/test.log") }
+        if status != 0 {
+            for line in said.issues.prefix(60) { Terminal.say(line) }
+            Terminal.note("the whole output is in .dev/test.log")
+        }
         return status
     }
 }

@@ -60,7 +60,7 @@ final class Journal: Sendable {
                     throw SimulatorError(.journal, "cannot cut the journal \(path): \(errorText(errno))")
                 }
             } catch {
-                Glibc.close(descriptor)
+                Self.release(descriptor)
                 throw error
             }
         }
@@ -121,10 +121,17 @@ final class Journal: Sendable {
         file.withLock { descriptor in
             if descriptor >= 0 {
                 if syncs { fdatasync(descriptor) }
-                Glibc.close(descriptor)
+                Self.release(descriptor)
                 descriptor = -1
             }
         }
+    }
+
+    /// Gives the lock back, then the file. Closing alone leaves the lock with a child that is being started just now: it has a
+    /// copy of every descriptor until it becomes another program.
+    private static func release(_ descriptor: Int32) {
+        flock(descriptor, LOCK_UN)
+        Glibc.close(descriptor)
     }
 
     private func scheduleSync(_ continuation: CheckedContinuation<Void, any Error>?) {

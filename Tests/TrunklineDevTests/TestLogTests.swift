@@ -19,6 +19,28 @@ import TrunklineDev
         #expect(log.hasPassedRun && log.skipped.isEmpty)
     }
 
+    @Test func whatWentWrongIsSaidAgainAtTheEnd() {
+        let log = TestLog(
+            """
+            ◇ Test two() started.
+            ✘ Test two() recorded an issue at TwoTests.swift:9:5: Expectation failed: 1 == 2
+            ↳ a comment
+            ◇ Test three() started.
+            ↳ Target Platform: some
+            ✘ Test two() failed after 0.5 seconds with 1 issue.
+            ✘ Test run with 2 tests in 1 suite failed after 0.5 seconds with 1 issue.
+            error: Exited with unexpected signal code 11
+            """
+        )
+        #expect(
+            log.issues == [
+                "✘ Test two() recorded an issue at TwoTests.swift:9:5: Expectation failed: 1 == 2",
+                "↳ a comment",
+                "error: Exited with unexpected signal code 11",
+            ]
+        )
+    }
+
     // Not as arguments of tests, whose lines would be read by the summary of the run that they are in.
 
     @Test func whatWasSkippedIsFound() {

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import TestKit
 import Testing
 
@@ -84,6 +84,28 @@ import Testing
                 await #expect(throws: SimulatorError.self) { try await SimulatorServer.start(options) }
             }
         }
+    }
+
+    @Test func aCopyOfTheDescriptorDoesNotKeepTheJournalLocked() async throws {
+        try await withTemporaryDirectory { directory in
+            let path = directory + "/journal"
+            // What a child has between its making and its first own program.
+            let copy = try await withSimulator({ $0.journal = path }) { _ in dup(try descriptor(of: path)) }
+            defer { close(copy) }
+            try #require(copy >= 0)
+            #expect(try await withSimulator({ $0.journal = path }) { try await $0.send(key: "k")?.status } == 202)
+        }
+    }
+
+    /// Of this process, of the file.
+    private func descriptor(of path: String) throws -> Int32 {
+        let folder = "/proc/self/fd"
+        // The folder has a name of its own, and perhaps another parent behind a link.
+        let end = "/" + path.split(separator: "/").suffix(2).joined(separator: "/")
+        let found = try FileManager.default.contentsOfDirectory(atPath: folder).first {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)"))?.hasSuffix(end) == true
+        }
+        return try #require(found.flatMap(Int32.init))
     }
 
     @Test func anEffectIsOnFileBeforeItsAnswer() async throws {

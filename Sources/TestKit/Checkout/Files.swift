@@ -38,8 +38,11 @@ func randomHex(bytes: Int) -> String {
 package func withFileLock<Value>(_ path: String, _ body: () async throws -> Value) async throws -> Value {
     let descriptor = open(path, isFolder(path) ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw KitError("\(path) cannot be opened: errno \(errno)") }
-    // Gives the lock back: no other process has this descriptor.
-    defer { close(descriptor) }
+    defer {
+        // A child that is being started just now has a copy of the descriptor: closing ours would leave the lock with it.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
     try await eventually("the lock \(path)", within: .seconds(120), every: .milliseconds(5)) {
         flock(descriptor, LOCK_EX | LOCK_NB) == 0
     }
