@@ -29,10 +29,11 @@ package final class HTTPConnection: @unchecked Sendable {
     private var unread: [UInt8] = []
 
     /// Nil when nobody listens there.
-    package init?(to port: UInt16) {
+    ///
+    /// - Parameter patience: seconds until an answer that does not come is none: whoever waits for nothing must end some day.
+    package init?(to port: UInt16, patience: Int = 60) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        // A test that waits for nothing must end some day.
-        var limit = timeval(tv_sec: 60, tv_usec: 0)
+        var limit = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var address = Socket.loopback(port)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -128,10 +129,11 @@ package final class HTTPConnection: @unchecked Sendable {
         _ path: String,
         headers: [(String, String)] = [],
         body: [UInt8] = [],
-        of port: UInt16
+        of port: UInt16,
+        patience: Int = 60
     ) async throws(KitError) -> HTTPAnswer {
         let answer = await offPool { () -> HTTPAnswer? in
-            guard let connection = HTTPConnection(to: port) else { return nil }
+            guard let connection = HTTPConnection(to: port, patience: patience) else { return nil }
             let headers = headers + [("Connection", "close")]
             // Who is refused may be so before the end of what is said.
             connection.write(request(method, path, headers: headers, body: body))
@@ -140,4 +142,10 @@ package final class HTTPConnection: @unchecked Sendable {
         guard let answer else { throw KitError("\(method) \(path): no answer") }
         return answer
     }
+}
+
+/// The port of this machine that a server has said it listens on; of several the last.
+package func announcedPort(in text: String) -> UInt16? {
+    text.range(of: "listening on http://127.0.0.1:", options: .backwards)
+        .flatMap { UInt16(text[$0.upperBound...].prefix { $0.isNumber }) }
 }

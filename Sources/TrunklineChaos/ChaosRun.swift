@@ -26,7 +26,7 @@ package enum ChaosRun {
     private static func play(_ stage: Stage, _ say: @escaping @Sendable (String) -> Void) async throws -> ChaosReport {
         let options = stage.options
         if options.keyMemory == .off { try await remember(false, stage) }
-        for worker in stage.workers { try worker.start() }
+        for process in stage.workers + stage.gateways { try process.start() }
         let producer = try Producer(stage)
         let mayhem = Mayhem(stage, producer)
         say(
@@ -43,20 +43,20 @@ package enum ChaosRun {
         var evidence = Evidence()
         if let rest = try await drain(stage, producer, say) { evidence.misbehaviour.append(rest) }
         await withTaskGroup(of: String?.self) { group in
-            for worker in stage.workers {
+            for process in stage.workers + stage.gateways {
                 group.addTask {
-                    let status = await worker.stop(within: .seconds(45))
+                    let status = await process.stop(within: .seconds(45))
                     return status == 0
-                        ? nil : "worker \(worker.number), told to stop at the end, \(Worker.words(forEnd: status))"
+                        ? nil : "\(process.name), told to stop at the end, \(FleetProcess.words(forEnd: status))"
                 }
             }
             for await sentence in group { if let sentence { evidence.misbehaviour.append(sentence) } }
         }
         evidence.misbehaviour += mayhem.misbehaviour + producer.misbehaviour
-        for worker in stage.workers {
-            for status in worker.unexpectedEnds {
+        for process in stage.workers + stage.gateways {
+            for status in process.unexpectedEnds {
                 evidence.misbehaviour.append(
-                    "worker \(worker.number) ended by itself with \(ChildProcess.words(for: status)); see \(worker.log)"
+                    "\(process.name) ended by itself with \(ChildProcess.words(for: status)); see \(process.log)"
                 )
             }
         }
@@ -138,6 +138,7 @@ package enum ChaosRun {
             + "\(times(.brokerRestart, .brokerKill)) broker and \(times(.databaseCrash, .databaseRestart)) database ends, "
             + "\(counts.filter { $0.key.rawValue.hasPrefix("proxy") }.values.reduce(0, +)) on the wire, "
             + "\(times(.partition)) partitions, "
+            + "\(times(.gatewayKill, .gatewayFreeze, .gatewayCutOff)) on gateways, "
             + "\(times(.lineHold, .lineState)) lines, \(times(.destinationHold, .destinationState)) destinations"
     }
 

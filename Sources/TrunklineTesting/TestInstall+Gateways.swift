@@ -75,9 +75,7 @@ extension TestInstall {
         do {
             try await wait(for: "a gateway that listens") {
                 guard process.isRunning else { throw Failure("the gateway ended: \(TestKit.text(of: log.path))") }
-                port = TestKit.text(of: output.path).split(separator: "\n").first?.split(separator: ":").last.flatMap {
-                    UInt16($0)
-                }
+                port = announcedPort(in: TestKit.text(of: output.path))
                 return port != nil
             }
         } catch {

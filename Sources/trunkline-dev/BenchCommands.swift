@@ -6,7 +6,7 @@ internal import TrunklineDev
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measures what is never asserted in a test.",
-        subcommands: [Held.self, Destinations.self, Speed.self]
+        subcommands: [Held.self, Destinations.self, Speed.self, Gateway.self]
     )
 }
 
@@ -187,5 +187,97 @@ struct Speed: AsyncParsableCommand {
             name.padding(toLength: 24, withPad: " ", startingAt: 0)
                 + String(format: "%11.0f %10.1f %10.1f", figures.drain, figures.median, figures.worstOfHundred)
         )
+    }
+}
+
+struct Gateway: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "How fast one gateway accepts notices, alone and in batches, and what it does with more than it can take.",
+        discussion: """
+            Load generator (wrk), gateway, broker and database share this machine; no worker runs. Exit code 0: the medians keep \
+            the marks. 1: they do not, or it could not be measured.
+            """
+    )
+
+    /// Notices a second.
+    private static let (leastAlone, leastInBatches) = (5_000.0, 15_000.0)
+    /// Milliseconds of the slowest hundredth.
+    private static let slowest = 50.0
+
+    @OptionGroup var place: Place
+
+    @Option(help: "Lines.")
+    var lines = 50
+
+    @Option(help: "How often each is measured.")
+    var rounds = 5
+
+    @Option(help: "Seconds of each measurement.")
+    var seconds = 10
+
+    func validate() throws {
+        guard lines >= 2, lines <= 99, rounds > 0, seconds > 0 else {
+            throw ValidationError("2 to 99 lines, at least one round and one second are needed")
+        }
+    }
+
+    func run() async throws {
+        var options = try await place.options()
+        // The plan's own jobs are not used.
+        options.jobs = 100
+        options.lines = lines
+        let (rounds, seconds) = (rounds, seconds)
+        let result = try await place.proof("bench gateway") { [options] in
+            try await GatewayBench.run(options, rounds: rounds, seconds: seconds, say: Terminal.note)
+        }
+        print("\n\(rounds) x \(seconds) s              notices/s     p50 ms     p99 ms")
+        let alone = say("alone", result.singles, times: 1)
+        let batches = say("in batches of \(GatewayBench.batchSize)", result.batches, times: GatewayBench.batchSize)
+        if let overload = result.overload {
+            let figures = overload.figures
+            print(
+                String(
+                    format: "4,000 callers at once: %.0f taken/s, p99 %.1f ms, ",
+                    figures.perSecond,
+                    figures.worstOfHundred
+                )
+                    + "\(figures.refused) refused, \(figures.broken) broken; "
+                    + "memory at most \(overload.memoryBefore / 1_024) MiB before, \(overload.memoryDuring / 1_024) MiB then"
+            )
+        }
+        print(options.subject.words)
+        guard alone.perSecond >= Self.leastAlone, alone.worstOfHundred < Self.slowest,
+            batches.perSecond >= Self.leastInBatches
+        else {
+            print(
+                String(
+                    format: "The marks are %.0f/s alone with p99 under %.0f ms, and %.0f/s in batches.",
+                    Self.leastAlone,
+                    Self.slowest,
+                    Self.leastInBatches
+                )
+            )
+            throw ExitCode.failure
+        }
+    }
+
+    /// A line for each round; returns the medians.
+    private func say(_ name: String, _ rounds: [GatewayBench.Figures], times: Int) -> (
+        perSecond: Double, worstOfHundred: Double
+    ) {
+        func median(_ figure: (GatewayBench.Figures) -> Double) -> Double {
+            rounds.map(figure).sorted()[rounds.count / 2]
+        }
+        func line(_ name: String, _ figures: [Double]) {
+            print(
+                name.padding(toLength: 24, withPad: " ", startingAt: 0)
+                    + String(format: "%11.0f %10.1f %10.1f", figures[0], figures[1], figures[2])
+            )
+        }
+        for round in rounds { line(name, [round.perSecond * Double(times), round.median, round.worstOfHundred]) }
+        let perSecond = median(\.perSecond) * Double(times)
+        line("median", [perSecond, median(\.median), median(\.worstOfHundred)])
+        return (perSecond, median(\.worstOfHundred))
     }
 }

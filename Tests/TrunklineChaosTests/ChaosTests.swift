@@ -25,6 +25,7 @@ import TrunklineChaos
         // The rules had something to look at.
         #expect(report[.promised] == 2_500)
         #expect(report[.ordered] > 1_000 && report[.repeats] > 50 && report[.ambiguous] > 0)
+        #expect(report[.posted] > 50)
         #expect(report[.deliveries] > 200 && report[.orderedDeliveries] > 50)
         #expect(report[.superseded] > 0 && report[.cancelled] > 0 && report[.scheduled] > 50 && report[.paced] > 20)
         if report.isClean { try? FileManager.default.removeItem(atPath: folder) }

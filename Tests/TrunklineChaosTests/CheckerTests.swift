@@ -800,6 +800,16 @@ import TrunklineChaos
         if queue == "shard.01" { expect(story) } else { expect(story, trips: .outOfOrder) }
     }
 
+    /// Committed, it has its place; what only the broker has gets one when a worker takes it.
+    @Test(arguments: ["row", nil]) func aPostIsWhereItsAnswerSays(queue: String?) {
+        var story = Story()
+        story.give("job:1", way: .posted, known: queue)
+        story.give("job:2", way: .shard)
+        story.send("job:2")
+        story.send("job:1")
+        if queue == "row" { expect(story, trips: .outOfOrder) } else { expect(story) }
+    }
+
     @Test(arguments: [ProducerRecord.Way.row, .shard]) func whatOnlyTheBrokerHadMayBeTakenLate(way: ProducerRecord.Way)
     {
         var story = Story()

@@ -26,6 +26,7 @@ struct Story {
         answer: ProducerRecord.Answer? = .promised,
         lasting: Double = 0.1,
         producer: Int? = nil,
+        known queue: String? = nil,
         lane: String = "line:line-01",
         orderingKey: String? = nil
     ) {
@@ -35,7 +36,7 @@ struct Story {
         record.to = lane.hasPrefix("line:") ? to : nil
         record.orderingKey = orderingKey
         record.way = way
-        record.queue = way == .row ? "row" : way == .shard ? "shard.01" : "send"
+        record.queue = way == .row ? "row" : way == .shard ? "shard.01" : way == .posted ? "request.\(tries)" : "send"
         record.producer = producer ?? 100 + tries
         record.index = tries
         record.supersedeKey = supersedeKey
@@ -46,6 +47,7 @@ struct Story {
         guard let answer else { return }
         var end = ProducerRecord(.end, number: tries, key: key, mono: now)
         end.answer = answer
+        end.queue = queue
         evidence.producer.append(end)
         pass(0.001)
     }

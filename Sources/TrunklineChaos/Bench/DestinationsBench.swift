@@ -51,6 +51,7 @@ package enum DestinationsBench {
     ) async throws -> Result {
         var options = options
         options.hasProxies = false
+        options.gateways = 0
         options.hasPaces = false
         let stage = try await Stage.setUp(options, say: say)
         do {

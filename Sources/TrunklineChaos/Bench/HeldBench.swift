@@ -30,6 +30,7 @@ package enum HeldBench {
     ) async throws -> Result {
         var options = options
         options.hasProxies = false
+        options.gateways = 0
         options.destinations = 0
         let stage = try await Stage.setUp(options, say: say)
         do {

@@ -44,6 +44,7 @@ package enum SpeedBench {
                 var options = options
                 options.hasProxies = false
                 options.workers = 1
+                options.gateways = 0
                 options.destinations = 0
                 options.folder += "/" + name
                 options.program = program

@@ -27,6 +27,7 @@ package struct ChaosReport: Codable, Sendable {
         case promised = "keys promised"
         case doubtful = "keys never promised, of these sent"
         case foreign = "keys promised to the foreign client"
+        case posted = "keys promised by a gateway"
         case repeats = "keys given more than once"
         case messages
         case deliveries

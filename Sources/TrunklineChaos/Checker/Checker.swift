@@ -30,6 +30,7 @@ package struct Checker {
         var producer: Int
         var index: Int
         var isForeign: Bool
+        var isPosted: Bool
         var answer: ProducerRecord.Answer?
 
         var isPromise: Bool { answer == .promised || answer == .again }
@@ -85,7 +86,8 @@ package struct Checker {
                         queue: record.queue ?? "",
                         producer: record.producer ?? 0,
                         index: record.index ?? 0,
-                        isForeign: record.way == .foreign
+                        isForeign: record.way == .foreign,
+                        isPosted: record.way == .posted
                     )
                 )
                 jobs[record.key] = job
@@ -93,6 +95,7 @@ package struct Checker {
                 guard let (key, place) = where_[record.number] else { continue }
                 jobs[key]?.tries[place].end = record.mono
                 jobs[key]?.tries[place].answer = record.answer
+                if let queue = record.queue { jobs[key]?.tries[place].queue = queue }
                 if record.answer == .promised || record.answer == .again { jobs[key]?.isPromised = true }
                 if record.answer == .refused {
                     report.found(.misbehaviour, key, "the harness's own job was refused: \(record.said ?? "no reason")")
@@ -103,6 +106,7 @@ package struct Checker {
         report.add(.keys, jobs.count)
         report.add(.promised, jobs.values.count { $0.isPromised })
         report.add(.foreign, jobs.values.count { $0.tries.contains { $0.isForeign && $0.isPromise } })
+        report.add(.posted, jobs.values.count { $0.tries.contains { $0.isPosted && $0.isPromise } })
         report.add(.repeats, jobs.values.count { $0.tries.count > 1 })
     }
 

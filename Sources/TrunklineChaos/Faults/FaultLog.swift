@@ -6,6 +6,10 @@ package struct FaultRecord: Codable, Sendable, Hashable {
         case workerKill = "worker.kill"
         case workerFreeze = "worker.freeze"
         case rollingDeploy = "worker.deploy"
+        case gatewayKill = "gateway.kill"
+        case gatewayFreeze = "gateway.freeze"
+        /// A gateway was partitioned from its database or its broker (`part`), both ways.
+        case gatewayCutOff = "gateway.partitioned"
         case brokerRestart = "broker.restart"
         case brokerKill = "broker.kill"
         case brokerMemory = "broker.memory_alarm"
@@ -39,9 +43,9 @@ package struct FaultRecord: Codable, Sendable, Hashable {
 
     /// The parts between which a proxy stands.
     package enum Part: String, Codable, Sendable {
-        /// Worker and PostgreSQL.
+        /// Worker or gateway, and PostgreSQL.
         case database
-        /// Worker and broker.
+        /// Worker or gateway, and broker.
         case broker
         /// Workers and the API.
         case api
@@ -55,14 +59,14 @@ package struct FaultRecord: Codable, Sendable, Hashable {
     /// ``Moment/now``.
     package var begin: Int64
     package var end: Int64
-    /// Number of the worker.
+    /// Number of the worker; nil for faults of others.
     package var worker: Int?
     package var part: Part?
     /// `line:ID` or `destination:ID`.
     package var lane: String?
     /// Of a partition: which way nothing passed.
     package var direction: FaultProxy.Direction?
-    /// Of a line's or destination's state, a flow's event, a phase, or an SQL statement.
+    /// Of a line's or destination's state, a flow's event, a phase, an SQL statement, or the name of a gateway.
     package var word: String?
     /// Of API connections: ports as the simulator sees them.
     package var ports: [UInt16]?

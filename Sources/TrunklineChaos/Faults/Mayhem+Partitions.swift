@@ -21,7 +21,7 @@ extension Mayhem {
         }
     }
 
-    private func partition(_ worker: Worker, _ record: FaultRecord, _ span: Duration) async {
+    private func partition(_ worker: FleetProcess, _ record: FaultRecord, _ span: Duration) async {
         var record = record
         record.worker = worker.number
         let api = stage.api.port

@@ -23,8 +23,8 @@ extension Mayhem {
     }
 
     /// A worker with calls in the air, taken. Waits for one.
-    private func busyWorker(_ order: [Worker]) async -> Worker? {
-        var found: Worker?
+    private func busyWorker(_ order: [FleetProcess]) async -> FleetProcess? {
+        var found: FleetProcess?
         _ = await wait(.seconds(10)) {
             for worker in order where worker.pid != nil && worker.take() {
                 if await stage.calls(of: worker).inTheAir > 0 {
@@ -38,7 +38,7 @@ extension Mayhem {
         return found
     }
 
-    private func kill(_ worker: Worker, _ rest: Duration) async {
+    private func kill(_ worker: FleetProcess, _ rest: Duration) async {
         defer { worker.giveBack() }
         guard var record = await stop(worker, .workerKill) else { return }
         worker.send(SIGKILL)
@@ -49,7 +49,7 @@ extension Mayhem {
         await replace(worker, within: .seconds(5), after: SIGKILL, expecting: -SIGKILL)
     }
 
-    private func freeze(_ worker: Worker, _ span: Duration) async {
+    private func freeze(_ worker: FleetProcess, _ span: Duration) async {
         defer { worker.giveBack() }
         guard let record = await stop(worker, .workerFreeze) else { return }
         _ = await pause(span)
@@ -59,7 +59,7 @@ extension Mayhem {
 
     /// Stops a process, and only then looks at its connections: they cannot change any more. Nil, and it goes on, when no
     /// call is in the air.
-    private func stop(_ worker: Worker, _ kind: FaultRecord.Kind) async -> FaultRecord? {
+    private func stop(_ worker: FleetProcess, _ kind: FaultRecord.Kind) async -> FaultRecord? {
         var record = FaultRecord(kind)
         record.worker = worker.number
         worker.send(SIGSTOP)
@@ -74,16 +74,16 @@ extension Mayhem {
     }
 
     /// Starts another process; the last one must end in time by the signal that it was sent, and say so.
-    private func replace(_ worker: Worker, within limit: Duration, after signal: Int32, expecting wanted: Int32) async {
+    func replace(_ worker: FleetProcess, within limit: Duration, after signal: Int32, expecting wanted: Int32) async {
         do {
             let status = try await worker.replace(within: limit)
             if status != wanted {
                 misbehaved(
-                    "worker \(worker.number), sent \(ChildProcess.words(for: -signal)), \(Worker.words(forEnd: status))"
+                    "\(worker.name), sent \(ChildProcess.words(for: -signal)), \(FleetProcess.words(forEnd: status))"
                 )
             }
         } catch {
-            misbehaved("worker \(worker.number) could not be started: \(error)")
+            misbehaved("\(worker.name) could not be started: \(error)")
         }
     }
 

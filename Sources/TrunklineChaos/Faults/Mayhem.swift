@@ -70,6 +70,7 @@ final class Mayhem: Sendable {
             group.addTask { await self.labelLoop() }
             group.addTask { await self.watchLoop() }
             group.addTask { await self.workerLane() }
+            if !stage.gateways.isEmpty { group.addTask { await self.gatewayLane() } }
             group.addTask { await self.brokerLane() }
             group.addTask { await self.databaseLane() }
             group.addTask { await self.proxyLane() }
@@ -164,16 +165,16 @@ final class Mayhem: Sendable {
         UInt64(flow.clientPort) << 16 | UInt64(flow.serverPort)
     }
 
-    /// Starts workers that ended by themselves, for example because the database was away when they started.
+    /// Starts processes that ended by themselves, for example because the database was away when they started.
     private func watchLoop() async {
         while await pause(.seconds(1)) {
-            for worker in stage.workers where worker.pid == nil && worker.take() {
+            for process in stage.workers + stage.gateways where process.pid == nil && process.take() {
                 do {
-                    try worker.start()
+                    try process.start()
                 } catch {
-                    misbehaved("worker \(worker.number) could not be started: \(error)")
+                    misbehaved("\(process.name) could not be started: \(error)")
                 }
-                worker.giveBack()
+                process.giveBack()
             }
         }
     }

@@ -103,7 +103,9 @@ final class ForeignProducer: Sendable {
         let status = child.exitStatus
         child.send(SIGKILL)
         if wasRunning, status != 0 {
-            state.withLock { $0.misbehaviour.append("the foreign client \(Worker.words(forEnd: status)); see \(log)") }
+            state.withLock {
+                $0.misbehaviour.append("the foreign client \(FleetProcess.words(forEnd: status)); see \(log)")
+            }
         }
     }
 }

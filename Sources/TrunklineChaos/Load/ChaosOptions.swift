@@ -21,6 +21,8 @@ package struct ChaosOptions: Sendable {
     /// Whether some lanes have a pace.
     var hasPaces = true
     package var workers = 4
+    /// Gateways that take a part of the jobs over HTTP.
+    package var gateways = 2
     package var keyMemory = KeyMemory.both
     /// How much of the calls the API fails.
     package var apiFaults = 0.05

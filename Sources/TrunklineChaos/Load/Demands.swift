@@ -50,8 +50,12 @@ extension ChaosOptions {
                 Demand("sick or held destinations", share(0.02), ofDestinations[0], ofDestinations[1])
             )
         }
+        let ofGateways: [FaultRecord.Kind] = [.gatewayKill, .gatewayFreeze, .gatewayCutOff]
+        if gateways > 0 { demands.append(Demand("kills of gateways", share(1 / 60), .gatewayKill)) }
         if loadSeconds >= Self.fullSeconds {
-            demands += FaultRecord.Kind.faults.filter { destinations > 0 || !ofDestinations.contains($0) }
+            demands += FaultRecord.Kind.faults
+                .filter { destinations > 0 || !ofDestinations.contains($0) }
+                .filter { gateways > 0 || !ofGateways.contains($0) }
                 .map { Demand($0.rawValue, 1, $0) }
         }
         return demands
@@ -73,6 +77,6 @@ extension ChaosOptions {
         let ofDestinations: [ChaosReport.Figure] = [.deliveries, .orderedDeliveries]
         return [
             .repeats, .cancelled, .superseded, .ambiguous, .ordered, .facts, .holds, .paced, .scheduled, .foreign,
-        ] + (destinations > 0 ? ofDestinations : [])
+        ] + (destinations > 0 ? ofDestinations : []) + (gateways > 0 ? [.posted] : [])
     }
 }

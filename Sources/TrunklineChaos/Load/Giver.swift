@@ -86,6 +86,7 @@ enum Routing {
         case .row: return "row"
         case .intake, .foreign: return "send"
         case .bulk: return "bulk"
+        case .posted: return "posted"
         case .shard, .direct:
             let shard = Int(crc32(Array(lane.name.utf8))) % Stage.shards
             return shard < 10 ? "shard.0\(shard)" : "shard.\(shard)"

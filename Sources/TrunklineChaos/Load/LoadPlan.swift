@@ -210,7 +210,7 @@ struct LoadPlan: Sendable {
                 ? .shard
                 : roll < 0.54
                     ? .intake
-                    : roll < 0.6 ? .foreign : roll < 0.68 ? .bulk : roll < 0.96 ? .row : .direct
+                    : roll < 0.6 ? .foreign : roll < 0.68 ? .bulk : roll < 0.87 ? .row : roll < 0.96 ? .posted : .direct
             let second = random.pick(isThread ? destinationRoom.unlimited : lineRoom.unlimited)
             return Home(lanes: [first, second], way: way, isOrdered: threads % 2 == 1)
         }

@@ -8,17 +8,20 @@ internal import TestKit
 /// Broker first: four connections, each in the order of its plan, without waiting for confirms. Row first and `--direct`:
 /// the program's own command, file after file. What is in doubt is given again with the same key until it is promised.
 final class Producer: Sendable {
-    private let stage: Stage
+    let stage: Stage
     let book: Book
-    private let text: JobText
+    let text: JobText
     private let begin: Int64
     private let publishers: [RabbitPublisher]
     private let brokerBoxes: [Mailbox]
     private let rowBoxes: [Mailbox]
     private let directBox: Mailbox
+    let postBoxes: [Mailbox]
     private let foreignBox: Mailbox
     private let foreign: ForeignProducer
     private let files = Mutex(100)
+    /// That are unanswered, by the number of the gateway.
+    let requests = Mutex<[Int: Int]>([:])
     private let isOver = Mutex(false)
 
     init(_ stage: Stage) throws {
@@ -49,6 +52,7 @@ final class Producer: Sendable {
         }
         rowBoxes = (0..<2).map { number in Mailbox(gives { $0.producer % 2 == number && $0.way == .row }) }
         directBox = Mailbox(gives { $0.way == .direct })
+        postBoxes = (0..<2).map { number in Mailbox(gives { $0.producer % 2 == number && $0.way == .posted }) }
         foreignBox = Mailbox(gives { $0.way == .foreign })
         foreign = try ForeignProducer(stage)
     }
@@ -71,6 +75,7 @@ final class Producer: Sendable {
             for number in publishers.indices { group.addTask { await self.publishLoop(number) } }
             for box in rowBoxes { group.addTask { await self.fileLoop(box, .row) } }
             group.addTask { await self.fileLoop(self.directBox, .direct) }
+            for number in postBoxes.indices { group.addTask { await self.postLoop(number) } }
             group.addTask { await self.foreignLoop() }
             group.addTask { await self.cancelLoop() }
         }
@@ -81,10 +86,11 @@ final class Producer: Sendable {
     /// Gives nothing any more.
     func end() { isOver.withLock { $0 = true } }
 
-    private var isEnded: Bool { Task.isCancelled || isOver.withLock { $0 } }
+    var isEnded: Bool { Task.isCancelled || isOver.withLock { $0 } }
 
-    private var isDone: Bool {
-        book.isDone && book.onTheWire == 0 && (brokerBoxes + rowBoxes + [directBox, foreignBox]).allSatisfy(\.isEmpty)
+    var isDone: Bool {
+        book.isDone && book.onTheWire == 0
+            && (brokerBoxes + rowBoxes + postBoxes + [directBox, foreignBox]).allSatisfy(\.isEmpty)
     }
 
     // MARK: Broker first
@@ -114,7 +120,7 @@ final class Producer: Sendable {
                 },
                 waitsForRoom: true
             ) { [self] outcomes in
-                noteEnds(zip(tries, outcomes).map { ($0, Self.answer(to: $1), nil) }, due)
+                noteEnds(zip(tries, outcomes).map { End($0, Self.answer(to: $1)) }, due)
                 book.landed()
             }
         }
@@ -148,11 +154,7 @@ final class Producer: Sendable {
     }
 
     private func enqueue(_ due: [Give], _ way: ProducerRecord.Way) async {
-        let file = files.withLock { number in
-            number += 1
-            return number
-        }
-        let tries = noteTries(due, producer: file, from: 0)
+        let tries = noteTries(due, producer: nextFile(), from: 0)
         let outcome = try? await stage.trunkline(
             ["enqueue", "-", "--json"] + (way == .direct ? ["--direct"] : []),
             input: due.map { text.encode($0.job) }.joined(separator: "\n") + "\n",
@@ -169,9 +171,9 @@ final class Producer: Sendable {
             zip(tries, 1...).map { number, row in
                 // A row that it did not speak of may have been taken before it stopped.
                 guard let verdict = said[row], let word = verdict.verdict else {
-                    return (number, .unknown, outcome.map { String($0.errors.prefix(200)) })
+                    return End(number, .unknown, outcome.map { String($0.errors.prefix(200)) })
                 }
-                return (number, Self.answer(to: word), verdict.reason)
+                return End(number, Self.answer(to: word), verdict.reason)
             },
             due
         )
@@ -204,7 +206,15 @@ final class Producer: Sendable {
 
     // MARK: Writing down
 
-    private func noteTries(_ due: [Give], producer: Int, from first: Int) -> [Int] {
+    /// A number for what keeps the order of its tries.
+    func nextFile() -> Int {
+        files.withLock { number in
+            number += 1
+            return number
+        }
+    }
+
+    func noteTries(_ due: [Give], producer: Int, from first: Int) -> [Int] {
         let numbers = Array(book.numbers(due.count))
         stage.producerLog.append(
             zip(numbers, due.enumerated()).map { number, item in
@@ -213,6 +223,7 @@ final class Producer: Sendable {
                 // The command takes the shards' queues, or the intake when the database does not tell it their number: which
                 // one is not known here, only that a whole file goes one way.
                 if give.way == .direct { record.queue = "file.\(producer)" }
+                if give.way == .posted { record.queue = "request.\(producer)" }
                 record.producer = producer
                 record.index = first + place
                 return record
@@ -235,12 +246,29 @@ final class Producer: Sendable {
         return record
     }
 
-    private func noteEnds(_ answers: [(number: Int, answer: ProducerRecord.Answer, said: String?)], _ due: [Give]) {
+    /// What a try came to.
+    struct End {
+        let number: Int
+        let answer: ProducerRecord.Answer
+        let said: String?
+        /// Where it is, when only the answer tells.
+        let queue: String?
+
+        init(_ number: Int, _ answer: ProducerRecord.Answer, _ said: String? = nil, queue: String? = nil) {
+            self.number = number
+            self.answer = answer
+            self.said = said
+            self.queue = queue
+        }
+    }
+
+    func noteEnds(_ answers: [End], _ due: [Give]) {
         stage.producerLog.append(
             zip(answers, due).map { answer, give in
                 var record = ProducerRecord(.end, number: answer.number, key: give.job.key)
                 record.answer = answer.answer
                 record.said = answer.said
+                record.queue = answer.queue
                 return record
             }
         )
@@ -269,6 +297,7 @@ final class Producer: Sendable {
         case .shard, .intake, .bulk: brokerBoxes[give.job.producer].add(give)
         case .row: rowBoxes[give.job.producer % 2].add(give)
         case .direct: directBox.add(give)
+        case .posted: postBoxes[give.job.producer % 2].add(give)
         case .foreign: foreignBox.add(give)
         }
     }

@@ -30,6 +30,8 @@ package struct ProducerRecord: Codable, Sendable, Hashable {
         case direct
         /// Published with the routing key `send` by a client that shares no line with ours, and takes its own notes.
         case foreign
+        /// Posted to a gateway.
+        case posted
     }
 
     /// What became of a try.
@@ -58,7 +60,8 @@ package struct ProducerRecord: Codable, Sendable, Hashable {
     /// Of a delivery that keeps its order with others of the same.
     package var orderingKey: String?
     package var way: Way?
-    /// The routing key; `row` for rows, and one name per file for `--direct`.
+    /// The routing key; `row` for rows, and one name per file for `--direct` and per request for posts. Of an end: what it is
+    /// known to be by then.
     package var queue: String?
     /// Whoever kept the order of its tries: one connection, or one file.
     package var producer: Int?

@@ -28,10 +28,7 @@ final class SimulatorProcess: Sendable {
             errors: log
         )
         for _ in 0..<1_000 where child.isRunning {
-            let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-            if let range = text.range(of: "listening on http://127.0.0.1:"),
-                let port = UInt16(text[range.upperBound...].prefix { $0.isNumber })
-            {
+            if let port = announcedPort(in: text(of: log)) {
                 return SimulatorProcess(child, port: port, journal: journal)
             }
             try await Task.sleep(for: .milliseconds(20))

@@ -11,7 +11,8 @@ final class Stage: Sendable {
     let plan: LoadPlan
     let servers: Servers
     let simulator: SimulatorProcess
-    let workers: [Worker]
+    let workers: [FleetProcess]
+    let gateways: [FleetProcess]
     /// Between the workers and the API.
     let api: FaultProxy
     /// Between producers and the broker.
@@ -22,6 +23,7 @@ final class Stage: Sendable {
     let faultLog: LineLog<FaultRecord>
     private let loops: [EventLoop]
     private let environment: [String: String]
+    private let key = Mutex("")
     private let session = Mutex<PostgresSession?>(nil)
 
     static let workspace = "chaos"
@@ -55,25 +57,33 @@ final class Stage: Sendable {
         }
         producer = try FaultProxy(to: servers.brokerPort, speech: .amqp, on: rest)
         rows = try FaultProxy(to: servers.databasePort, speech: .postgres, on: rest)
-        workers = try (1...options.workers).map { number in
-            let database = try FaultProxy(to: servers.databasePort, speech: .postgres, on: rest)
-            let broker = try FaultProxy(to: servers.brokerPort, speech: .amqp, on: rest)
-            var environment = environment
-            if options.hasProxies {
-                environment["TRUNKLINE_DATABASE_URL"] = servers.databaseURL(port: database.port)
-                environment["TRUNKLINE_AMQP_URL"] = servers.brokerURL(port: broker.port)
+        func fleet(_ role: FleetProcess.Role, _ count: Int) throws -> [FleetProcess] {
+            try (0..<count).map { index in
+                let database = try FaultProxy(to: servers.databasePort, speech: .postgres, on: rest)
+                let broker = try FaultProxy(to: servers.brokerPort, speech: .amqp, on: rest)
+                var environment = environment
+                if options.hasProxies {
+                    environment["TRUNKLINE_DATABASE_URL"] = servers.databaseURL(port: database.port)
+                    environment["TRUNKLINE_AMQP_URL"] = servers.brokerURL(port: broker.port)
+                }
+                if role == .worker { environment["TRUNKLINE_METRICS_LISTEN"] = "127.0.0.1:0" }
+                return FleetProcess(
+                    role,
+                    number: index + 1,
+                    database: database,
+                    broker: broker,
+                    program: options.program,
+                    environment: environment,
+                    log: options.folder + "/\(role.rawValue)-\(index + 1).log"
+                )
             }
-            environment["TRUNKLINE_METRICS_LISTEN"] = "127.0.0.1:0"
-            return Worker(
-                number: number,
-                database: database,
-                broker: broker,
-                program: options.program,
-                environment: environment,
-                log: options.folder + "/worker-\(number).log"
-            )
         }
+        workers = try fleet(.worker, options.workers)
+        gateways = try fleet(.gateway, options.gateways)
     }
+
+    /// What callers of the gateways show.
+    var apiKey: String { key.withLock { $0 } }
 
     /// Sets everything up, without workers running.
     static func setUp(_ options: ChaosOptions, say: @Sendable (String) -> Void) async throws -> Stage {
@@ -132,6 +142,11 @@ final class Stage: Sendable {
                 environment: secret(of: destination)
             ).requireSuccess("trunkline destination add \(destination.id)")
         }
+        if !gateways.isEmpty {
+            let made = try await trunkline(["apikey", "create", "--workspace", Self.workspace, "--scope", "send"])
+                .requireSuccess("trunkline apikey create")
+            key.withLock { $0 = made.output.trimmingCharacters(in: .whitespacesAndNewlines) }
+        }
         try await servers.broker.waitUntilQueueNamesAreWritten()
     }
 
@@ -150,12 +165,10 @@ final class Stage: Sendable {
 
     /// Ends everything that was started, whatever state it is in.
     func tearDown() async {
-        for worker in workers {
-            worker.send(SIGKILL)
-        }
+        for process in workers + gateways { process.send(SIGKILL) }
         await simulator.stop()
         await closeSession()
-        for proxy in [api, producer, rows] + workers.flatMap({ [$0.database, $0.broker] }) { proxy.stop() }
+        for proxy in [api, producer, rows] + (workers + gateways).flatMap({ [$0.database, $0.broker] }) { proxy.stop() }
         for loop in loops {
             loop.stop()
             loop.join()
@@ -226,7 +239,7 @@ final class Stage: Sendable {
     }
 
     /// The connections to the API that a worker has, and how many calls are in the air on them.
-    func calls(of worker: Worker) async -> (ports: [UInt16], inTheAir: Int) {
+    func calls(of worker: FleetProcess) async -> (ports: [UInt16], inTheAir: Int) {
         guard let pid = worker.pid else { return ([], 0) }
         let own = SocketOwners.ports(of: pid, to: api.port)
         let flows = await api.openFlows().filter { own.contains($0.clientPort) }

@@ -2,8 +2,21 @@ internal import Glibc
 internal import Synchronization
 internal import TestKit
 
-/// One place in the fleet: a worker process, started again whenever it was killed, behind proxies of its own.
-final class Worker: Sendable {
+/// One place in the fleet: a process, started again whenever it was killed, behind proxies of its own.
+final class FleetProcess: Sendable {
+    enum Role: String, Sendable {
+        case worker
+        case gateway
+
+        var arguments: [String] {
+            switch self {
+            case .worker: ["worker"]
+            case .gateway: ["gateway", "--listen", "127.0.0.1:0"]
+            }
+        }
+    }
+
+    let role: Role
     let number: Int
     let database: FaultProxy
     let broker: FaultProxy
@@ -19,6 +32,7 @@ final class Worker: Sendable {
     private let state = Mutex(State())
 
     init(
+        _ role: Role,
         number: Int,
         database: FaultProxy,
         broker: FaultProxy,
@@ -26,6 +40,7 @@ final class Worker: Sendable {
         environment: [String: String],
         log: String
     ) {
+        self.role = role
         self.number = number
         self.database = database
         self.broker = broker
@@ -34,6 +49,9 @@ final class Worker: Sendable {
         self.log = log
     }
 
+    var name: String { "\(role.rawValue) \(number)" }
+    /// Where a gateway listens, as far as it has said so; once it was started again perhaps still where the last one did.
+    var port: UInt16? { announcedPort(in: text(of: log)) }
     var pid: Int32? { state.withLock { $0.child?.isRunning == true ? $0.child?.pid : nil } }
     var starts: Int { state.withLock { $0.starts } }
     /// Exit statuses of processes that ended without being asked to.
@@ -54,7 +72,7 @@ final class Worker: Sendable {
             state.starts += 1
             state.child = try ChildProcess(
                 program,
-                ["worker"],
+                role.arguments,
                 environment: environment,
                 output: log,
                 errors: log
