@@ -155,7 +155,6 @@ import TrunklineCore
             let session = database.session
             let owner = try await Self.owner(session)
             try await PostgresSession.withSession(url: database.url, applicationName: "tests") { reader in
-                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("set transaction isolation level repeatable read")
                     try await reader.query("select count(*) from trunkline.jobs")

@@ -80,7 +80,6 @@ import TrunklineCore
 
             // Somebody reads the default partition and does not end; a settle comes by while the days are being made.
             try await PostgresSession.withSession(url: database.url, applicationName: "tests") { reader in
-                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("select count(*) from trunkline.finished_rest")
                     async let troubles = PostgresSession.withSession(url: database.url, applicationName: "tests") {
@@ -110,7 +109,6 @@ import TrunklineCore
                 async let report = PostgresSession.withSession(url: database.url, applicationName: "tests") { session in
                     try await Migrations.migrate(session, migrations: Migrations.all + [next])
                 }
-                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("select count(*) from trunkline.jobs")
                     try await eventually("the migration waits for the table") {

@@ -143,7 +143,6 @@ import TrunklineIntegrations
             try await database.run(ids)
             try await Self.age(session, byDays: 9)
             try await PostgresSession.withSession(url: database.url, applicationName: "tests") { reader in
-                try await reader.query("set idle_in_transaction_session_timeout = 0")
                 try await reader.transaction { reader in
                     try await reader.query("select count(*) from trunkline.finished")
                     async let drop = PostgresSession.withSession(url: database.url, applicationName: "tests") {

@@ -100,7 +100,6 @@ import TrunklineTesting
     func aFrozenClientsLocksAreBroken(isOn: Bool) async throws {
         try await TestInstall.with(shards: 1, lines: 1) { install in
             let frozen = try await PostgresSession.open(url: install.databaseURL, applicationName: Self.first)
-            try await frozen.script("set idle_in_transaction_session_timeout = 0")
             try await frozen.script(
                 """
                 insert into trunkline.workers (boot, host, pid, version, backend_pids, backend_starts)
