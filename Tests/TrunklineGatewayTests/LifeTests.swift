@@ -29,17 +29,20 @@ private final class Tally: Sendable {
                         for number in 0..<40 {
                             let name = "order:\(client).\(number)"
                             tally.asked()
-                            // Whoever gets no answer asks the other one: the same request again.
-                            for gateway in [gateways[0], gateways[1]] {
-                                let answer = try? await gateway.ask(
+                            // Whoever gets no answer, or 503 because the machine is busy, asks the other one: the same
+                            // request again.
+                            var turn = 0
+                            try await eventually("an answer to \(name)") {
+                                let answer = try? await gateways[turn % 2].ask(
                                     "POST",
                                     "/v1/messages",
                                     key: key,
                                     json: notice(name)
                                 )
-                                guard let answer else { continue }
+                                turn += 1
+                                guard let answer, answer.status != 503 else { return false }
                                 if (200..<300).contains(answer.status) { tally.answered(name) }
-                                break
+                                return true
                             }
                         }
                     }

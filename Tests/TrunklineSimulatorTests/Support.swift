@@ -128,10 +128,8 @@ final class RawClient: Sendable {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard status == 0 else {
-            Glibc.close(descriptor)
-            throw TestFailure("connect: \(errno)")
-        }
+        // Closed by `deinit`, which runs here too.
+        guard status == 0 else { throw TestFailure("connect: \(errno)") }
     }
 
     deinit { close() }
