@@ -47,12 +47,19 @@ package final class PostgresSession: Sendable {
         Detached.run { loop.join() }
     }
 
-    /// Connects, once. Throws `cannotConnect`. `settings` are server settings, set for the session.
+    /// Connects, once. Throws `cannotConnect`.
+    ///
+    /// - Parameters:
+    ///   - settings: server settings, set for the session.
+    ///   - silenceLimit: when a statement has got no answer for longer, the connection is given up as lost, and what is under
+    ///     way fails with that. Nil: a server that falls silent is waited for without end, as libpq does; a statement may take
+    ///     as long as the server lets it.
     package static func open(
         url: String,
         applicationName: String,
         connectTimeout: Duration = .seconds(5),
-        settings: [(String, String)] = []
+        settings: [(String, String)] = [],
+        silenceLimit: Duration? = nil
     ) async throws(PostgresError) -> PostgresSession {
         let loop = EventLoop(name: "pg-session")
         loop.start()
@@ -71,6 +78,7 @@ package final class PostgresSession: Sendable {
                 connection.onConnect = { backend in
                     connection.onConnect = nil
                     connection.onConnectFailure = nil
+                    if let silenceLimit { giveUpWhenSilent(connection, for: silenceLimit, on: loop) }
                     continuation.resume(returning: .success((LoopBound(connection), backend)))
                 }
                 connection.onConnectFailure = { error in
@@ -88,6 +96,18 @@ package final class PostgresSession: Sendable {
             loop.stop()
             loop.join()
             throw error
+        }
+    }
+
+    /// Looks now and then until the connection has ended. On the loop.
+    private static func giveUpWhenSilent(_ connection: PostgresConnection, for limit: Duration, on loop: EventLoop) {
+        loop.schedule(after: limit / 8) { [weak connection] in
+            guard let connection, connection.isConnected else { return }
+            if let since = connection.silentSince, loop.now - since > limit {
+                connection.drop("the server has not answered for \(limit)")
+            } else {
+                giveUpWhenSilent(connection, for: limit, on: loop)
+            }
         }
     }
 

@@ -11,14 +11,23 @@ final class PatientDatabase {
     private let url: String
     private let applicationName: String
     private let settings: [(String, String)]
+    private let silenceLimit: Duration?
     private let clock = ContinuousClock()
     private var open: PostgresSession?
 
-    /// - Parameter settings: server settings, set for every connection.
-    init(url: String, applicationName: String, settings: [(String, String)] = withoutLimit) {
+    /// - Parameters:
+    ///   - settings: server settings, set for every connection.
+    ///   - silenceLimit: see ``PostgresSession/open(url:applicationName:connectTimeout:settings:silenceLimit:)``.
+    init(
+        url: String,
+        applicationName: String,
+        settings: [(String, String)] = withoutLimit,
+        silenceLimit: Duration? = nil
+    ) {
         self.url = url
         self.applicationName = applicationName
         self.settings = settings
+        self.silenceLimit = silenceLimit
     }
 
     func close() async {
@@ -31,7 +40,8 @@ final class PatientDatabase {
         let session = try await PostgresSession.open(
             url: url,
             applicationName: applicationName,
-            settings: settings
+            settings: settings,
+            silenceLimit: silenceLimit
         )
         open = session
         return session

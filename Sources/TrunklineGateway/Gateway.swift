@@ -70,7 +70,7 @@ package final class Gateway: Sendable {
     package init(_ configuration: GatewayConfiguration, logger: Logger) throws {
         self.configuration = configuration
         self.logger = logger
-        operators = OperatorPool(4, databaseURL: configuration.databaseURL, name: Self.name)
+        operators = OperatorPool(4) { Self.makeOperator(configuration) }
         lint = LintNotebook(databaseURL: configuration.databaseURL, name: Self.name) { sentence in
             logger.warning("callers' habits", metadata: ["reason": "\(sentence)"])
         }
@@ -193,7 +193,12 @@ package final class Gateway: Sendable {
     /// How often keys and lanes are read.
     fileprivate static let refreshInterval: Duration = .milliseconds(500)
 
-    fileprivate func makeOperator() -> Operator { Operator(databaseURL: configuration.databaseURL, name: Self.name) }
+    /// Callers wait for what it is asked, and a gateway that is told to end for what is under way.
+    private static func makeOperator(_ configuration: GatewayConfiguration) -> Operator {
+        Operator(databaseURL: configuration.databaseURL, name: name, silenceLimit: .seconds(10))
+    }
+
+    fileprivate func makeOperator() -> Operator { Self.makeOperator(configuration) }
 }
 
 /// The desk, as the last that ends: requests that are being served still need it.

@@ -185,6 +185,26 @@ struct LossTests {
         }
     }
 
+    @Test("a session gives up a server that falls silent, where that was asked for")
+    func silence() async throws {
+        try await FaultProxy.with(to: try port(of: try serverURL()), speech: .postgres) { proxy in
+            let session = try await PostgresSession.open(
+                url: try change(try serverURL(), port: proxy.port),
+                applicationName: "tests",
+                silenceLimit: .seconds(4)
+            )
+            // At rest it owes no answer.
+            try await session.query("SELECT 1")
+            try await Task.sleep(for: .seconds(5))
+            try await session.query("SELECT 1")
+            proxy.silence(after: 0)
+            let error = await #expect(throws: PostgresError.self) { try await session.query("SELECT 1") }
+            #expect(error?.isConnectionLost == true && error?.outcomeUnknown == true)
+            await session.close()
+            proxy.heal()
+        }
+    }
+
     @Test("a database that crashes and comes back")
     func crashAndRestart() async throws {
         try await PrivateDatabase.with { instance in

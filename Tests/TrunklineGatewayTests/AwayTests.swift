@@ -1,3 +1,4 @@
+import Glibc
 import TestKit
 import Testing
 import TrunklineCore
@@ -124,6 +125,27 @@ import TrunklineTesting
                 _ = try install.startWorker()
                 try await install.waitUntilSent(3)
                 try await install.requireProof(sent: 3)
+            }
+        }
+    }
+
+    /// A question has an end, and so has a gateway that is told to end: nothing waits for a server that says nothing.
+    @Test func aQuestionToASilentDatabaseIsAnswered() async throws {
+        try await TestInstall.with(shards: 2) { install in
+            let real = try #require(install.databaseURL.firstMatch(of: /:(\d+)\//).flatMap { UInt16($0.1) })
+            try await FaultProxy.with(to: real, speech: .postgres) { proxy in
+                let url = install.databaseURL.replacing(":\(real)/", with: ":\(proxy.port)/")
+                let gateway = try await install.startGateway(environment: ["TRUNKLINE_DATABASE_URL": url])
+                let (_, key) = try await install.makeAPIKey([.send, .read])
+                try await known(key, gateway)
+                // Connections that have answered before.
+                #expect(try await gateway.ask("GET", "/v1/messages/order:1", key: key).status == 404)
+                let block = await proxy.block(.toClient)
+                let answer = try await gateway.ask("GET", "/v1/messages/order:1", key: key)
+                #expect(answer.status == 503 && answer["Retry-After"] != nil)
+                gateway.send(SIGTERM)
+                #expect(await gateway.end() == 0)
+                proxy.unblock(block.block)
             }
         }
     }

@@ -11,6 +11,7 @@ package final class Operator {
     /// Shown in the servers' lists of connections.
     let name: String
     let database: PatientDatabase
+    private let silenceLimit: Duration?
     /// The connection whose schema was looked at.
     private var checked: PostgresBackend?
     private var isInTransaction = false
@@ -19,13 +20,17 @@ package final class Operator {
     ///   - name: shown in the servers' lists of connections.
     ///   - mayTakeLong: whether its questions may take longer than the server's limit for a statement, which means those of
     ///     a service.
-    package init(databaseURL: String, name: String, mayTakeLong: Bool = false) {
+    ///   - silenceLimit: a database that has not answered for longer is given up, for whoever has callers that wait. Nil: it is
+    ///     waited for, as a person does who may press Ctrl-C.
+    package init(databaseURL: String, name: String, mayTakeLong: Bool = false, silenceLimit: Duration? = nil) {
         self.databaseURL = databaseURL
         self.name = name
+        self.silenceLimit = silenceLimit
         database = PatientDatabase(
             url: databaseURL,
             applicationName: name,
-            settings: mayTakeLong ? PatientDatabase.withoutLimit : []
+            settings: mayTakeLong ? PatientDatabase.withoutLimit : [],
+            silenceLimit: silenceLimit
         )
     }
 
@@ -90,7 +95,7 @@ package final class Operator {
 
     /// For what goes on through deadlocks and restarts: a connection of its own, whose schema is looked at first.
     func patiently<R>(_ body: (PatientDatabase) async throws -> R) async throws -> R {
-        let database = PatientDatabase(url: databaseURL, applicationName: name)
+        let database = PatientDatabase(url: databaseURL, applicationName: name, silenceLimit: silenceLimit)
         do {
             try await database.perform { try await Migrations.requireCurrent($0) }
             let value = try await body(database)

@@ -17,8 +17,9 @@ final class OperatorPool: Sendable {
     private static let longestQueue = 256
     private let state: Mutex<State>
 
-    init(_ count: Int, databaseURL: String, name: String) {
-        state = Mutex(State(free: (0..<count).map { _ in Box(Operator(databaseURL: databaseURL, name: name)) }))
+    /// - Parameter make: called `count` times.
+    init(_ count: Int, _ make: () -> Operator) {
+        state = Mutex(State(free: (0..<count).map { _ in Box(make()) }))
     }
 
     /// Runs `body` with whoever operates the install, when one is free. Throws a ``Problem`` when too many wait for that.
