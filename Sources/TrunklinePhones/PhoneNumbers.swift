@@ -19,6 +19,24 @@ package enum PhoneNumbers {
     /// - Throws: A refusal of kind `.invalid` (`.policy` when it names a group or channel), whose reason never holds the
     ///   number.
     package static func e164(_ raw: String, country: String?) throws(Refusal) -> PhoneNumber {
+        try e164(raw, country: country, else: nil)
+    }
+
+    /// The same, where the record's own country may be wrong: a number that is none there is read as one of `fallback`, and
+    /// refused for what it is in the record's own.
+    package static func e164(_ raw: String, country: String?, else fallback: String?) throws(Refusal) -> PhoneNumber {
+        guard let country, country != fallback else { return try read(raw, country: country ?? fallback) }
+        do {
+            return try read(raw, country: country)
+        } catch {
+            guard error.kind != .policy, let fallback, let number = try? read(raw, country: fallback) else {
+                throw error
+            }
+            return number
+        }
+    }
+
+    private static func read(_ raw: String, country: String?) throws(Refusal) -> PhoneNumber {
         // Checked first: what follows looks at every character.
         guard raw.utf8.count <= 256 else { throw refusal("the phone number is far too long") }
         var text = withoutExtension(raw).filter { !$0.isWhitespace }

@@ -81,6 +81,14 @@ import TrunklinePhones
         #expect(refusal?.field == "country")
     }
 
+    @Test func whatIsNoneInTheRecordsCountryIsReadByTheOther() throws {
+        #expect(try PhoneNumbers.e164("600 111 222", country: "US", else: "ES").value == "+34600111222")
+        #expect(try PhoneNumbers.e164("050-123 4567", country: "IL", else: "ES").value == "+972501234567")
+        #expect(try PhoneNumbers.e164("600 111 222", country: nil, else: "ES").value == "+34600111222")
+        #expect(throws: Refusal.self) { try PhoneNumbers.e164("12", country: "IL", else: "ES") }
+        #expect(throws: Refusal.self) { try PhoneNumbers.e164("600 111 222", country: nil, else: nil) }
+    }
+
     @Test func aGroupIsRefusedByPolicy() {
         let refusal = #expect(throws: Refusal.self) { try PhoneNumbers.e164("120363021@g.us", country: "ES") }
         #expect(refusal?.kind == .policy)

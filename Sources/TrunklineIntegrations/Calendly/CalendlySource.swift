@@ -86,7 +86,7 @@ package struct CalendlySource: Source {
                     timeZone: payload["timezone"]?.given,
                     previousID: Self.lastPart(payload["old_invitee"]),
                     title: booked["name"]?.given,
-                    place: booked.at("location", "location")?.given,
+                    place: Self.place(booked),
                     staff: booked["event_memberships"]?.elements.first?["user_name"]?.given,
                     links: links(
                         (.cancel, payload["cancel_url"]),
@@ -97,6 +97,11 @@ package struct CalendlySource: Source {
                 )
             )
         ])
+    }
+
+    /// Where the customer goes; of a call to the customer it would be the customer's own number.
+    private static func place(_ booked: JSONValue) -> String? {
+        booked.at("location", "type")?.given == "outbound_call" ? nil : booked.at("location", "location")?.given
     }
 
     /// `https://api.calendly.com/scheduled_events/E1/invitees/I1` is I1.

@@ -30,7 +30,7 @@ struct FactRecords {
         var problem: Refusal?
         for text in person.phones {
             do throws(Refusal) {
-                return try PhoneNumbers.e164(text, country: person.country ?? country)
+                return try PhoneNumbers.e164(text, country: person.country, else: country)
             } catch {
                 problem = problem ?? error
             }
@@ -49,7 +49,8 @@ struct FactRecords {
             _ = try ContactFacts(language: value)
         }
         let country = kept("country", person.country) { value throws(Refusal) in _ = try ContactFacts(country: value) }
-        let email = kept("email", details(of: fact)["email"]) { value throws(Refusal) in
+        let email = kept("email", details(of: fact).first { $0.key.lowercased() == "email" }?.value) {
+            value throws(Refusal) in
             _ = try ContactFacts(email: value)
         }
         if (try? ContactFacts(ids: ids)) == nil { ids = [:] }

@@ -70,7 +70,8 @@ package struct HubSpotSource: Source {
         return out
     }
 
-    /// Of one request, what was made comes before what was changed, and the rest by its time: HubSpot mixes them.
+    /// Of one request, what was made comes before what was changed, and the rest by its time: HubSpot mixes them. The number of
+    /// the try is not kept: a try is the same event.
     package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
         guard case .array(let elements)? = try? JSONValue.any(request.body),
             (1...EventPack.largest).contains(elements.count)
@@ -83,7 +84,7 @@ package struct HubSpotSource: Source {
         }
         return sorted.map { _, element in
             var json = JSONWriter()
-            json.canonical(element)
+            json.canonical(element.without("attemptNumber"))
             return ReceivedEvent(request, body: json.bytes, receivedAt: now)
         }
     }
@@ -93,7 +94,7 @@ package struct HubSpotSource: Source {
         return (isCreation ? 0 : 1, event["occurredAt"]?.momentInMilliseconds?.microseconds ?? .max)
     }
 
-    /// `eventId` alone is not unique, as HubSpot says itself; `attemptNumber` differs from try to try.
+    /// `eventId` alone is not unique, as HubSpot says itself.
     package func eventKey(of event: ReceivedEvent) -> EventKey {
         guard let body = try? JSONValue.event(event.body), let id = body["eventId"]?.id else {
             return EventKey(digestOf: event.body)

@@ -33,6 +33,15 @@ package struct PipedriveSource: Source {
         try SharedSecret.check(given, account.secrets, header: header)
     }
 
+    /// Without the number of the try (`meta.attempt`, in version 1 `retry`): a try is the same event.
+    package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
+        guard let body = try? JSONValue.event(request.body) else { return [ReceivedEvent(request, receivedAt: now)] }
+        var json = JSONWriter()
+        let kept = body.without("retry")
+        json.canonical(kept["meta"].map { kept.replacing("meta", by: $0.without("attempt")) } ?? kept)
+        return [ReceivedEvent(request, body: json.bytes, receivedAt: now)]
+    }
+
     /// `meta.id` of version 2 is the event's own, but for users it is the user: so the time and what it is of stand beside it.
     package func eventKey(of event: ReceivedEvent) -> EventKey {
         guard let body = try? JSONValue.event(event.body), let meta = body["meta"], let id = meta["id"]?.id else {

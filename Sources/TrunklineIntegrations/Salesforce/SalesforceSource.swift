@@ -65,11 +65,13 @@ package struct SalesforceSource: Source {
         }
     }
 
+    /// A message that is sent again has the record as it is by then: the same notification, and another event when the record
+    /// has changed. What follows from both follows once, by the record's own id.
     package func eventKey(of event: ReceivedEvent) -> EventKey {
         guard let body = try? JSONValue.event(event.body), let id = body["id"]?.id else {
             return EventKey(digestOf: event.body)
         }
-        return EventKey("salesforce:" + id)
+        return EventKey("salesforce:\(id)|" + Digest.hex(Digest.sha256(event.body).prefix(16)))
     }
 
     package func read(_ event: ReceivedEvent, _ settings: SourceSettings) throws(Refusal) -> SourceReading {

@@ -45,6 +45,18 @@ extension JSONValue {
         return members
     }
 
+    /// The same object without a member: for what a sender counts up at each try, so that a try is the same event.
+    func without(_ name: String) -> JSONValue {
+        guard case .object(let members) = self else { return self }
+        return .object(members.filter { $0.name != name })
+    }
+
+    /// The same object with another value at a name that it has.
+    func replacing(_ name: String, by value: JSONValue) -> JSONValue {
+        guard case .object(let members) = self else { return self }
+        return .object(members.map { $0.name == name ? Member(name, value) : $0 })
+    }
+
     /// A text without blanks around it; nil for what tools send in place of nothing.
     var given: String? { text.flatMap(Given.text) }
 

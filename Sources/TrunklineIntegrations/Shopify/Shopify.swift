@@ -82,14 +82,17 @@ enum Shopify {
         } else if let number {
             moments.append(.trackingChanged(shipment: id, number: number))
         }
-        if let moment = moment(ofShipmentStatus: body["shipment_status"]?.given, id) { moments.append(moment) }
+        if let moment = moment(ofShipmentStatus: body["shipment_status"]?.given, id) {
+            // Here it is a state that every later update repeats; that a try has failed is told by `fulfillment_events/create`,
+            // which says when.
+            if case .deliveryChanged = moment {} else { moments.append(moment) }
+        }
         let facts = moments.map { moment in
             SourceFact.order(
                 .init(
                     record: .init(id: order, at: body["updated_at"]?.moment),
                     moment: moment,
-                    // "#1042.1" is the first parcel of #1042.
-                    number: body["name"]?.given.map { String($0.prefix { $0 != "." }) },
+                    number: body["name"]?.given.map(order(ofParcel:)),
                     state: body["shipment_status"]?.given ?? body["status"]?.given,
                     person: person(of: [body["destination"]], in: body),
                     items: items(body),
@@ -104,6 +107,14 @@ enum Shopify {
             )
         }
         return SourceReading(checking: facts)
+    }
+
+    /// `#1042.1` is the first parcel of #1042; an order's own name may have dots too.
+    private static func order(ofParcel name: String) -> String {
+        guard let dot = name.lastIndex(of: "."), case let number = name[name.index(after: dot)...], !number.isEmpty,
+            number.allSatisfy({ $0.isASCII && $0.isNumber })
+        else { return name }
+        return String(name[..<dot])
     }
 
     private static func fulfillmentEvent(_ body: JSONValue) throws(Refusal) -> SourceReading {

@@ -76,16 +76,6 @@ package struct Planner: Sendable {
     }
 
     private func number(_ phone: String, _ country: String?) throws(Refusal) -> PhoneNumber {
-        guard let country, country != source.country else {
-            return try PhoneNumbers.e164(phone, country: source.country)
-        }
-        do {
-            return try PhoneNumbers.e164(phone, country: country)
-        } catch {
-            guard error.kind != .policy, let fallback = source.country,
-                let number = try? PhoneNumbers.e164(phone, country: fallback)
-            else { throw error }
-            return number
-        }
+        try PhoneNumbers.e164(phone, country: country, else: source.country)
     }
 }

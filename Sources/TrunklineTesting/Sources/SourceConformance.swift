@@ -18,6 +18,8 @@ package struct SourceConformance: Sendable {
         case keepsEventsFromHandshakes
         /// The same event has the same key, also after it was stored; other events have others.
         case namesEventsTheSame
+        /// What a sender sends again is the same event to the byte, whatever it counts up at each try: else it is a conflict.
+        case knowsATryAgain
         /// A reading depends on the stored event alone, and is the one that the sample expects.
         case readsTheSame
         /// Ids come through digit by digit.
@@ -56,21 +58,36 @@ package struct SourceConformance: Sendable {
         package let body: [UInt8]
         let expected: [Expected]
         let id: String?
+        let again: [UInt8]?
 
         /// - Parameters:
         ///   - expected: of each event that the request is taken apart into.
         ///   - id: which the first fact or the record to fetch has.
+        ///   - again: the body of a second try, where its sender writes another.
         package init(
             headers: [ReceivedRequest.Header] = [("Content-Type", "application/json")],
             _ body: String,
             expects expected: Expected...,
-            id: String? = nil
+            id: String? = nil,
+            again: String? = nil
         ) {
             self.headers = headers
             self.body = Array(body.utf8)
             self.expected = expected
             self.id = id
+            self.again = again.map { Array($0.utf8) }
         }
+
+        private init(trying fixture: Fixture, _ body: [UInt8]) {
+            headers = fixture.headers
+            self.body = body
+            expected = fixture.expected
+            id = fixture.id
+            again = nil
+        }
+
+        /// The second try.
+        var secondTry: Fixture? { again.map { Fixture(trying: self, $0) } }
     }
 
     /// What proves the sender.
@@ -158,6 +175,7 @@ package struct SourceConformance: Sendable {
             if events.count != fixture.expected.count {
                 broken(.readsTheSame, "fixture \(index): \(events.count) events, not \(fixture.expected.count)")
             }
+            checkTry(fixture, events, account, "fixture \(index)", broken)
             let again = source.events(in: request, account, now: Self.now)
             for (number, event) in events.enumerated() {
                 let place = "fixture \(index), event \(number)"
@@ -191,6 +209,24 @@ package struct SourceConformance: Sendable {
             }
             if fixture.body.first == 0x7B { try checkDoubled(fixture, account, "fixture \(index)", broken) }
         }
+    }
+
+    private func checkTry(
+        _ fixture: Fixture,
+        _ first: [ReceivedEvent],
+        _ account: SourceAccount,
+        _ place: String,
+        _ broken: Report
+    ) {
+        guard let again = fixture.secondTry else { return }
+        let request = sample.sign(again, sample.secret, Self.now + .seconds(30))
+        let second = source.events(in: request, account, now: Self.now + .seconds(30))
+        let isSame =
+            second.count == first.count
+            && zip(first, second).allSatisfy {
+                source.eventKey(of: $0) == source.eventKey(of: $1) && $0.body == $1.body
+            }
+        if !isSame { broken(.knowsATryAgain, place) }
     }
 
     /// Out to the queue and back.

@@ -68,6 +68,9 @@ import TrunklineCore
         // The record's own country goes before the source's.
         let own = try Self.plan(Self.order(customer: #""phone":"050-123 4567","country":"IL""#))
         #expect(own.contacts.first?.phone.value == "+972501234567")
+        // Where it is none there, as the notice's recipient is read.
+        let abroad = try Self.plan(Self.order(customer: #""phone":"600 111 222","country":"US""#))
+        #expect(abroad.contacts.first?.phone.value == "+34600111222")
     }
 
     @Test func whatBreaksARuleIsLeftOutAndSaidAndTakesNothingAlong() throws {

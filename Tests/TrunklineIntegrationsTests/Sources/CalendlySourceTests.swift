@@ -106,6 +106,15 @@ import TrunklineTesting
         #expect(booked.details["Size"] == "M")
     }
 
+    /// There the place is the customer's own number.
+    @Test func aCallToTheCustomerHasNoPlace() throws {
+        let body = Self.body("invitee.created").replacing(
+            #""type":"physical","location":"Store 4""#,
+            with: #""type":"outbound_call","location":"+34 600 111 222""#
+        )
+        #expect(try #require(source.facts(body).first?.appointment).place == nil)
+    }
+
     @Test func aBookingWithoutItsStartIsRefused() {
         #expect(throws: Refusal.self) {
             try source.facts(#"{"event":"invitee.created","payload":{"uri":"https://x/invitees/I1"}}"#)

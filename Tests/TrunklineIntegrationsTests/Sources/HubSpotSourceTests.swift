@@ -20,7 +20,12 @@ import TrunklineTesting
         otherSecret: "11111111-0b4d-4f0e-9a57-2d5a1f0c9e11",
         proof: .signature(header: "x-hubspot-signature-v3", isTimed: true),
         [
-            .init(event, expects: .fetch("contact"), id: "123"),
+            .init(
+                event,
+                expects: .fetch("contact"),
+                id: "123",
+                again: event.replacing(#""attemptNumber":0"#, with: #""attemptNumber":1"#)
+            ),
             .init(
                 #"[{"eventId":2,"subscriptionType":"deal.propertyChange","propertyName":"dealstage","objectId":7,"#
                     + #""occurredAt":1762000000001},{"eventId":1,"subscriptionType":"contact.creation","#

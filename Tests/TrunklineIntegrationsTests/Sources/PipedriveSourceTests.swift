@@ -30,9 +30,19 @@ import TrunklineTesting
         + #""previous":null,"event":"added.person","retry":0}"#
 
     private static let fixtures: [SourceConformance.Fixture] = [
-        .init(v2("person", "create", person), expects: .facts(["contact", "lead"]), id: "7"),
+        .init(
+            v2("person", "create", person),
+            expects: .facts(["contact", "lead"]),
+            id: "7",
+            again: v2("person", "create", person).replacing(#""attempt":1"#, with: #""attempt":2"#)
+        ),
         .init(v2("person", "change", person, event: "e2"), expects: .facts(["contact"]), id: "7"),
-        .init(old, expects: .facts(["contact", "lead"]), id: "820982911946154508"),
+        .init(
+            old,
+            expects: .facts(["contact", "lead"]),
+            id: "820982911946154508",
+            again: old.replacing(#""retry":0"#, with: #""retry":1"#)
+        ),
         .init(v2("deal", "change", #"{"id":8,"update_time":"x"}"#, id: "8"), expects: .fetch("deal"), id: "8"),
         .init(v2("organization", "change", "{}"), expects: .ignored(.unknownTopic)),
     ]

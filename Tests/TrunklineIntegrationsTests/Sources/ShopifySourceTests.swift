@@ -178,7 +178,15 @@ import TrunklineTesting
             )
                 == ["order:acme.1042:delivered:9"]
         )
+        for (name, number) in [("#1042.1", "#1042"), ("EU.1042.12", "EU.1042"), ("EU.1042-A", "EU.1042-A")] {
+            let parcel = ##"{"id":9,"order_id":1042,"status":"success","name":"\##(name)"}"##
+            let fact = try #require(source.facts(parcel, Self.headers("fulfillments/create")).first)
+            #expect(fact.order?.number == number)
+        }
         #expect(try keys("fulfillments/create", #"{"id":9,"order_id":1042,"status":"cancelled"}"#) == [])
+        // A state, which each later update has again.
+        let failed = #"{"id":9,"order_id":1042,"status":"success","shipment_status":"attempted_delivery"}"#
+        #expect(try keys("fulfillments/update", failed) == [])
         func progress(_ status: String) throws -> [String] {
             try keys(
                 "fulfillment_events/create",

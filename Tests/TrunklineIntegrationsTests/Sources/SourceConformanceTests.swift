@@ -41,7 +41,7 @@ import TrunklineTesting
         proof: .signature(header: "x-signature", isTimed: true),
         [
             .init(#"{"id":820982911946154508}"#, expects: .facts(["order paid"]), id: "820982911946154508"),
-            .init(#"{"id":2}"#, expects: .facts(["order paid"]), id: "2"),
+            .init(#"{"id":2,"try":1}"#, expects: .facts(["order paid"]), id: "2", again: #"{"id":2,"try":2}"#),
         ]
     ) { fixture, secret, time in
         let text = Array((Senders.seconds(time) + ".").utf8) + fixture.body
@@ -98,6 +98,13 @@ private struct FlawedSource: Source {
                 account.secrets,
                 now: flaw == .refusesOtherTimes ? Timestamp(microseconds: time * 1_000_000) : now
             )
+    }
+
+    func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
+        let text = String(decoding: request.body, as: UTF8.self).replacing(/,"try":\d/, with: "")
+        return [
+            ReceivedEvent(request, body: flaw == .knowsATryAgain ? request.body : Array(text.utf8), receivedAt: now)
+        ]
     }
 
     func eventKey(of event: ReceivedEvent) -> EventKey {
