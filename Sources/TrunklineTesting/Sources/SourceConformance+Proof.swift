@@ -137,6 +137,20 @@ extension SourceConformance {
         }
     }
 
+    /// Feeds the source with so many damaged requests as a test run has time for.
+    package func fuzz(seed: UInt64) throws -> [Violation] {
+        let account = try account(sample.secret)
+        var found: [String] = []
+        let bodies = sample.fixtures.map(\.body)
+        var random = SeededGenerator(seed: seed, part: source.kind.value)
+        for body in ByteFuzzer(bodies, seed: seed, part: "fuzz " + source.kind.value) {
+            feed(body, random.pick(sample.fixtures).headers, account) { _, detail in
+                if found.count < 10 { found.append(detail) }
+            }
+        }
+        return found.map { Violation(rule: .survivesAnyBytes, detail: $0) }
+    }
+
     /// Everything that is done with a request, with whatever came: what matters is that it ends.
     private func feed(
         _ body: [UInt8],
