@@ -193,15 +193,15 @@ struct Speed: AsyncParsableCommand {
 struct Gateway: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:
-            "How fast one gateway accepts notices, alone and in batches, and what it does with more than it can take.",
+            "How fast one gateway accepts notices and webhooks, and what it does with more than it can take.",
         discussion: """
             Load generator (wrk), gateway, broker and database share this machine; no worker runs. Exit code 0: the medians keep \
             the marks. 1: they do not, or it could not be measured.
             """
     )
 
-    /// Notices a second.
-    private static let (leastAlone, leastInBatches) = (5_000.0, 15_000.0)
+    /// Notices and webhooks a second.
+    private static let (leastAlone, leastInBatches, leastWebhooks) = (5_000.0, 15_000.0, 3_000.0)
     /// Milliseconds of the slowest hundredth.
     private static let slowest = 50.0
 
@@ -234,6 +234,7 @@ struct Gateway: AsyncParsableCommand {
         print("\n\(rounds) x \(seconds) s              notices/s     p50 ms     p99 ms")
         let alone = say("alone", result.singles, times: 1)
         let batches = say("in batches of \(GatewayBench.batchSize)", result.batches, times: GatewayBench.batchSize)
+        let webhooks = say("signed webhooks", result.webhooks, times: 1)
         if let overload = result.overload {
             let figures = overload.figures
             print(
@@ -248,14 +249,16 @@ struct Gateway: AsyncParsableCommand {
         }
         print(options.subject.words)
         guard alone.perSecond >= Self.leastAlone, alone.worstOfHundred < Self.slowest,
-            batches.perSecond >= Self.leastInBatches
+            batches.perSecond >= Self.leastInBatches, webhooks.perSecond >= Self.leastWebhooks,
+            webhooks.worstOfHundred < Self.slowest
         else {
             print(
                 String(
-                    format: "The marks are %.0f/s alone with p99 under %.0f ms, and %.0f/s in batches.",
+                    format: "The marks: %.0f notices/s alone, %.0f in batches, %.0f webhooks/s, p99 under %.0f ms.",
                     Self.leastAlone,
-                    Self.slowest,
-                    Self.leastInBatches
+                    Self.leastInBatches,
+                    Self.leastWebhooks,
+                    Self.slowest
                 )
             )
             throw ExitCode.failure

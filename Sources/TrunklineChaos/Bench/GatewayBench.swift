@@ -2,8 +2,8 @@ internal import Foundation
 internal import Glibc
 internal import TestKit
 
-/// How fast one gateway accepts, with wrk on the same machine: notices alone and in batches, and what it does with more than
-/// it can take. No worker runs: what is measured is how fast callers are answered that their work is committed.
+/// How fast one gateway accepts, with wrk on the same machine: notices alone and in batches, a shop's signed webhooks, and what
+/// it does with more than it can take. No worker runs: what is measured is how fast callers are answered that their work is committed.
 package enum GatewayBench {
     package struct Figures: Sendable {
         /// Answered with a 2xx, a second.
@@ -28,12 +28,15 @@ package enum GatewayBench {
         package var singles: [Figures] = []
         /// Of requests, each of ``batchSize`` notices.
         package var batches: [Figures] = []
+        package var webhooks: [Figures] = []
         package var overload: Overload?
     }
 
     package static let batchSize = 1_000
     /// Connections of callers that wait for each answer, and of far too many of them.
     private static let (callers, crowd) = (64, 4_000)
+    /// Different orders of the shop; each webhook has an id of its own.
+    private static let orders = 20_000
 
     /// - Parameters:
     ///   - rounds: how often each is measured.
@@ -51,17 +54,19 @@ package enum GatewayBench {
         options.destinations = 0
         let stage = try await Stage.setUp(options, say: say)
         do {
-            let bench = GatewayBench.Round(stage: stage, port: try await listen(stage))
+            let bench = GatewayBench.Round(stage: stage, port: try await listen(stage), shop: try await addShop(stage))
             _ = try await bench.measure(.single, "warm", callers, seconds: 3)
             var result = Result()
             for round in 0..<rounds {
                 let single = try await bench.measure(.single, "single\(round)", callers, seconds: seconds)
                 let batch = try await bench.measure(.batch, "batch\(round)", callers / 8, seconds: seconds)
+                let webhook = try await bench.measure(.webhook, "webhook\(round)", callers, seconds: seconds)
                 result.singles.append(single)
                 result.batches.append(batch)
+                result.webhooks.append(webhook)
                 say(
                     "round \(round + 1): \(Int(single.perSecond)) notices/s alone, "
-                        + "\(Int(batch.perSecond) * batchSize) notices/s in batches"
+                        + "\(Int(batch.perSecond * Double(batchSize))) in batches; \(Int(webhook.perSecond)) webhooks/s"
                 )
             }
             let before = bench.memory()
@@ -87,14 +92,37 @@ package enum GatewayBench {
         return port ?? 0
     }
 
+    /// A source, and a file of what its sender signs. Returns its path.
+    private static func addShop(_ stage: Stage) async throws -> String {
+        struct Added: Decodable { let intakePath: String }
+        let secret = ["BENCH_SECRET": UUID().uuidString]
+        let added = try await stage.trunkline(
+            ["source", "add", "shop", "--kind", "shopify", "--workspace", Stage.workspace, "--json"]
+                + ["--secret-env", "BENCH_SECRET"],
+            environment: secret
+        ).requireSuccess("trunkline source add")
+        let webhooks = try await Command.run(
+            "/usr/bin/python3",
+            [stage.options.checkout.root + "/Sources/TrunklineChaos/Bench/webhooks.py", "\(orders)"],
+            environment: Stage.cleanEnvironment.merging(secret) { $1 }
+        ).requireSuccess("webhooks.py")
+        try webhooks.output.write(toFile: file(stage), atomically: true, encoding: .utf8)
+        return try JSONDecoder().decode(Added.self, from: Data(added.output.utf8)).intakePath
+    }
+
+    private static func file(_ stage: Stage) -> String { stage.options.folder + "/webhooks.tsv" }
+
     private enum Kind: String {
         case single
         case batch
+        case webhook
     }
 
     private struct Round {
         let stage: Stage
         let port: UInt16
+        /// Where the shop posts to.
+        let shop: String
 
         /// What `gateway.lua` says at the end.
         private struct Said: Decodable {
@@ -113,6 +141,8 @@ package enum GatewayBench {
             environment["BENCH_SIZE"] = "\(batchSize)"
             environment["BENCH_LINES"] = "\(stage.plan.lines.count)"
             environment["BENCH_KEY"] = stage.apiKey
+            environment["BENCH_PATH"] = shop
+            environment["BENCH_FILE"] = file(stage)
             let script = stage.options.checkout.root + "/Sources/TrunklineChaos/Bench/gateway.lua"
             let outcome = try await Command.run(
                 "/usr/bin/wrk",
@@ -128,7 +158,7 @@ package enum GatewayBench {
                 let said = try? JSONDecoder().decode(Said.self, from: Data(line.utf8)), said.microseconds > 0
             else { throw ChaosError("wrk did not say what it measured: \(outcome.output.prefix(300))") }
             let taken = said.requests - said.refused
-            try await requireRows(of: name, taken * (kind == .batch ? batchSize : 1))
+            try await requireRows(kind, of: name, taken * (kind == .batch ? batchSize : 1))
             return Figures(
                 perSecond: Double(taken) / (Double(said.microseconds) / 1e6),
                 median: Double(said.p50) / 1e3,
@@ -139,9 +169,15 @@ package enum GatewayBench {
         }
 
         /// What was answered well is there.
-        private func requireRows(of name: String, _ least: Int) async throws {
-            let rows = try await stage.count("select count(*) from trunkline.jobs where key like '\(name):%'")
-            guard rows >= least else { throw ChaosError("\(least) notices were answered 2xx, and \(rows) are there") }
+        private func requireRows(_ kind: Kind, of name: String, _ least: Int) async throws {
+            let rows = try await stage.count(
+                kind == .webhook
+                    ? "select count(*) from trunkline.inbox where event_key like '%|\(name)-%'"
+                    : "select count(*) from trunkline.jobs where key like '\(name):%'"
+            )
+            guard rows >= least else {
+                throw ChaosError("\(least) of \(name) were answered 2xx, and \(rows) are there")
+            }
         }
 
         /// Kilobytes that the gateway had at most so far.

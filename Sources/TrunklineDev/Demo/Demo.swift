@@ -1,8 +1,9 @@
 internal import Foundation
 internal import TestKit
 
-/// The whole way in about a minute: orders of a CSV become notices, sent once each by two worker processes of which one is
-/// killed halfway; and what becomes of orders is told to two destinations of which one is down for a while.
+/// The whole way in about a minute: orders of a CSV and of two shops' webhooks become notices, sent once each by two worker
+/// processes of which one is killed halfway, as is one of two gateways; and what becomes of orders is told to two destinations
+/// of which one is down for a while.
 ///
 /// It does only what a user of Trunkline could type: it is an example, too.
 package struct Demo: Sendable {
@@ -20,7 +21,10 @@ package struct Demo: Sendable {
         (1...10).map { "\(workspace)-" + ($0 < 10 ? "0\($0)" : "\($0)") }
     }
 
-    private var checkout: Checkout { rooms.checkout }
+    /// That are to be sent.
+    private static let notices = orders.notices + webhooks
+
+    var checkout: Checkout { rooms.checkout }
     var folder: String { rooms.demo }
     private var servers: ProductServers { ProductServers(folder: folder, checkout: checkout) }
     private var environment: [String: String] {
@@ -41,13 +45,16 @@ package struct Demo: Sendable {
         try await startWorker(2)
         try await enqueueEvents(simulator)
         let enqueued = try await enqueue()
+        let setup = try await openShops()
+        async let posting = post(setup)
         try await killWorker(simulator)
+        let posted = try await posting
         try await waitUntilDrained(simulator)
         let seconds = max(1, (ContinuousClock.now - began).components.seconds)
         Terminal.log(
-            "Drained after \(seconds) s: \(Int64(Self.orders.notices) / seconds) notices a second, as the lines' pace allows"
+            "Drained after \(seconds) s: \(Int64(Self.notices) / seconds) notices a second, as the lines' pace allows"
         )
-        try await prove(enqueued)
+        try await prove(enqueued, posted)
     }
 
     /// What keeps running, and how to look at it.
@@ -87,7 +94,7 @@ package struct Demo: Sendable {
         // As slow as a real line, so that there are always calls in the air.
         try await ask(port, "POST", "faults", #"{"kind":"latency","minMs":150,"maxMs":350}"#)
         let token = folder + "/token"
-        for line in Self.lines {
+        for line in Self.lines + Self.shops.map(\.line) {
             try writePrivately("ezw_line_\(line)", to: token)
             try await step(
                 "lines",
@@ -108,16 +115,22 @@ package struct Demo: Sendable {
         guard await end(of: child) == 0 else { throw failure(name) }
     }
 
-    private func failure(_ name: String) -> KitError {
+    /// A command of the product; returns what it prints.
+    func say(_ arguments: [String]) async throws -> String {
+        try await Command.run(program, arguments, environment: environment)
+            .requireSuccess("trunkline \(arguments.prefix(2).joined(separator: " "))").output
+    }
+
+    func failure(_ name: String) -> KitError {
         Terminal.say(tail(of: "\(folder)/\(name).log"))
         return KitError("the demo stopped; see .dev/demo/\(name).log.")
     }
 
-    private func start(_ name: String, _ arguments: [String]) async throws {
+    func start(_ name: String, _ arguments: [String]) async throws {
         try await record(name).start(program, arguments, environment: environment, log: "\(folder)/\(name).log")
     }
 
-    private func record(_ name: String) -> ProcessRecord { ProcessRecord("\(folder)/processes/\(name).pid") }
+    func record(_ name: String) -> ProcessRecord { ProcessRecord("\(folder)/processes/\(name).pid") }
 
     private func startWorker(_ number: Int) async throws {
         try await start("worker-\(number)", ["worker"])
@@ -224,18 +237,17 @@ package struct Demo: Sendable {
     private struct Status: Decodable { let backlog: [String: Int] }
 
     private func unfinished() async throws -> Int {
-        let said = try await Command.run(program, ["status", "--json"], environment: environment)
-            .requireSuccess("trunkline status")
-        return try JSONDecoder().decode(Status.self, from: Data(said.output.utf8)).backlog.values.reduce(0, +)
+        let said = try await say(["status", "--json"])
+        return try JSONDecoder().decode(Status.self, from: Data(said.utf8)).backlog.values.reduce(0, +)
     }
 
     private func progress(_ simulator: UInt16) async throws {
         let sent = try await messages(simulator)
         if Terminal.isInteractive {
             let words = String(repeating: " ", count: max(0, 5 - "\(sent)".count)) + "\(sent)"
-            Terminal.write("\r\u{1B}[K    \(words) of \(Self.orders.notices) sent".utf8, to: 2)
+            Terminal.write("\r\u{1B}[K    \(words) of \(Self.notices) sent".utf8, to: 2)
         } else if Moment.wall / 1_000_000 % 5 == 0 {
-            Terminal.note("\(sent) of \(Self.orders.notices) sent")
+            Terminal.note("\(sent) of \(Self.notices) sent")
         }
     }
 
@@ -252,7 +264,7 @@ package struct Demo: Sendable {
         let findings: [Finding]
     }
 
-    private func prove(_ enqueued: DemoProof.Enqueued) async throws {
+    private func prove(_ enqueued: DemoProof.Enqueued, _ posted: Posted) async throws {
         let said = try await Command.run(program, ["check", "--json"], environment: environment)
         try writePrivately(said.output, to: folder + "/check.json")
         if said.status != 0 { Terminal.note("trunkline check found something; see .dev/demo/check.json") }
@@ -264,6 +276,7 @@ package struct Demo: Sendable {
         try writePrivately(journal.sent.sorted().map { $0 + "\n" }.joined(), to: folder + "/sent.txt")
         let proof = DemoProof(
             orders: Self.orders,
+            shops: DemoProof.Shops(webhooks: Self.webhooks, posted: posted.posted, keys: Set(posted.keys)),
             journal: journal,
             keys: Set(keys.split(separator: "\n").map(String.init)),
             enqueued: enqueued,
@@ -274,6 +287,9 @@ package struct Demo: Sendable {
         Terminal.write(proof.table.utf8, to: 1)
         if !proof.hasCallInTheAir {
             Terminal.note("no call was in the air when the worker was killed: this run proves less than it should.")
+        }
+        if posted.again == 0 {
+            Terminal.note("no post failed when the gateway was killed: this run proves less than it should.")
         }
         if !proof.wasSomebodyDown { Terminal.note("no event was turned away: this run proves less than it should.") }
         guard proof.failures == 0 else {

@@ -25,6 +25,23 @@ package struct DemoProof: Sendable {
         package static let demo = Orders(notices: 5_000, refused: 50, repeats: 100)
     }
 
+    /// What two shops have told of their orders, each event twice, of which every one makes a notice.
+    package struct Shops: Sendable {
+        let webhooks: Int
+        let posted: Int
+        let keys: Set<String>
+
+        /// - Parameters:
+        ///   - webhooks: different ones.
+        ///   - posted: posts that were answered well.
+        ///   - keys: of the notices, by the shops' own word.
+        package init(webhooks: Int, posted: Int, keys: Set<String>) {
+            self.webhooks = webhooks
+            self.posted = posted
+            self.keys = keys
+        }
+    }
+
     /// What `trunkline enqueue` has counted.
     package struct Enqueued: Sendable, Decodable {
         package let new: Int
@@ -52,9 +69,10 @@ package struct DemoProof: Sendable {
     /// - Parameters:
     ///   - keys: that orders.csv names, but for the rows that were refused, by a reader that is not ours.
     ///   - events: how many were enqueued, for all destinations together.
-    ///   - sentByCheck: how many notices and events `trunkline check` counts as sent.
+    ///   - sentByCheck: how many notices, events and webhooks `trunkline check` counts as done.
     package init(
         orders: Orders,
+        shops: Shops,
         journal: DemoJournal,
         keys: Set<String>,
         enqueued: Enqueued,
@@ -64,6 +82,8 @@ package struct DemoProof: Sendable {
     ) {
         self.journal = journal
         let sent = Set(journal.sent)
+        let notices = orders.notices + shops.webhooks
+        let given = keys.union(shops.keys)
         var counts: [String: Int] = [:]
         for key in journal.sent { counts[key, default: 0] += 1 }
         func sum(_ figure: (DemoJournal.Receiver) -> Int) -> Int {
@@ -72,14 +92,19 @@ package struct DemoProof: Sendable {
         rows = [
             Row(what: "rows refused", expected: orders.refused, found: enqueued.refused),
             Row(what: "repeated rows", expected: orders.repeats, found: enqueued.repeat),
-            Row(what: "notices expected", expected: orders.notices, found: enqueued.new),
-            Row(what: "sent, says the simulator", expected: orders.notices, found: journal.keysSent),
+            Row(what: "notices of orders.csv", expected: orders.notices, found: enqueued.new),
+            Row(what: "webhooks posted, each twice", expected: 2 * shops.webhooks, found: shops.posted),
+            Row(what: "sent, says the simulator", expected: notices, found: journal.keysSent),
             Row(what: "events delivered, say the receivers", expected: events, found: sum(\.events)),
-            Row(what: "both, says trunkline check", expected: orders.notices + events, found: sentByCheck),
-            Row(what: "keys of orders.csv", expected: orders.notices, found: keys.count),
-            Row(what: "of these lost", expected: 0, found: keys.subtracting(sent).count),
+            Row(
+                what: "with the webhooks run, says trunkline check",
+                expected: notices + events + shops.webhooks,
+                found: sentByCheck
+            ),
+            Row(what: "keys of orders.csv and the shops", expected: notices, found: given.count),
+            Row(what: "of these lost", expected: 0, found: given.subtracting(sent).count),
             Row(what: "keys sent twice", expected: 0, found: counts.values.count { $0 > 1 }),
-            Row(what: "keys sent that nobody gave", expected: 0, found: sent.subtracting(keys).count),
+            Row(what: "keys sent that nobody gave", expected: 0, found: sent.subtracting(given).count),
             Row(what: "asked again after an answer", expected: 0, found: journal.askedAgain),
             Row(what: "events delivered again", expected: 0, found: sum(\.again)),
             Row(what: "events out of order", expected: 0, found: sum(\.outOfOrder)),
@@ -113,7 +138,7 @@ package struct DemoProof: Sendable {
         lines.append("")
         for row in rows {
             let verdict = row.holds ? "ok" : "must be \(row.expected)"
-            lines.append("\(Self.left(row.what, 40)) \(Self.right("\(row.found)", 7))   \(verdict)")
+            lines.append("\(Self.left(row.what, 44)) \(Self.right("\(row.found)", 7))   \(verdict)")
         }
         return lines.joined(separator: "\n") + "\n"
     }
