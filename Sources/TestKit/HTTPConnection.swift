@@ -36,10 +36,8 @@ package final class HTTPConnection: @unchecked Sendable {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var address = Socket.loopback(port)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        guard Socket.withAddress(&address, { connect(descriptor, $0, length) }) == 0 else {
-            Glibc.close(descriptor)
-            return nil
-        }
+        // The end of what was begun here closes the descriptor, also after this; twice would close somebody else's.
+        guard Socket.withAddress(&address, { connect(descriptor, $0, length) }) == 0 else { return nil }
     }
 
     deinit { Glibc.close(descriptor) }

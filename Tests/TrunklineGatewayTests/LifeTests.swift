@@ -1,19 +1,8 @@
 import Glibc
-import Synchronization
 import TestKit
 import Testing
 import TrunklineCore
 import TrunklineTesting
-
-/// What several clients together asked, and which of it was answered well.
-private final class Tally: Sendable {
-    private let state = Mutex((asked: 0, names: Set<String>()))
-
-    func asked() { state.withLock { $0.asked += 1 } }
-    func answered(_ name: String) { state.withLock { _ = $0.names.insert(name) } }
-    var askedSoFar: Int { state.withLock { $0.asked } }
-    var names: Set<String> { state.withLock { $0.names } }
-}
 
 /// How a gateway ends.
 @Suite struct LifeTests {

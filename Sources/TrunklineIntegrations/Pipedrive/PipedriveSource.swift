@@ -33,6 +33,23 @@ package struct PipedriveSource: Source {
         try SharedSecret.check(given, account.secrets, header: header)
     }
 
+    /// What differs from try to try (`meta.attempt`, version 1's `retry`) is left out, so that a repeat has the bytes of the first.
+    package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
+        guard case .object(let members)? = try? JSONValue.event(request.body) else {
+            return [ReceivedEvent(request, receivedAt: now)]
+        }
+        let kept = members.compactMap { member in
+            switch member.name {
+            case "retry": nil as JSONValue.Member?
+            case "meta": .init("meta", member.value.without("attempt"))
+            default: member
+            }
+        }
+        var json = JSONWriter()
+        json.canonical(.object(kept))
+        return [ReceivedEvent(request, body: json.bytes, receivedAt: now)]
+    }
+
     /// `meta.id` of version 2 is the event's own, but for users it is the user: so the time and what it is of stand beside it.
     package func eventKey(of event: ReceivedEvent) -> EventKey {
         guard let body = try? JSONValue.event(event.body), let meta = body["meta"], let id = meta["id"]?.id else {

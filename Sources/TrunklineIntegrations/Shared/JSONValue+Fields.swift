@@ -45,6 +45,12 @@ extension JSONValue {
         return members
     }
 
+    /// An object without one of its members; anything else as it is.
+    func without(_ name: String) -> JSONValue {
+        guard case .object(let members) = self else { return self }
+        return .object(members.filter { $0.name != name })
+    }
+
     /// A text without blanks around it; nil for what tools send in place of nothing.
     var given: String? { text.flatMap(Given.text) }
 

@@ -43,14 +43,17 @@ struct SourceCommand: AsyncParsableCommand {
 /// A source as programs read it. No token and no secret is among it.
 struct SourceDocument: Encodable {
     private enum Member: String, CodingKey {
-        case kind, settings, country, line, tokens, intakePath, secretHint, secretReference
+        case kind, settings, country, line, tokens, intakePath, secretHint, secretReference, lastEventAt, unproven
     }
 
     private let source: SourceRecord
     /// Only when it was just made.
     private let intake: String?
+    /// Only where it was asked for.
+    private let came: SourceIntake?
 
-    init(_ source: SourceRecord, intake: String? = nil) {
+    init(_ source: SourceRecord, intake: String? = nil, came: SourceIntake? = nil) {
+        self.came = came
         self.source = source
         self.intake = intake
     }
@@ -66,5 +69,9 @@ struct SourceDocument: Encodable {
         try members.encodeIfPresent(intake, forKey: .intakePath)
         try members.encode(source.secretHint, forKey: .secretHint)
         try members.encodeIfPresent(source.record.secretReference, forKey: .secretReference)
+        guard let came else { return }
+        try members.encodeIfPresent(came.lastEventAt?.rfc3339, forKey: .lastEventAt)
+        let unproven = Dictionary(uniqueKeysWithValues: came.forgeries.map { ($0.reason, $0.times) })
+        try members.encode(unproven, forKey: .unproven)
     }
 }
