@@ -29,11 +29,18 @@ package final class HTTPConnection: @unchecked Sendable {
     private var unread: [UInt8] = []
 
     /// Nil when nobody listens there.
-    package init?(to port: UInt16) {
+    ///
+    /// - Parameter source: the last number of the address of 127.0.0.0/24 that it comes from; nil: whatever the system takes.
+    package init?(to port: UInt16, from source: UInt8? = nil) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         // A test that waits for nothing must end some day.
         var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        if let source {
+            var own = Socket.loopback(0)
+            own.sin_addr.s_addr = (0x7F00_0000 | UInt32(source)).bigEndian
+            _ = Socket.withAddress(&own) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
         var address = Socket.loopback(port)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
         // The end of what was begun here closes the descriptor, also after this; twice would close somebody else's.
@@ -126,10 +133,11 @@ package final class HTTPConnection: @unchecked Sendable {
         _ path: String,
         headers: [(String, String)] = [],
         body: [UInt8] = [],
-        of port: UInt16
+        of port: UInt16,
+        from source: UInt8? = nil
     ) async throws(KitError) -> HTTPAnswer {
         let answer = await offPool { () -> HTTPAnswer? in
-            guard let connection = HTTPConnection(to: port) else { return nil }
+            guard let connection = HTTPConnection(to: port, from: source) else { return nil }
             let headers = headers + [("Connection", "close")]
             // Who is refused may be so before the end of what is said.
             connection.write(request(method, path, headers: headers, body: body))

@@ -85,6 +85,8 @@ import TrunklineTesting
                 (["--listen", "here"], "host:port"),
                 (["--listen", "127.0.0.1:0", "--trusted-proxies", "10.0.0.0/40"], "prefix"),
                 (["--listen", "127.0.0.1:0", "--proxy-header", "via"], "forwarded"),
+                (["--listen", "127.0.0.1:0", "--public-url", "hooks.example.com"], "TRUNKLINE_PUBLIC_URL"),
+                (["--listen", "127.0.0.1:0", "--public-url", "https://a.example/?b"], "TRUNKLINE_PUBLIC_URL"),
             ]
             for (arguments, words) in cases {
                 let run = try await install.trunkline(["gateway"] + arguments)

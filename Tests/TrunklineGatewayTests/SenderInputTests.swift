@@ -28,6 +28,13 @@ import TrunklineTesting
             #expect(zipped.status == 415)
             let field = try await gateway.post(custom, headers, #"{"type":"order.paid","colour":"red"}"#)
             #expect(field.status == 422 && field.text.contains("colour"), "\(field.text)")
+            // No sender's headers are so long.
+            let header = try await gateway.post(
+                custom,
+                headers + [("X-Long", String(repeating: "a", count: 9_000))],
+                TestSender.paid()
+            )
+            #expect(header.status == 400 && header.member("field") == "headers", "\(header.text)")
             // The limit itself is taken, one more is not.
             let most = TestSender.order + String(repeating: " ", count: 1_048_576 - TestSender.order.utf8.count)
             #expect(try await gateway.post(.shopify, shop, body: most).status == 200)
