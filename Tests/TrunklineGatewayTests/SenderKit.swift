@@ -134,6 +134,24 @@ struct TestSender: Sendable {
         [("Content-Type", "application/x-www-form-urlencoded")]
     }
 
+    /// Two notifications of one organization.
+    static func outboundMessage(of organization: String) -> String {
+        let notifications = (1...2).map { number in
+            """
+            <Notification><Id>04l30000000000\(number)</Id><sObject xsi:type="sf:Lead" \
+            xmlns:sf="urn:sobject.enterprise.soap.sforce.com"><sf:Id>00Q30000000000\(number)</sf:Id></sObject></Notification>
+            """
+        }
+        return """
+            <?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope \
+            xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" \
+            xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>\
+            <notifications xmlns="http://soap.sforce.com/2005/09/outbound"><OrganizationId>\(organization)</OrganizationId>\
+            <ActionId>04k300000000001</ActionId><SessionId>00D!secret-session</SessionId>\(notifications.joined())\
+            </notifications></soapenv:Body></soapenv:Envelope>
+            """
+    }
+
     static let all: [(name: String, sender: TestSender)] = [
         ("shopify", shopify), ("woo", wooCommerce), ("custom", custom), ("standard", standard), ("hubspot", hubSpot),
         ("meta", meta), ("form", form),

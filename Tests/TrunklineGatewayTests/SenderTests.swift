@@ -45,6 +45,12 @@ import TrunklineTesting
             #expect(try await install.events("hubspot") == hubSpot)
             #expect(try await install.number("select count(*) from trunkline.refusals") == 0)
 
+            // Who fills in what people do not see is a robot: it hears the same.
+            let trap = TestSender.form.body.replacing("website=", with: "website=spam.example")
+            let form = try await install.rotatedPath(of: "form")
+            try await gateway.knows(form)
+            #expect(try await gateway.post(.form, form, body: trap).status == 200)
+
             try await requireCounted(install)
             try await requireRun(install)
         }
@@ -71,6 +77,16 @@ import TrunklineTesting
         }
         #expect(
             try await install.number("select count(*) from trunkline.orders where id like 'custom.1042'") == 1
+        )
+        try await install.wait(for: "the forms to be run") {
+            try await install.number(
+                "select count(*) from trunkline.inbox where source = 'form' and outcome is not null"
+            ) == 2
+        }
+        #expect(
+            try await install.number(
+                "select count(*) from trunkline.inbox where source = 'form' and outcome = 'ignored' and reason = 'bot'"
+            ) == 1
         )
     }
 
@@ -100,6 +116,47 @@ import TrunklineTesting
                 #expect(answer.status == 405 && answer["Allow"]?.contains("POST") == true, "\(method)")
             }
             #expect(try await install.events() == 0)
+        }
+    }
+
+    /// Proofs and secrets that stand in the body are not stored, and answers have the sender's own form.
+    @Test func sendersThatWantABodyGetTheirs() async throws {
+        try await TestInstall.with { install in
+            let gateway = try await install.startDoor()
+            let lead = #"{"google_key":"k-demo-0123456789","lead_id":"L1","user_column_data":[]}"#
+            let ads = TestSender(kind: "google-ads", secret: "k-demo-0123456789", body: lead) { _, _, _ in
+                [("Content-Type", "application/json")]
+            }
+            let salesforce = TestSender(
+                kind: "salesforce",
+                settings: ["organization_id=00D300000000001"],
+                body: TestSender.outboundMessage(of: "00D300000000001EAA"),
+                events: 2
+            ) { _, _, _ in
+                [("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", "\"\"")]
+            }
+            let paths = [try await install.add(ads, as: "ads"), try await install.add(salesforce, as: "crm")]
+            for path in paths { try await gateway.knows(path) }
+            for _ in 1...2 {
+                let first = try await gateway.post(ads, paths[0])
+                #expect(first.status == 200 && first.text == "{}" && first["Content-Type"] == "application/json")
+                let second = try await gateway.post(salesforce, paths[1])
+                #expect(second.status == 200 && second.text.contains("<Ack>true</Ack>"), "\(second.text)")
+                #expect(second["Content-Type"]?.hasPrefix("text/xml") == true)
+            }
+            let forged = try await gateway.post(ads, paths[0], body: lead.replacing("k-demo", with: "k-else"))
+            let foreign = TestSender.outboundMessage(of: "00D300000000002EAA")
+            #expect(forged.status == 401 && forged.body.isEmpty)
+            #expect(try await gateway.post(salesforce, paths[1], body: foreign).status == 401)
+            #expect(try await install.events("ads") == 1)
+            #expect(try await install.events("crm") == 2)
+            let secrets = try await install.number(
+                """
+                select count(*) from trunkline.inbox
+                where convert_from(body, 'UTF8') like '%k-demo%' or convert_from(body, 'UTF8') like '%secret-session%'
+                """
+            )
+            #expect(secrets == 0)
         }
     }
 
