@@ -116,6 +116,12 @@ import TrunklineTesting
                 #expect(answer.status == 405 && answer["Allow"]?.contains("POST") == true, "\(method)")
             }
             #expect(try await install.events() == 0)
+            // Whoever sets up a sender is told the whole address.
+            let told = try await install.trunkline(
+                ["source", "rotate", "woo", "--token"],
+                environment: ["TRUNKLINE_PUBLIC_URL": TestSender.publicURL + "/"]
+            ).requireSuccess().output
+            #expect(told.contains("posts to \(TestSender.publicURL)/in/"), "\(told)")
         }
     }
 

@@ -15,11 +15,20 @@ struct SourceCommand: AsyncParsableCommand {
     /// As servers list its connections.
     static let name = "trunkline source"
 
-    static func say(_ source: SourceRecord, json: Bool, intake: String? = nil, _ done: String) throws {
+    /// - Parameters:
+    ///   - intake: the path that was made, if one was.
+    ///   - address: where gateways are reached, for people; nil when nobody says.
+    static func say(
+        _ source: SourceRecord,
+        json: Bool,
+        intake: String? = nil,
+        at address: String? = nil,
+        _ done: String
+    ) throws {
         if json { return try Output.json(SourceDocument(source, intake: intake)) }
         Output.line(done)
         if let intake {
-            Output.line("its sender posts to \(intake)")
+            Output.line("its sender posts to \(address ?? "")\(intake)")
             Output.note("This path is a secret, is stored nowhere, and is not shown again.")
         }
     }
