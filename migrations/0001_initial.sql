@@ -124,6 +124,25 @@ create table trunkline.source_tokens (
 comment on column trunkline.source_tokens.digest is 'SHA-256 of the token, which is stored nowhere.';
 comment on column trunkline.source_tokens.number is '1: the one in use. 2: the next one, while both are taken.';
 
+-- The tokens of removed sources, so that their senders are told that it is for good. Whoever comes back has another one.
+create table trunkline.removed_tokens (
+    digest     bytea primary key,
+    source     text collate "C" not null references trunkline.sources,
+    removed_at timestamptz not null default now(),
+    constraint removed_tokens_digest_length check (length(digest) = 32)
+);
+create index removed_tokens_source on trunkline.removed_tokens (source);
+
+-- Requests to sources that did not prove their sender: counts, nothing of what they held. Never pruned.
+create table trunkline.source_forgeries (
+    source   text collate "C" not null references trunkline.sources,
+    reason   text collate "C" not null,
+    times    bigint not null,
+    first_at timestamptz not null default now(),
+    last_at  timestamptz not null default now(),
+    constraint source_forgeries_key primary key (source, reason)
+) with (fillfactor = 70);
+
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
     lane            int primary key references trunkline.lanes,

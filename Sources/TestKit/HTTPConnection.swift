@@ -30,11 +30,18 @@ package final class HTTPConnection: @unchecked Sendable {
 
     /// Nil when nobody listens there.
     ///
-    /// - Parameter patience: seconds until an answer that does not come is none: whoever waits for nothing must end some day.
-    package init?(to port: UInt16, patience: Int = 60) {
+    /// - Parameters:
+    ///   - patience: seconds until an answer that does not come is none: whoever waits for nothing must end some day.
+    ///   - source: the last number of the address of 127.0.0.0/24 that it comes from; nil: whatever the system takes.
+    package init?(to port: UInt16, patience: Int = 60, from source: UInt8? = nil) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var limit = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        if let source {
+            var own = Socket.loopback(0)
+            own.sin_addr.s_addr = (0x7F00_0000 | UInt32(source)).bigEndian
+            _ = Socket.withAddress(&own) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
         var address = Socket.loopback(port)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
         // What is whole already is ended by `deinit`, which closes: twice would close a descriptor of somebody else.
@@ -128,10 +135,11 @@ package final class HTTPConnection: @unchecked Sendable {
         headers: [(String, String)] = [],
         body: [UInt8] = [],
         of port: UInt16,
-        patience: Int = 60
+        patience: Int = 60,
+        from source: UInt8? = nil
     ) async throws(KitError) -> HTTPAnswer {
         let answer = await offPool { () -> HTTPAnswer? in
-            guard let connection = HTTPConnection(to: port, patience: patience) else { return nil }
+            guard let connection = HTTPConnection(to: port, patience: patience, from: source) else { return nil }
             let headers = headers + [("Connection", "close")]
             // Who is refused may be so before the end of what is said.
             connection.write(request(method, path, headers: headers, body: body))

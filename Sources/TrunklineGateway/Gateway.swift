@@ -6,7 +6,7 @@ package import Logging
 internal import NIOCore
 internal import ServiceLifecycle
 package import TrunklineCore
-internal import TrunklineEngine
+package import TrunklineEngine
 
 /// What a gateway is started with.
 package struct GatewayConfiguration: Sendable {
@@ -16,6 +16,16 @@ package struct GatewayConfiguration: Sendable {
     package var databaseURL: String
     package var amqpURL: String
     package var carriers: CarrierRegistry
+    /// The kinds of sources whose senders may post, and what names their events.
+    package var sources: SourceRegistry
+    package var events: any EventRunner
+    /// What opens the sources' secrets; without it no source that has one takes anything.
+    package var masterKey: MasterKey?
+    /// Paths of the program's own secrets, which no source's secret may be read from.
+    package var ownFiles: Set<String> = []
+    /// The address under which senders call it, as they do, because some sign it: scheme, host, and what a proxy takes off the
+    /// path. Default nil: the one it listens on.
+    package var publicURL: String?
     /// The wall clock.
     package var now: @Sendable () -> Timestamp
     /// Whose word about a client's address counts. Default nobody's.
@@ -35,6 +45,8 @@ package struct GatewayConfiguration: Sendable {
         databaseURL: String,
         amqpURL: String,
         carriers: CarrierRegistry,
+        sources: SourceRegistry,
+        events: any EventRunner,
         now: @escaping @Sendable () -> Timestamp
     ) {
         self.host = host
@@ -42,6 +54,8 @@ package struct GatewayConfiguration: Sendable {
         self.databaseURL = databaseURL
         self.amqpURL = amqpURL
         self.carriers = carriers
+        self.sources = sources
+        self.events = events
         self.now = now
     }
 }
@@ -62,6 +76,8 @@ package final class Gateway: Sendable {
     private let logger: Logger
     private let desk: SharedDesk
     private let directory = Directory()
+    private let sources: SourceDirectory
+    private let forgeries: ForgeryNotebook
     private let operators: OperatorPool
     private let lint: LintNotebook
     private let stopping = StopMark()
@@ -73,6 +89,21 @@ package final class Gateway: Sendable {
         operators = OperatorPool(4) { Self.makeOperator(configuration) }
         lint = LintNotebook(databaseURL: configuration.databaseURL, name: Self.name) { sentence in
             logger.warning("callers' habits", metadata: ["reason": "\(sentence)"])
+        }
+        sources = SourceDirectory(
+            configuration.sources,
+            masterKey: configuration.masterKey,
+            ownFiles: configuration.ownFiles
+        ) { source, sentence in
+            logger.error("a source takes nothing", metadata: ["source": "\(source)", "reason": "\(sentence)"])
+        }
+        forgeries = ForgeryNotebook(databaseURL: configuration.databaseURL, name: Self.name) { source, reason, times in
+            logger.warning(
+                "requests did not prove their sender",
+                metadata: ["source": "\(source)", "reason": "\(reason.rawValue)", "times": "\(times)"]
+            )
+        } warn: { sentence in
+            logger.warning("forged requests", metadata: ["reason": "\(sentence)"])
         }
         desk = try SharedDesk(
             SharedDesk.Configuration(
@@ -98,9 +129,22 @@ package final class Gateway: Sendable {
         return Health(desk: desk, directory: directory).routes
             + Messages(accepting: accepting).routes
             + Stories(desk: desk, operators: operators).routes
+            + senders.routes
             + Records(desk: desk, operators: operators, now: configuration.now).routes
             + DropIn(accepting: accepting, operators: operators).routes
             + OpenAPI.routes
+    }
+
+    private var senders: Senders {
+        Senders(
+            desk: desk,
+            directory: directory,
+            sources: sources,
+            runner: configuration.events,
+            forgeries: forgeries,
+            publicURL: configuration.publicURL ?? "http://\(configuration.host):\(configuration.port)",
+            now: configuration.now
+        )
     }
 
     /// Listens until ``stop()``. Then no connection is taken any more, the requests that came are answered, and it returns.
@@ -114,6 +158,7 @@ package final class Gateway: Sendable {
                 .init(service: DeskService(desk: desk)),
                 .init(service: Refresher(gateway: self)),
                 .init(service: LintWriter(lint: lint)),
+                .init(service: ForgeryWriter(forgeries: forgeries)),
                 .init(service: application),
                 .init(
                     service: Doorkeeper(stopping: stopping, door: door, loops: application.eventLoopGroup),
@@ -132,6 +177,7 @@ package final class Gateway: Sendable {
             )
         }
         await lint.close()
+        await forgeries.close()
         await operators.close()
     }
 
@@ -179,10 +225,11 @@ package final class Gateway: Sendable {
         )
     }
 
-    /// Reads keys and lanes anew, which also tells whether the database answers.
+    /// Reads keys, lanes and sources anew, which also tells whether the database answers.
     fileprivate func refresh(_ install: Operator) async {
         do {
             try await directory.read(install)
+            try await sources.read(install)
             desk.databaseAnswered(shards: try await install.shards())
         } catch {
             await install.close()
@@ -190,8 +237,8 @@ package final class Gateway: Sendable {
         }
     }
 
-    /// How often keys and lanes are read.
-    fileprivate static let refreshInterval: Duration = .milliseconds(500)
+    /// How often keys, lanes and sources are read: what is new is known within half a second.
+    fileprivate static let refreshInterval: Duration = .milliseconds(250)
 
     /// Callers wait for what it is asked, and a gateway that is told to end for what is under way.
     private static func makeOperator(_ configuration: GatewayConfiguration) -> Operator {
@@ -236,6 +283,15 @@ private struct LintWriter: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown { await lint.run() }
+    }
+}
+
+/// Writes down who did not prove himself, behind the requests.
+private struct ForgeryWriter: Service {
+    let forgeries: ForgeryNotebook
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await forgeries.run() }
     }
 }
 

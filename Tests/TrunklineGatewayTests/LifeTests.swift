@@ -1,19 +1,8 @@
 import Glibc
-import Synchronization
 import TestKit
 import Testing
 import TrunklineCore
 import TrunklineTesting
-
-/// What several clients together asked, and which of it was answered well.
-private final class Tally: Sendable {
-    private let state = Mutex((asked: 0, names: Set<String>()))
-
-    func asked() { state.withLock { $0.asked += 1 } }
-    func answered(_ name: String) { state.withLock { _ = $0.names.insert(name) } }
-    var askedSoFar: Int { state.withLock { $0.asked } }
-    var names: Set<String> { state.withLock { $0.names } }
-}
 
 /// How a gateway ends.
 @Suite struct LifeTests {
@@ -99,6 +88,8 @@ private final class Tally: Sendable {
                 (["--listen", "here"], "host:port"),
                 (["--listen", "127.0.0.1:0", "--trusted-proxies", "10.0.0.0/40"], "prefix"),
                 (["--listen", "127.0.0.1:0", "--proxy-header", "via"], "forwarded"),
+                (["--listen", "127.0.0.1:0", "--public-url", "hooks.example.com"], "TRUNKLINE_PUBLIC_URL"),
+                (["--listen", "127.0.0.1:0", "--public-url", "https://a.example/?b"], "TRUNKLINE_PUBLIC_URL"),
             ]
             for (arguments, words) in cases {
                 let run = try await install.trunkline(["gateway"] + arguments)

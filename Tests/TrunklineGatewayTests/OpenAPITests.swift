@@ -23,6 +23,8 @@ import Yams
                 databaseURL: "postgresql://nobody@127.0.0.1:1/none",
                 amqpURL: "amqp://127.0.0.1:1/",
                 carriers: .standard,
+                sources: .standard,
+                events: .standard,
                 now: { Timestamp(microseconds: 0) }
             ),
             logger: Logger(label: "tests")

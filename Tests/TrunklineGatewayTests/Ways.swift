@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestKit
 import TrunklineCore
 import TrunklineSimulator
@@ -46,4 +47,14 @@ extension TestInstall {
             environment: ["TEST_SECRET": simulator.hook(id).secret]
         ).requireSuccess()
     }
+}
+
+/// What several clients together asked, and which of it was answered well.
+final class Tally: Sendable {
+    private let state = Mutex((asked: 0, names: Set<String>()))
+
+    func asked() { state.withLock { $0.asked += 1 } }
+    func answered(_ name: String) { state.withLock { _ = $0.names.insert(name) } }
+    var askedSoFar: Int { state.withLock { $0.asked } }
+    var names: Set<String> { state.withLock { $0.names } }
 }

@@ -52,6 +52,7 @@ import TrunklineTesting
         let time = #"{"notBefore":"2090-01-01T00:00:00Z"}"#
         #expect(try await gateway.ask("POST", path + "/reschedule", key: key, json: time).status == 200)
         #expect(try await gateway.ask("POST", path + "/cancel", key: key).status == 200)
+        try await lookAtSource(install, gateway)
         #expect(!gateway.logText.contains("permission denied"), "\(gateway.logText)")
         for statement in [
             "select secret_sealed from trunkline.lanes", "select * from trunkline.lane_credentials",
@@ -59,12 +60,41 @@ import TrunklineTesting
             "update trunkline.api_keys set revoked_at = null",
             "update trunkline.lanes set address = 'https://evil.example'",
             "select trunkline.make_day('finished', current_date)",
-            "delete from trunkline.ledger", "delete from trunkline.finished",
+            "delete from trunkline.ledger", "delete from trunkline.finished", "delete from trunkline.source_tokens",
+            "update trunkline.inbox set outcome = null", "delete from trunkline.source_forgeries",
         ] {
             try await isDenied(statement)
         }
         gateway.kill()
         await gateway.end()
+    }
+
+    /// It opens what proves a sender, stores what it posts, and counts what others post.
+    private func lookAtSource(_ install: TestInstall, _ gateway: TestInstall.GatewayHandle) async throws {
+        let added = try await install.trunkline(
+            [
+                "source", "add", "shop", "--kind", "custom", "--workspace", "acme", "--secret-env", "TEST_SECRET",
+                "--json",
+            ],
+            environment: ["TEST_SECRET": "a-bearer-token-0001"]
+        ).requireSuccess().output
+        let document = try JSONSerialization.jsonObject(with: Data(added.utf8)) as? [String: Any]
+        let path = try #require(document?["intakePath"] as? String)
+        let event =
+            #"{"type":"order.paid","occurred_at":"2026-11-01T12:10:00Z","object":{"id":"1"},"customer":{"phone":"+34600111222"}}"#
+        func post(_ secret: String, _ body: String) async throws -> Int {
+            let headers = [("Authorization", "Bearer " + secret), ("Idempotency-Key", "e:1")]
+            return try await gateway.ask("POST", path, headers: headers, json: body).status
+        }
+        try await install.wait(for: "the gateway to store an event") {
+            try await post("a-bearer-token-0001", event) == 200
+        }
+        #expect(try await post("a-bearer-token-0001", event.replacing("1222", with: "1223")) == 422)
+        #expect(try await post("a-bearer-token-0002", event) == 401)
+        try await install.wait(for: "the forged one to be counted") {
+            try await install.number("select count(*) from trunkline.source_forgeries") == 1
+        }
+        #expect(try await install.number("select count(*) from trunkline.refusals where kind = 'conflict'") == 2)
     }
 
     private func look(_ install: TestInstall, _ names: [String]) async throws {
@@ -138,6 +168,7 @@ import TrunklineTesting
             "select trunkline.make_day('finished', current_date)",
             "delete from trunkline.jobs", "create table trunkline.mine (a int)",
             "select trunkline.keep_pace('{1}', '{1}')",
+            "select * from trunkline.source_doors(0)", "select * from trunkline.source_tokens",
         ] {
             try await isDenied(producer, statement)
         }
@@ -163,6 +194,7 @@ import TrunklineTesting
             "select * from trunkline.lane_credentials",
             "delete from trunkline.finished",
             "update trunkline.lane_state set gate = 'open'", "select nextval('trunkline.job_number')",
+            "select * from trunkline.source_doors(0)", "select * from trunkline.source_tokens",
         ] {
             try await isDenied(reader, statement)
         }

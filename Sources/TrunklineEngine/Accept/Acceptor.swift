@@ -1,7 +1,7 @@
 internal import PostgresDriver
 package import TrunklineCore
 
-/// Takes jobs into the database, row first: what it answers is committed.
+/// Takes jobs and received events into the database, row first: what it answers is committed.
 ///
 /// Safe to repeat: a batch whose answer was lost is given again, and the same keys are the same jobs. For one task at a
 /// time; several acceptors may give the same keys at once.
@@ -44,7 +44,7 @@ package final class Acceptor {
         }
     }
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private let wakes: WakeSender?
     private let clock = ContinuousClock()
     private var session: PostgresSession?
@@ -69,7 +69,7 @@ package final class Acceptor {
     /// database stays away longer than `patience`, or does not answer within `limit`: then any of the jobs may or may not be
     /// accepted, and giving them again is the way to know.
     package func accept(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
-        end = configuration.limit.map { clock.now + $0 }
+        begin()
         var verdicts: [AcceptVerdict] = []
         verdicts.reserveCapacity(jobs.count)
         var start = 0
@@ -91,6 +91,9 @@ package final class Acceptor {
     }
 
     // MARK: Inside
+
+    /// From now on the work at hand may take as long as the limit says.
+    func begin() { end = configuration.limit.map { clock.now + $0 } }
 
     private func take(_ jobs: [CarriedWork]) async throws -> [AcceptVerdict] {
         let known = try await carriers(of: jobs)
@@ -128,7 +131,7 @@ package final class Acceptor {
             // One row that the server cannot store, or not now, fails all: halve down to it, so that its neighbours go on.
             if isLockFault(error) {
                 // It has answered: what is silent is not the database.
-                end = configuration.limit.map { clock.now + $0 }
+                begin()
                 if jobs.count == 1 { return [.notSent("an open transaction holds its key")] }
             }
             if let job = jobs.first, jobs.count == 1 {
@@ -216,13 +219,17 @@ package final class Acceptor {
 
     /// Tells one job per shard: an owner that is woken looks at every row it has not seen.
     private func wake(_ jobs: [CarriedWork], _ verdicts: [AcceptVerdict]) {
-        guard let wakes else { return }
+        guard wakes != nil else { return }
         var newest: [LaneName: JobID] = [:]
         for (job, verdict) in zip(jobs, verdicts) {
             guard case .new(let id) = verdict else { continue }
             newest[job.lane] = max(id, newest[job.lane] ?? id)
         }
-        wakes.send(newest)
+        wake(newest)
+    }
+
+    func wake(_ newest: [LaneName: JobID]) {
+        if !newest.isEmpty { wakes?.send(newest) }
     }
 
     private func record(_ jobs: [CarriedWork], _ verdicts: [AcceptVerdict]) async throws {
@@ -247,6 +254,10 @@ package final class Acceptor {
             case .confirmed, .unroutable, .rejected, .notSent, .unknown: continue
             }
         }
+        try await record(refusals)
+    }
+
+    func record(_ refusals: [RefusalRow]) async throws {
         guard !refusals.isEmpty else { return }
         let parameters = RefusalRow.parameters(refusals)
         _ = try await persistently { session in
@@ -256,7 +267,7 @@ package final class Acceptor {
 
     /// Runs an idempotent statement until it is known to be done: through deadlocks, serialization failures and lost
     /// connections, also when the COMMIT's reply was lost.
-    private func persistently(_ body: (PostgresSession) async throws -> PostgresRows) async throws -> PostgresRows {
+    func persistently(_ body: (PostgresSession) async throws -> PostgresRows) async throws -> PostgresRows {
         var deadline: ContinuousClock.Instant?
         var tries = 0
         while true {
@@ -305,12 +316,12 @@ package final class Acceptor {
     }
 
     /// A lock that was waited for as long as this acceptor waits.
-    private func isLockFault(_ error: PostgresError) -> Bool {
+    func isLockFault(_ error: PostgresError) -> Bool {
         configuration.lockLimit != nil && error.sqlState == "55P03"
     }
 
     /// Class 22 (data) and 23 (constraints): the values' fault, not the moment's.
-    private static func isDataFault(_ error: PostgresError) -> Bool {
+    static func isDataFault(_ error: PostgresError) -> Bool {
         if error.code == .invalidParameter { return true }
         guard error.code == .server, let state = error.sqlState else { return false }
         return state.hasPrefix("22") || state.hasPrefix("23")

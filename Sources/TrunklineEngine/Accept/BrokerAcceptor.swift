@@ -44,20 +44,48 @@ package final class BrokerAcceptor: Sendable {
     /// Gives jobs, in order, and returns at once.
     package func submit(_ jobs: [CarriedWork]) -> Submission {
         let shards = shards.withLock { $0 }
-        let messages = jobs.map { job in
-            RabbitMessage(
-                exchange: Route.exchange,
-                routingKey: shards.map { Route.shard(shard(ofLane: job.lane.value, of: $0)) } ?? Route.bulk,
-                properties: RabbitProperties(messageID: job.key.value),
-                body: job.encode()
-            )
-        }
+        return submit(
+            jobs.map { job in
+                RabbitMessage(
+                    exchange: Route.exchange,
+                    routingKey: shards.map { Route.shard(shard(ofLane: job.lane.value, of: $0)) } ?? Route.bulk,
+                    properties: RabbitProperties(messageID: job.key.value),
+                    body: job.encode()
+                )
+            }
+        )
+    }
+
+    private func submit(_ messages: [RabbitMessage]) -> Submission {
         let (verdicts, continuation) = AsyncStream<[AcceptVerdict]>.makeStream()
         publisher.publish(messages) { outcomes in
             continuation.yield(outcomes.map(AcceptVerdict.init))
             continuation.finish()
         }
-        return Submission(pending: verdicts, count: jobs.count)
+        return Submission(pending: verdicts, count: messages.count)
+    }
+
+    // MARK: Of a shared desk
+
+    /// Waits for the broker's word on each job. While it is away nothing is tried.
+    func take(_ jobs: [CarriedWork]) async -> [AcceptVerdict] {
+        if let trouble { return Array(repeating: .notSent(trouble), count: jobs.count) }
+        return await submit(jobs).verdicts()
+    }
+
+    /// The same for received events. A worker that takes one from the broker names it as it was named here.
+    func take(_ events: [NamedEvent]) async -> [EventAcceptance] {
+        if let trouble { return Array(repeating: .notTaken(trouble), count: events.count) }
+        let messages = events.map { event in
+            // An event's key may hold what a customer wrote, and is as long as it likes.
+            RabbitMessage(
+                exchange: Route.exchange,
+                routingKey: Route.webhook,
+                properties: RabbitProperties(messageID: Digest.hex(Digest.sha256(event.key.value.utf8))),
+                body: event.event.encode()
+            )
+        }
+        return await submit(messages).verdicts().map(EventAcceptance.init)
     }
 }
 

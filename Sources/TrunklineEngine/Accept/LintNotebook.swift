@@ -9,8 +9,6 @@ package import TrunklineCore
 package final class LintNotebook: Sendable {
     /// Different (lane, rule, caller) that wait to be written; further ones are only answered.
     private static let mostPending = 1_000
-    /// The most that closing waits for the database.
-    private static let patience: Duration = .seconds(2)
 
     private struct Entry: Hashable {
         let lane: LaneName
@@ -20,14 +18,10 @@ package final class LintNotebook: Sendable {
 
     private struct State {
         var texts: RecentTexts
-        var pending: [Entry: (key: IdempotencyKey, times: Int64)] = [:]
         var counts: [CallerLint.Rule: Int64] = [:]
-        var hasWarned = false
     }
 
-    private let databaseURL: String
-    private let name: String
-    private let warn: @Sendable (String) -> Void
+    private let book: TallyBook<Entry, IdempotencyKey>
     private let state: Mutex<State>
 
     /// - Parameters:
@@ -40,10 +34,22 @@ package final class LintNotebook: Sendable {
         texts: Int = 65_536,
         warn: @escaping @Sendable (String) -> Void
     ) {
-        self.databaseURL = databaseURL
-        self.name = name
-        self.warn = warn
         state = Mutex(State(texts: RecentTexts(capacity: texts)))
+        book = TallyBook(most: Self.mostPending) { lines in
+            let lines = lines.sorted { $0.example.value < $1.example.value }
+            try await PostgresSession.withSession(url: databaseURL, applicationName: name) { session in
+                _ = try await session.query(
+                    "select trunkline.note_lint($1, $2, $3, $4, $5)",
+                    [
+                        .textArray(lines.map(\.entry.lane.value)), .textArray(lines.map(\.entry.rule.rawValue)),
+                        .textArray(lines.map(\.entry.caller)), .textArray(lines.map(\.example.value)),
+                        .int8Array(lines.map(\.times)),
+                    ]
+                )
+            }
+        } warn: { error in
+            warn("habits of callers could not be recorded (\(error)); nothing else depends on it")
+        }
     }
 
     /// Looks at a job that was accepted as a new one.
@@ -62,9 +68,7 @@ package final class LintNotebook: Sendable {
             }
             for rule in findings {
                 state.counts[rule, default: 0] += 1
-                let entry = Entry(lane: work.lane, rule: rule, caller: caller)
-                guard state.pending[entry] != nil || state.pending.count < Self.mostPending else { continue }
-                state.pending[entry] = (work.key, (state.pending[entry]?.times ?? 0) + 1)
+                book.note(Entry(lane: work.lane, rule: rule, caller: caller), work.key)
             }
             return findings
         }
@@ -74,57 +78,14 @@ package final class LintNotebook: Sendable {
     package var counts: [CallerLint.Rule: Int64] { state.withLock { $0.counts } }
 
     /// How many different findings wait to be written.
-    package var waiting: Int { state.withLock { $0.pending.count } }
+    package var waiting: Int { book.waiting }
 
     /// Writes what waits, each time after `interval`, until the task is cancelled.
-    package func run(every interval: Duration = .seconds(5)) async {
-        while (try? await Task.sleep(for: interval)) != nil { await flush() }
-    }
+    package func run(every interval: Duration = .seconds(5)) async { await book.run(every: interval) }
 
     /// Writes what waits. What could not be written waits on.
-    package func flush() async {
-        let pending = state.withLock { state in
-            defer { state.pending = [:] }
-            return state.pending
-        }
-        guard !pending.isEmpty else { return }
-        let entries = pending.sorted { $0.value.key.value < $1.value.key.value }
-        do {
-            try await PostgresSession.withSession(url: databaseURL, applicationName: name) { session in
-                _ = try await session.query(
-                    "select trunkline.note_lint($1, $2, $3, $4, $5)",
-                    [
-                        .textArray(entries.map(\.key.lane.value)), .textArray(entries.map(\.key.rule.rawValue)),
-                        .textArray(entries.map(\.key.caller)), .textArray(entries.map(\.value.key.value)),
-                        .int8Array(entries.map(\.value.times)),
-                    ]
-                )
-            }
-        } catch {
-            let isFirst = state.withLock { state in
-                for (entry, seen) in pending {
-                    state.pending[entry] = (seen.key, seen.times + (state.pending[entry]?.times ?? 0))
-                }
-                defer { state.hasWarned = true }
-                return !state.hasWarned
-            }
-            if isFirst { warn("habits of callers could not be recorded (\(error)); nothing else depends on it") }
-        }
-    }
+    package func flush() async { await book.flush() }
 
     /// The last write, which nothing waits for longer than two seconds.
-    package func close() async {
-        // Not a group, which would wait for both.
-        let (end, ended) = AsyncStream<Void>.makeStream()
-        Task {
-            await flush()
-            ended.finish()
-        }
-        let limit = Task {
-            try await Task.sleep(for: Self.patience)
-            ended.finish()
-        }
-        for await _ in end {}
-        limit.cancel()
-    }
+    package func close() async { await book.close() }
 }

@@ -1,4 +1,3 @@
-internal import DequeModule
 internal import RabbitDriver
 internal import Synchronization
 package import TrunklineCore
@@ -7,7 +6,8 @@ package import TrunklineCore
 ///
 /// What arrives while a batch is under way is the next batch, so that commits are shared and a lone job never waits. Row
 /// first while the database answers; while it does not, broker first. Bounded: callers that would wait behind too many others
-/// are sent away at once.
+/// are sent away at once. Received events have queues and connections of their own, so that a flood of either does not hold up
+/// the other.
 package final class SharedDesk: Sendable {
     /// What a desk needs, and its bounds.
     package struct Configuration: Sendable {
@@ -18,13 +18,15 @@ package final class SharedDesk: Sendable {
         /// Who accepts, as refusals say: `http`.
         package var via: String
         package var carriers: CarrierRegistry
-        /// Connections to the database that accept. Default 3.
+        /// Connections to the database that accept jobs, and as many that accept events. Default 3.
         package var acceptors = 3
-        /// Jobs of one commit, unless one caller brings more. Default 256.
+        /// Jobs or events of one commit, unless one caller brings more. Default 256.
         package var batch = 256
-        /// Jobs that wait for their batch. Default 20,000.
+        /// Bytes of one commit, unless one caller brings more. Default 4 MiB.
+        package var batchBytes = 4 << 20
+        /// Jobs that wait for their batch, and events. Default 20,000 of each.
         package var waitingJobs = 20_000
-        /// Bytes of the requests that wait. Default 64 MiB.
+        /// Bytes of the requests that wait, of jobs and of events. Default 64 MiB of each.
         package var waitingBytes = 64 << 20
         /// After how long without an answer the database counts as away, and the broker's as unknown. Default 2 s.
         package var patience: Duration = .seconds(2)
@@ -47,19 +49,7 @@ package final class SharedDesk: Sendable {
         package let broker: String?
     }
 
-    fileprivate struct Ticket {
-        let jobs: [CarriedWork]
-        let bytes: Int
-        /// Nil: it was not let in.
-        let answer: CheckedContinuation<[AcceptVerdict]?, Never>
-    }
-
-    fileprivate struct State {
-        var waiting = Deque<Ticket>()
-        var jobs = 0
-        var bytes = 0
-        var idle: [CheckedContinuation<Void, Never>] = []
-        var isClosed = false
+    private struct State {
         /// Nil: it answers. At first nobody has asked it.
         var database: String? = "the database has not answered yet"
         /// Whether it was said that the database is away.
@@ -72,6 +62,8 @@ package final class SharedDesk: Sendable {
     private let broker: BrokerAcceptor
     private let warn: @Sendable (String) -> Void
     private let state = Mutex(State())
+    private let jobs: SharedQueue<CarriedWork, AcceptVerdict>
+    private let events: SharedQueue<NamedEvent, EventAcceptance>
 
     /// Begins to connect to the broker; throws for a URL of it that cannot be read.
     ///
@@ -79,6 +71,8 @@ package final class SharedDesk: Sendable {
     package init(_ configuration: Configuration, warn: @escaping @Sendable (String) -> Void) throws {
         self.configuration = configuration
         self.warn = warn
+        jobs = SharedQueue(configuration.bounds())
+        events = SharedQueue(configuration.bounds())
         broker = try BrokerAcceptor(
             amqpURL: configuration.amqpURL,
             shards: nil,
@@ -90,7 +84,14 @@ package final class SharedDesk: Sendable {
     /// Accepts until ``close()``, and returns when everybody who waited has an answer.
     package func run() async {
         await withTaskGroup { group in
-            for _ in 0..<configuration.acceptors { group.addTask { await self.accept() } }
+            for _ in 0..<configuration.acceptors {
+                group.addTask {
+                    await self.serve(self.jobs, { try await $0.accept($1) }, { await $0.take($1) })
+                }
+                group.addTask {
+                    await self.serve(self.events, { try await $0.accept($1) }, { await $0.take($1) })
+                }
+            }
         }
         await broker.close()
         await state.withLock { $0.wakes }?.shutdown()
@@ -98,12 +99,8 @@ package final class SharedDesk: Sendable {
 
     /// Nobody comes any more: who waits is served, then ``run()`` returns.
     package func close() {
-        let idle = state.withLock { state in
-            state.isClosed = true
-            defer { state.idle = [] }
-            return state.idle
-        }
-        for continuation in idle { continuation.resume() }
+        jobs.close()
+        events.close()
     }
 
     /// Gives jobs of one caller, in order, and waits for their verdicts: one per job, in the same order.
@@ -114,25 +111,18 @@ package final class SharedDesk: Sendable {
     ///
     /// - Parameter bytes: what the jobs hold in memory, about.
     package func accept(_ jobs: [CarriedWork], bytes: Int) async throws(Full) -> [AcceptVerdict] {
-        if jobs.isEmpty { return [] }
-        let verdicts = await withCheckedContinuation { (answer: CheckedContinuation<[AcceptVerdict]?, Never>) in
-            let ticket = Ticket(jobs: jobs, bytes: bytes, answer: answer)
-            let (isIn, idle) = state.withLock { state in
-                guard !state.isClosed, state.waiting.isEmpty || state.hasRoom(for: ticket, configuration) else {
-                    return (false, nil as CheckedContinuation<Void, Never>?)
-                }
-                state.add(ticket)
-                return (true, state.idle.popLast())
-            }
-            idle?.resume()
-            if !isIn { answer.resume(returning: nil) }
-        }
-        guard let verdicts else { throw Full() }
-        return verdicts
+        try await self.jobs.give(jobs, bytes: bytes)
+    }
+
+    /// The same for received events of one request, whose sender's proof was seen.
+    package func accept(_ events: [NamedEvent], bytes: Int) async throws(Full) -> [EventAcceptance] {
+        try await self.events.give(events, bytes: bytes)
     }
 
     /// Jobs that wait for their batch.
-    package var waitingJobs: Int { state.withLock { $0.jobs } }
+    package var waitingJobs: Int { jobs.waiting }
+    /// The same of events.
+    package var waitingEvents: Int { events.waiting }
 
     // MARK: What is known of the ways
 
@@ -167,30 +157,33 @@ package final class SharedDesk: Sendable {
 
     // MARK: Accepting
 
-    private func accept() async {
+    /// Row first, else broker first: one batch after another, on a connection of its own.
+    private func serve<Work, Answer>(
+        _ queue: SharedQueue<Work, Answer>,
+        _ row: (Acceptor, [Work]) async throws -> [Answer],
+        _ confirmed: (BrokerAcceptor, [Work]) async -> [Answer]
+    ) async {
         var acceptor: Acceptor?
-        while let tickets = await next() {
-            let jobs = tickets.count == 1 ? tickets[0].jobs : tickets.flatMap(\.jobs)
-            var verdicts = await rowFirst(jobs, &acceptor)
-            if verdicts == nil { verdicts = await brokerFirst(jobs) }
-            var rest = (verdicts ?? [])[...]
-            for ticket in tickets {
-                ticket.answer.resume(returning: Array(rest.prefix(ticket.jobs.count)))
-                rest = rest.dropFirst(ticket.jobs.count)
-            }
+        await queue.serve { works in
+            if let answers = await rowFirst(works, &acceptor, row) { return answers }
+            return await confirmed(broker, works)
         }
         await acceptor?.close()
     }
 
-    /// Nil when the database is away: any of the jobs may be accepted by then, and whoever gives them to the broker gives
-    /// the same keys.
-    private func rowFirst(_ jobs: [CarriedWork], _ acceptor: inout Acceptor?) async -> [AcceptVerdict]? {
+    /// Nil when the database is away: any of it may be accepted by then, and whoever gives it to the broker gives the same
+    /// keys.
+    private func rowFirst<Work, Answer>(
+        _ works: [Work],
+        _ acceptor: inout Acceptor?,
+        _ take: (Acceptor, [Work]) async throws -> [Answer]
+    ) async -> [Answer]? {
         let (trouble, wakes) = state.withLock { ($0.database, $0.wakes) }
         guard trouble == nil else { return nil }
         let open = acceptor ?? makeAcceptor(wakes)
         acceptor = open
         do {
-            return try await open.accept(jobs)
+            return try await take(open, works)
         } catch {
             databaseFailed(Explanation(error).words)
             return nil
@@ -211,52 +204,10 @@ package final class SharedDesk: Sendable {
         row.patience = .milliseconds(500)
         return Acceptor(configuration: row, wakes: wakes)
     }
-
-    private func brokerFirst(_ jobs: [CarriedWork]) async -> [AcceptVerdict] {
-        if let trouble = broker.trouble { return Array(repeating: .notSent(trouble), count: jobs.count) }
-        return await broker.submit(jobs).verdicts()
-    }
-
-    /// Nil at the end.
-    private func next() async -> [Ticket]? {
-        while true {
-            let (tickets, isClosed) = state.withLock { ($0.takeBatch(configuration.batch), $0.isClosed) }
-            if !tickets.isEmpty { return tickets }
-            if isClosed { return nil }
-            await withCheckedContinuation { idle in
-                let goesOn = state.withLock { state in
-                    if !state.waiting.isEmpty || state.isClosed { return true }
-                    state.idle.append(idle)
-                    return false
-                }
-                if goesOn { idle.resume() }
-            }
-        }
-    }
 }
 
-extension SharedDesk.State {
-    fileprivate func hasRoom(for ticket: SharedDesk.Ticket, _ bounds: SharedDesk.Configuration) -> Bool {
-        jobs + ticket.jobs.count <= bounds.waitingJobs && bytes + ticket.bytes <= bounds.waitingBytes
-    }
-
-    fileprivate mutating func add(_ ticket: SharedDesk.Ticket) {
-        waiting.append(ticket)
-        jobs += ticket.jobs.count
-        bytes += ticket.bytes
-    }
-
-    /// Whole tickets, so that what one caller brought stays in order.
-    fileprivate mutating func takeBatch(_ limit: Int) -> [SharedDesk.Ticket] {
-        var tickets: [SharedDesk.Ticket] = []
-        var count = 0
-        while let first = waiting.first, tickets.isEmpty || count + first.jobs.count <= limit {
-            waiting.removeFirst()
-            count += first.jobs.count
-            jobs -= first.jobs.count
-            bytes -= first.bytes
-            tickets.append(first)
-        }
-        return tickets
+extension SharedDesk.Configuration {
+    fileprivate func bounds<Work, Answer>() -> SharedQueue<Work, Answer>.Bounds {
+        .init(batch: batch, batchBytes: batchBytes, waiting: waitingJobs, waitingBytes: waitingBytes)
     }
 }

@@ -15,7 +15,19 @@ package struct RefusalRow: Sendable {
     package let raw: [UInt8]
     package let rawLength: Int64
 
-    package init(via: String, refusal: Refusal, lane: LaneName?, key: String?, raw: [UInt8], rawLength: Int64) {
+    /// What the same of is one refusal, where that is not the original bytes: those of a repeat may hold its time.
+    private let identity: [UInt8]?
+
+    package init(
+        via: String,
+        refusal: Refusal,
+        lane: LaneName?,
+        key: String?,
+        raw: [UInt8],
+        rawLength: Int64,
+        identity: [UInt8]? = nil
+    ) {
+        self.identity = identity
         self.via = via
         self.refusal = refusal
         self.lane = lane
@@ -24,12 +36,12 @@ package struct RefusalRow: Sendable {
         self.rawLength = rawLength
     }
 
-    /// The same bytes refused for the same kind of reason are one refusal, however often they come.
+    /// The same bytes (or what stands for them) refused for the same kind of reason are one refusal, however often they come.
     package var digest: [UInt8] {
         var hash = SHA256()
         hash.update(data: Array(refusal.kind.rawValue.utf8))
         hash.update(data: [0])
-        hash.update(data: raw)
+        hash.update(data: identity ?? raw)
         return Array(hash.finalize())
     }
 

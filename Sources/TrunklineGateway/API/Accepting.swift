@@ -163,13 +163,18 @@ struct Accepting: Sendable {
             "the key \(work.key) is another \(work.noun) already; the same key must come with the same content",
             field: "key"
         )
-        problem.more = [
-            JSONValue.Member("storedContent", .string(contents.stored)),
-            JSONValue.Member("givenContent", .string(contents.given)),
-            JSONValue.Member("job", .string(job.description)),
-        ]
+        problem.more = contents.members + [JSONValue.Member("job", .string(job.description))]
         if let lane { problem.more.append(JSONValue.Member(lane.noun, .string(lane.id))) }
         return problem
+    }
+}
+
+extension AcceptVerdict.Contents {
+    /// As members of a problem.
+    var members: [JSONValue.Member] {
+        [
+            JSONValue.Member("storedContent", .string(stored)), JSONValue.Member("givenContent", .string(given)),
+        ]
     }
 }
 

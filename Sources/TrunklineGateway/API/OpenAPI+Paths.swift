@@ -7,7 +7,7 @@ extension OpenAPI {
           description: |
             Gives WhatsApp notices to Trunkline, and asks what became of them.
 
-            Every request but those for health and for this document needs an API key, made with `trunkline apikey create`. A key
+            Every request but those for health, for this document and of sources' senders needs an API key, made with `trunkline apikey create`. A key
             is of one workspace, and sees and touches nothing of another one.
 
             A message is named by its key, which says what happened in the business (`order:acme.1042:ready`). The same request

@@ -24,6 +24,12 @@ extension OpenAPI {
               required: true
               description: The id of a message or a delivery, or the key of a message.
               schema: { type: string, minLength: 1, maxLength: 128 }
+            SourceToken:
+              name: token
+              in: path
+              required: true
+              description: The source's token. A secret.
+              schema: { type: string, pattern: "^[A-Za-z0-9_-]{20,128}$" }
             By:
               name: by
               in: query

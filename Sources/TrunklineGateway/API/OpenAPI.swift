@@ -12,5 +12,5 @@ enum OpenAPI {
         ]
     }
 
-    static let text = head + paths + schemas
+    static let text = head + paths + senders + schemas
 }

@@ -18,7 +18,8 @@ struct Answer: Sendable, Hashable {
     static let json = "application/json"
 
     var status: Int
-    var contentType = Answer.json
+    /// Nil with an empty body.
+    var contentType: String? = Answer.json
     var headers: [Header] = []
     var body: [UInt8]
 
@@ -33,7 +34,7 @@ struct Answer: Sendable, Hashable {
 
     var response: Response {
         var fields = HTTPFields()
-        fields[.contentType] = contentType
+        if let contentType { fields[.contentType] = contentType }
         // What it says is one caller's, of one moment.
         fields[.cacheControl] = "no-store"
         for header in headers { fields[header.name] = header.value }

@@ -8,8 +8,10 @@ struct Call: Sendable {
     let id: String
     /// The varying parts of the path.
     let path: [String: String]
-    /// The query, each name once.
+    /// The query, each name once; empty on routes of style `sender`.
     let query: [String: String]
+    /// Path and query as they came. May hold a secret: for the handler alone.
+    let target: String
     let headers: HTTPFields
     /// Nil on routes that are for everybody.
     let key: APIKey?

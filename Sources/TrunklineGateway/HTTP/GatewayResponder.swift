@@ -76,7 +76,15 @@ struct GatewayResponder: HTTPResponder {
         return try await room.with(Self.announcedBytes(request, route)) {
             let body = try await Self.body(of: request, route)
             return try await route.handle(
-                Call(id: id, path: path, query: query, headers: request.headers, key: key, body: body)
+                Call(
+                    id: id,
+                    path: path,
+                    query: query,
+                    target: request.uri.path + (request.uri.query.map { "?" + $0 } ?? ""),
+                    headers: request.headers,
+                    key: key,
+                    body: body
+                )
             )
         }
     }
@@ -100,6 +108,7 @@ struct GatewayResponder: HTTPResponder {
     }
 
     private static func query(_ request: Request, _ route: Route) throws -> [String: String] {
+        if route.style == .sender { return [:] }
         var values: [String: String] = [:]
         for pair in (request.uri.query ?? "").split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -119,13 +128,14 @@ struct GatewayResponder: HTTPResponder {
 
     private static func checkMediaTypes(_ request: Request, _ route: Route) throws {
         let accepted = request.headers[values: .accept]
-        if !accepted.isEmpty, !MediaType.accepts(accepted, route.produces) {
+        if route.style != .sender, !accepted.isEmpty, !MediaType.accepts(accepted, route.produces) {
             throw Problem(.notAcceptable, "this answers with \(route.produces)")
         }
-        guard case .json = route.body else { return }
+        if route.body == .none { return }
         if let coding = request.headers[.contentEncoding], coding.lowercased() != "identity" {
             throw Problem(.unsupportedMediaType, "a body is taken as it is, without Content-Encoding")
         }
+        guard case .json = route.body else { return }
         guard MediaType.isJSON(request.headers[.contentType]) else {
             throw Problem(.unsupportedMediaType, "the body must be application/json, in UTF-8")
         }
@@ -134,7 +144,8 @@ struct GatewayResponder: HTTPResponder {
     /// How much a body may hold at most, as far as that is known before it is read.
     private static func announcedBytes(_ request: Request, _ route: Route) -> Int {
         // Whoever looks whether this lives is not to be sent away because others bring much.
-        guard case .json(let longest) = route.body else { return 0 }
+        if route.body == .none { return 0 }
+        let longest = route.longestBody
         return min(request.headers[.contentLength].flatMap { Int($0) } ?? longest, longest)
     }
 
@@ -165,7 +176,7 @@ struct GatewayResponder: HTTPResponder {
 
     private func told(_ problem: Problem, _ progress: Progress) -> Answer {
         switch progress.style {
-        case .problem: problem.answer(instance: progress.id)
+        case .problem, .sender: problem.answer(instance: progress.id)
         case .ezwhatsapp: EZWhatsAppShapes.error(problem)
         }
     }

@@ -14,11 +14,13 @@ struct Problem: Error, Sendable, Hashable {
         case unknownLane = "unknown-lane"
         case methodNotAllowed = "method-not-allowed"
         case notAcceptable = "not-acceptable"
+        case gone
         case tooLate = "too-late"
         case ambiguous
         case tooLarge = "too-large"
         case unsupportedMediaType = "unsupported-media-type"
         case keyConflict = "key-conflict"
+        case unreadable
         case policy
         case late
         case rateLimited = "rate-limited"
@@ -35,9 +37,10 @@ struct Problem: Error, Sendable, Hashable {
             case .methodNotAllowed: 405
             case .notAcceptable: 406
             case .tooLate, .ambiguous: 409
+            case .gone: 410
             case .tooLarge: 413
             case .unsupportedMediaType: 415
-            case .keyConflict, .policy, .late: 422
+            case .keyConflict, .unreadable, .policy, .late: 422
             case .rateLimited: 429
             case .failed: 500
             case .overloaded, .unavailable: 503
@@ -55,11 +58,13 @@ struct Problem: Error, Sendable, Hashable {
             case .unknownLane: "There is no such line or destination"
             case .methodNotAllowed: "This path has other methods"
             case .notAcceptable: "The answer is of another media type"
+            case .gone: "It is gone for good"
             case .tooLate: "It is too late for this"
             case .ambiguous: "The name means two things"
             case .tooLarge: "The request is too large"
             case .unsupportedMediaType: "The body is of another media type"
             case .keyConflict: "The key was used for other content"
+            case .unreadable: "The event cannot be read"
             case .policy: "This is not sent"
             case .late: "It would be sent too late"
             case .rateLimited: "Too many requests under this API key"

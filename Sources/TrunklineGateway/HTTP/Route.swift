@@ -15,10 +15,16 @@ struct Route: Sendable {
         case none
         /// JSON of so many bytes at most.
         case json(longest: Int)
+        /// So many bytes at most, of whatever kind.
+        case raw(longest: Int)
     }
 
-    /// In whose shapes errors are told.
-    enum Style: Sendable, Hashable { case problem, ezwhatsapp }
+    /// Whose requests these are, and in what shapes errors are told.
+    enum Style: Sendable, Hashable {
+        case problem, ezwhatsapp
+        /// Of others' programs, which ask as they like: query and media types are the handler's. Errors are problems.
+        case sender
+    }
 
     typealias Handler = @Sendable (Call) async throws -> Answer
 
@@ -35,7 +41,12 @@ struct Route: Sendable {
     let handle: Handler
 
     /// Bytes; where none is meant there is room for a mistake that is told.
-    var longestBody: Int { if case .json(let longest) = body { longest } else { 1_024 } }
+    var longestBody: Int {
+        switch body {
+        case .json(let longest), .raw(let longest): longest
+        case .none: 1_024
+        }
+    }
 
     fileprivate let parts: [Substring]
 

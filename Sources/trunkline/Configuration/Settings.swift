@@ -13,6 +13,7 @@ internal import Yams
 /// | `masterKey` | `TRUNKLINE_MASTER_KEY` | none: only `--master-key-file` |
 /// | `listen` | `TRUNKLINE_LISTEN` | of the command |
 /// | `metricsListen` | `TRUNKLINE_METRICS_LISTEN` | of the command |
+/// | `publicURL` | `TRUNKLINE_PUBLIC_URL` | `--public-url` of gateway |
 /// | `readReplicas` | `TRUNKLINE_READ_REPLICAS` | `--read-replicas` of worker and doctor |
 /// | `retain: {finished, attempts, refusals, inboxBodies}` | `TRUNKLINE_RETAIN_FINISHED`, `…_ATTEMPTS`, `…_REFUSALS`, `…_INBOX_BODIES` | of `retain` |
 /// | `logLevel` | `TRUNKLINE_LOG_LEVEL` | `--log-level` |
@@ -24,7 +25,7 @@ internal import Yams
 struct Settings: Sendable {
     /// A key of the configuration.
     enum Key: String, CaseIterable, Sendable {
-        case databaseURL, amqpURL, masterKey, listen, metricsListen, logLevel, logFormat, readReplicas
+        case databaseURL, amqpURL, masterKey, listen, metricsListen, publicURL, logLevel, logFormat, readReplicas
         case retainFinished = "retain.finished"
         case retainAttempts = "retain.attempts"
         case retainRefusals = "retain.refusals"
@@ -37,6 +38,7 @@ struct Settings: Sendable {
             case .masterKey: "TRUNKLINE_MASTER_KEY"
             case .listen: "TRUNKLINE_LISTEN"
             case .metricsListen: "TRUNKLINE_METRICS_LISTEN"
+            case .publicURL: "TRUNKLINE_PUBLIC_URL"
             case .logLevel: "TRUNKLINE_LOG_LEVEL"
             case .logFormat: "TRUNKLINE_LOG_FORMAT"
             case .readReplicas: "TRUNKLINE_READ_REPLICAS"
@@ -51,7 +53,7 @@ struct Settings: Sendable {
         var isSecret: Bool {
             switch self {
             case .databaseURL, .amqpURL, .masterKey: true
-            case .listen, .metricsListen, .logLevel, .logFormat, .readReplicas: false
+            case .listen, .metricsListen, .publicURL, .logLevel, .logFormat, .readReplicas: false
             case .retainFinished, .retainAttempts, .retainRefusals, .retainInboxBodies: false
             }
         }
@@ -190,6 +192,20 @@ struct Settings: Sendable {
         // An IPv6 address has its brackets because of the port.
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
         return (host, Int(port))
+    }
+
+    /// Under which address senders call the gateway, without a slash at its end; nil when nobody says.
+    func publicURL() throws(CommandError) -> String? {
+        guard let text = values[.publicURL] else { return nil }
+        let url = text.hasSuffix("/") ? String(text.dropLast()) : text
+        guard url.wholeMatch(of: /https?:\/\/[A-Za-z0-9.-]+(:[0-9]{1,5})?(\/[A-Za-z0-9._~-]+)*/) != nil else {
+            throw CommandError(
+                .usage,
+                "\(Key.publicURL.variable) must be what senders call, like https://hooks.example.com or "
+                    + "https://example.com/hooks"
+            )
+        }
+        return url
     }
 
     /// Runs `body` with whoever operates the install.

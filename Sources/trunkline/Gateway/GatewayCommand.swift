@@ -9,12 +9,13 @@ internal import TrunklineIntegrations
 struct GatewayCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
         commandName: "gateway",
-        abstract: "Serve the HTTP API: take notices and deliveries, and tell what became of them.",
+        abstract: "Serve the HTTP API: take notices, deliveries and senders' events, and tell what became of them.",
         discussion: """
             Runs until SIGTERM or SIGINT: then it takes no new connection, answers the requests that came, and exits 0. A second \
             signal ends it at once. Any number of gateways may run side by side. It says on standard output where it listens.
             While the broker is away, requests are accepted into the database; while the database is away, into the broker.
-            TLS is for the proxy in front of it; name that with --trusted-proxies.
+            Sources' secrets are opened with TRUNKLINE_MASTER_KEY. TLS is for the proxy in front of it; name that with \
+            --trusted-proxies, and what senders call with --public-url.
             """
     )
 
@@ -39,6 +40,14 @@ struct GatewayCommand: AsyncParsableCommand, HandlesStopSignals {
     @Option(help: "The header in which they say it: x-forwarded-for or forwarded.")
     var proxyHeader = TrustedProxies.Header.xForwardedFor.rawValue
 
+    @Option(
+        help: ArgumentHelp(
+            "The address under which senders call it, because some sign it, like https://hooks.example.com.",
+            valueName: "url"
+        )
+    )
+    var publicURL: String?
+
     @Option(help: "Connections at once, 1 to 100000; more wait to be accepted.")
     var maximumConnections: Int?
 
@@ -52,7 +61,7 @@ struct GatewayCommand: AsyncParsableCommand, HandlesStopSignals {
     }
 
     func run() async throws {
-        try await options.run(overrides: [.listen: listen]) { settings in
+        try await options.run(overrides: [.listen: listen, .publicURL: publicURL]) { settings in
             // A connection for each client.
             DescriptorLimit.raise()
             let logger = Logger(label: "trunkline.gateway")
@@ -63,8 +72,21 @@ struct GatewayCommand: AsyncParsableCommand, HandlesStopSignals {
                 databaseURL: try settings.databaseURL(),
                 amqpURL: try settings.amqpURL(),
                 carriers: .standard,
+                sources: .standard,
+                events: .standard,
                 now: { WallClock.now }
             )
+            configuration.masterKey = try settings.masterKey()
+            configuration.ownFiles = settings.ownFiles
+            configuration.publicURL = try settings.publicURL()
+            if configuration.masterKey == nil {
+                logger.warning(
+                    "no master key",
+                    metadata: [
+                        "reason": "no source takes anything here: TRUNKLINE_MASTER_KEY opens what proves their senders"
+                    ]
+                )
+            }
             let ranges = try (trustedProxies ?? "").split(separator: ",").map { range throws(Refusal) in
                 try AddressRange(range)
             }

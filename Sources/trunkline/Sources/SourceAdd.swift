@@ -56,6 +56,7 @@ extension SourceCommand {
                 )
                 let token = try tokenOptions.token()
                 let used = token ?? TokenOptions.new()
+                let publicURL = try settings.publicURL()
                 try await settings.operate(as: SourceCommand.name) { install in
                     try await LineCommand.warnOfOtherKey(settings, install)
                     let source = try await install.addSource(id, new, token: used)
@@ -64,6 +65,7 @@ extension SourceCommand {
                         json: json,
                         // Whoever gave it has it.
                         intake: token == nil ? used.path : nil,
+                        at: publicURL,
                         "added source \(id) of workspace \(workspace), \(SourceCommand.words(source))"
                     )
                 }

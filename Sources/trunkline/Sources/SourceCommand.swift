@@ -15,11 +15,20 @@ struct SourceCommand: AsyncParsableCommand {
     /// As servers list its connections.
     static let name = "trunkline source"
 
-    static func say(_ source: SourceRecord, json: Bool, intake: String? = nil, _ done: String) throws {
+    /// - Parameters:
+    ///   - intake: the path that was made, if one was.
+    ///   - address: where gateways are reached, for people; nil when nobody says.
+    static func say(
+        _ source: SourceRecord,
+        json: Bool,
+        intake: String? = nil,
+        at address: String? = nil,
+        _ done: String
+    ) throws {
         if json { return try Output.json(SourceDocument(source, intake: intake)) }
         Output.line(done)
         if let intake {
-            Output.line("its sender posts to \(intake)")
+            Output.line("its sender posts to \(address ?? "")\(intake)")
             Output.note("This path is a secret, is stored nowhere, and is not shown again.")
         }
     }
@@ -43,14 +52,17 @@ struct SourceCommand: AsyncParsableCommand {
 /// A source as programs read it. No token and no secret is among it.
 struct SourceDocument: Encodable {
     private enum Member: String, CodingKey {
-        case kind, settings, country, line, tokens, intakePath, secretHint, secretReference
+        case kind, settings, country, line, tokens, intakePath, secretHint, secretReference, lastEventAt, unproven
     }
 
     private let source: SourceRecord
     /// Only when it was just made.
     private let intake: String?
+    /// Only where it was asked for.
+    private let came: SourceIntake?
 
-    init(_ source: SourceRecord, intake: String? = nil) {
+    init(_ source: SourceRecord, intake: String? = nil, came: SourceIntake? = nil) {
+        self.came = came
         self.source = source
         self.intake = intake
     }
@@ -66,5 +78,9 @@ struct SourceDocument: Encodable {
         try members.encodeIfPresent(intake, forKey: .intakePath)
         try members.encode(source.secretHint, forKey: .secretHint)
         try members.encodeIfPresent(source.record.secretReference, forKey: .secretReference)
+        guard let came else { return }
+        try members.encodeIfPresent(came.lastEventAt?.rfc3339, forKey: .lastEventAt)
+        let unproven = Dictionary(uniqueKeysWithValues: came.forgeries.map { ($0.reason, $0.times) })
+        try members.encode(unproven, forKey: .unproven)
     }
 }

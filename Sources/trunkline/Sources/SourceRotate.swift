@@ -51,6 +51,7 @@ extension SourceCommand {
                 let key = try settings.masterKey()
                 let given = try tokenOptions.token()
                 let made = token ? TokenOptions.new() : nil
+                let publicURL = try settings.publicURL()
                 try await settings.operate(as: SourceCommand.name) { install in
                     if finish {
                         let source = try await install.finishRotation(
@@ -83,6 +84,7 @@ extension SourceCommand {
                         source,
                         json: json,
                         intake: made?.path,
+                        at: publicURL,
                         "source \(id) takes the old and the new; 'trunkline source rotate \(id) --finish' drops the old"
                     )
                 }

@@ -14,13 +14,20 @@ extension SourceCommand {
         @Flag(help: "Print one JSON document.")
         var json = false
 
+        /// `12 forged, 1 unsigned; the last 2026-12-01T09:00:00Z`.
+        private static func words(_ forgeries: [SourceIntake.Forgery]) -> String {
+            guard let last = forgeries.map(\.lastAt).max() else { return "none" }
+            return forgeries.map { "\($0.times) \($0.reason)" }.joined(separator: ", ") + "; the last \(last.rfc3339)"
+        }
+
         func run() async throws {
             try await options.run { settings in
                 let id = try SourceID(id)
                 try await settings.operate(as: SourceCommand.name) { install in
                     let source = try await install.source(id)
+                    let intake = try await install.intake(of: id)
                     if json {
-                        try Output.json(SourceDocument(source))
+                        try Output.json(SourceDocument(source, came: intake))
                         return
                     }
                     Output.facts(
@@ -36,7 +43,10 @@ extension SourceCommand {
                                     source.tokens == 2 ? "2, the old one and the new one" : String(source.tokens)
                                 ),
                             ] + source.settings.sorted { $0.key < $1.key }.map { ("setting \($0.key)", $0.value) }
-                            + LaneWords.history(source.record)
+                            + [
+                                ("last event", intake.lastEventAt?.rfc3339 ?? "none"),
+                                ("unproven", Self.words(intake.forgeries)),
+                            ] + LaneWords.history(source.record)
                     )
                 }
             }

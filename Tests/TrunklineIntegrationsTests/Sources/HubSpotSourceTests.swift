@@ -110,6 +110,12 @@ import TrunklineTesting
         // The attempt is not in the key.
         let again = Self.event.replacing(#""attemptNumber":0"#, with: #""attemptNumber":3"#)
         #expect(keys(again) == keys(Self.event))
+        func bodies(_ body: String) -> [[UInt8]] {
+            let request = ReceivedRequest(url: Senders.url, headers: [], body: Array(body.utf8))
+            return source.events(in: request, account, now: SourceConformance.now).map(\.body)
+        }
+        // And not in the bytes: the same name with other bytes would be a conflict.
+        #expect(bodies(again) == bodies(Self.event))
     }
 
     @Test func oneBadEventCostsNoOther() throws {

@@ -14,7 +14,7 @@ package enum Roles {
             --
             -- the owner     migrate, topology, line, destination, source, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
-            -- \(gateway)     gateway: accepts, cancels and reschedules, looks at jobs and API keys; sees no line's secret
+            -- \(gateway)     gateway: accepts, cancels and reschedules, looks at jobs, API keys and sources' secrets; sees no line's secret
             -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
             -- \(reader)      status, why, check, line list, line show, parked list, refusals list, contacts show, orders, lint list: changes nothing, sees no secret
             begin;
@@ -47,7 +47,7 @@ package enum Roles {
             begin
                 for func in select oid::regprocedure as name, proname from pg_proc where pronamespace = 'trunkline'::regnamespace
                 loop
-                    if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked', 'replay_events') then
+                    if func.proname in ('drop_day', 'drop_strays', 'cancel', 'reschedule', 'parked', 'replay_events', 'source_doors') then
                         -- What people do, and what destroys.
                         execute format('revoke execute on function %s from \(worker)', func.name);
                     elsif func.proname in ('accept', 'refuse', 'carriers', 'enqueue', 'note_lint') then
@@ -69,7 +69,7 @@ package enum Roles {
     private static func rights(ofReader reader: String, _ gateway: String) -> String {
         """
         grant select on all tables in schema trunkline to \(reader), \(gateway);
-        revoke select on trunkline.lane_credentials, trunkline.api_keys, trunkline.source_tokens from \(reader);
+        revoke select on trunkline.lane_credentials, trunkline.api_keys, trunkline.source_tokens, trunkline.removed_tokens from \(reader);
         -- All of a line or a destination but its secret.
         revoke select on trunkline.lanes from \(reader), \(gateway);
         do $$
@@ -100,7 +100,7 @@ package enum Roles {
         begin
             for func in select oid::regprocedure as name from pg_proc where pronamespace = 'trunkline'::regnamespace and proname in
                 ('accept', 'accept_events', 'refuse', 'carriers', 'cancel', 'cancel_look', 'finish', 'end_jobs', 'reschedule', 'local_time',
-                 'put_contacts', 'put_orders', 'merge_facts', 'note_lint')
+                 'put_contacts', 'put_orders', 'merge_facts', 'note_lint', 'note_forged', 'source_doors')
             loop
                 execute format('grant execute on function %s to \(gateway)', func.name);
             end loop;

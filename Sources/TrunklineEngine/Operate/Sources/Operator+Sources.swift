@@ -232,7 +232,14 @@ extension Operator {
     /// its history stay.
     package func removeSource(_ id: SourceID) async throws -> SourceRecord {
         _ = try await removeLane(.source(id)) {
-            try await query("delete from trunkline.source_tokens where source = $1", [.text(id.value)])
+            try await query(
+                """
+                with gone as (delete from trunkline.source_tokens where source = $1 returning digest, source)
+                insert into trunkline.removed_tokens (digest, source) select digest, source from gone
+                on conflict (digest) do update set source = excluded.source, removed_at = now()
+                """,
+                [.text(id.value)]
+            )
         }
         return try await source(id)
     }
