@@ -124,6 +124,20 @@ create table trunkline.source_tokens (
 comment on column trunkline.source_tokens.digest is 'SHA-256 of the token, which is stored nowhere.';
 comment on column trunkline.source_tokens.number is '1: the one in use. 2: the next one, while both are taken.';
 
+-- What people say of which event sends which notice: `trunkline apply` adds a row. Of a workspace the newest is in force; the
+-- others stay, for they say why a notice was planned.
+create table trunkline.rules (
+    revision   bigint generated always as identity primary key,
+    workspace  text collate "C" not null,
+    text       text not null,
+    digest     bytea not null,
+    applied_at timestamptz not null default now(),
+    constraint rules_digest_length check (length(digest) = 32)
+);
+comment on column trunkline.rules.text is '`lines` and `sources` of trunkline.yaml, and nothing else of it.';
+comment on column trunkline.rules.digest is 'SHA-256 of text.';
+create index rules_workspace on trunkline.rules (workspace, revision);
+
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
     lane            int primary key references trunkline.lanes,
