@@ -5,7 +5,7 @@
 --
 -- Tables, types and indexes; the statements of the engine and of people are beside it, one per file, in functions/.
 --
--- Lock order of every transaction: shards (fence), inbox, contacts, orders, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
+-- Lock order of every transaction: shards (fence), inbox, contacts, orders, records, planned_notices, ledger, facts, jobs, sent_today, lane_state, lane_credentials,
 -- attempts, finished.
 
 create schema if not exists trunkline;
@@ -142,6 +142,20 @@ create table trunkline.source_forgeries (
     last_at  timestamptz not null default now(),
     constraint source_forgeries_key primary key (source, reason)
 ) with (fillfactor = 70);
+
+-- What people say of which event sends which notice: `trunkline apply` adds a row. Of a workspace the newest is in force; the
+-- others stay, for they say why a notice was planned.
+create table trunkline.rules (
+    revision   bigint generated always as identity primary key,
+    workspace  text collate "C" not null,
+    text       text not null,
+    digest     bytea not null,
+    applied_at timestamptz not null default now(),
+    constraint rules_digest_length check (length(digest) = 32)
+);
+comment on column trunkline.rules.text is '`lines` and `sources` of trunkline.yaml, and nothing else of it.';
+comment on column trunkline.rules.digest is 'SHA-256 of text.';
+create index rules_workspace on trunkline.rules (workspace, revision);
 
 -- What must survive an owner. Only the owner of the lane's shard writes it.
 create table trunkline.lane_state (
@@ -478,6 +492,7 @@ create table trunkline.inbox (
     ran_at      timestamptz,
     outcome     text,
     reason      text,
+    plan        jsonb,
     constraint inbox_source_event primary key (source, event_key),
     constraint inbox_outcome_legal check (outcome in ('planned', 'ignored', 'refused')),
     constraint inbox_ran_whole check ((ran_job is null) = (ran_at is null) and (ran_job is null) = (outcome is null))
@@ -490,6 +505,8 @@ comment on column trunkline.inbox.ran_job is
     'The last job whose run is committed. What a run has done and this stand in one commit, so that no job does it twice.';
 comment on column trunkline.inbox.outcome is
     'planned: its facts are stored. ignored: it means nothing here. refused: it asks for what is not done. reason says why.';
+comment on column trunkline.inbox.plan is
+    'What the last run planned: "rules" (the revision), "notices" and "cancelled" with their verdicts, "said" (why other rules send nothing).';
 comment on column trunkline.inbox.emptied_at is 'When retention emptied body and headers; key and digest stay.';
 -- For people: what came of a source lately.
 create index inbox_stored on trunkline.inbox (source, stored_at);
@@ -529,6 +546,59 @@ comment on column trunkline.orders.facts is 'What is known, by field: "state", "
 comment on column trunkline.orders.times is 'As of contacts.';
 comment on column trunkline.orders.phone is 'The customer''s; there need not be a contact of that number.';
 create index orders_phone on trunkline.orders (workspace, phone) where phone is not null;
+
+-- What senders say of an order or an appointment, as whoever plans reads it again. Written by keep_records only. Never pruned.
+create table trunkline.records (
+    workspace  text collate "C" not null,
+    subject    text collate "C" not null,
+    facts      jsonb not null,
+    fact_at    timestamptz not null,
+    ended_at   timestamptz,
+    constraint records_key primary key (workspace, subject)
+) with (fillfactor = 80);
+comment on column trunkline.records.subject is 'The record: "order:acme-shop.1042", "appointment:acme-clinic.bk1".';
+comment on column trunkline.records.fact_at is 'Of the newest fact, by the sender''s clock.';
+comment on column trunkline.records.ended_at is 'When the order was cancelled, refunded in full or removed, by the sender''s clock.';
+
+-- Notices that events have sent, so that none sends them a second time. Written by plan_notices only. Never pruned.
+create table trunkline.planned_notices (
+    workspace       text collate "C" not null,
+    notice_key      text collate "C" not null,
+    source          text collate "C" not null,
+    event_key       text collate "C" not null,
+    rule            text not null,
+    rules           bigint,
+    moment          text collate "C" not null,
+    subject         text collate "C" not null,
+    line            text collate "C" not null,
+    recipient       text collate "C" not null,
+    once            text collate "C",
+    supersede_key   text collate "C",
+    fact_at         timestamptz not null,
+    tracking_number text,
+    job             bigint,
+    planned_at      timestamptz not null default now(),
+    constraint planned_notices_key primary key (workspace, notice_key)
+);
+comment on column trunkline.planned_notices.rules is 'The revision in which the rule is.';
+comment on column trunkline.planned_notices.once is
+    'What only one notice may have: of a first touch line, person and day. Two events beside each other send one.';
+comment on column trunkline.planned_notices.job is 'Null only inside the transaction that plans it.';
+create unique index planned_notices_once on trunkline.planned_notices (workspace, once) where once is not null;
+create index planned_notices_subject on trunkline.planned_notices (workspace, subject);
+create index planned_notices_first_touch on trunkline.planned_notices (workspace, recipient) where moment = 'lead.created';
+
+-- What is refused in writing, for ever: groups, channels, cold outbound, … . Never pruned.
+create table trunkline.policy_decisions (
+    id        bigint generated always as identity primary key,
+    workspace text collate "C" not null,
+    source    text collate "C" not null,
+    event_key text collate "C" not null,
+    ask       text collate "C" not null,
+    rule      text,
+    at        timestamptz not null default now(),
+    constraint policy_decisions_event unique (source, event_key, ask)
+);
 
 create table trunkline.refusals (
     id         bigint generated always as identity primary key,
@@ -641,6 +711,18 @@ create type trunkline.settle_look as (
     job bigint, attempt int, outcome text, reason text, due_ms int, may_have_left boolean, remote_id text, status int, evidence text,
     job_attempt int, job_state text, claimed_at timestamptz, stamp timestamptz, verdict text
 );
+
+-- A notice on its way through plan_notices. item: of which event; number: which of its notices.
+create type trunkline.planned_item as (item int, number int, source text, event_key text, workspace text, rules bigint, notice jsonb);
+
+-- What accept said of one of them.
+create type trunkline.planned_answer as (item int, verdict text, job bigint, lane int);
+
+-- What plan_notices says of one.
+create type trunkline.planned_verdict as (item int, number int, verdict text, job bigint, lane int);
+
+-- A job that an event cancels.
+create type trunkline.planned_end as (item int, job bigint);
 
 -- What a person's word found of a job.
 create type trunkline.cancel_look as (job bigint, key text, lane int, verdict text, state text, attempt int);

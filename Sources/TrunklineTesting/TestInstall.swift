@@ -193,12 +193,20 @@ package final class TestInstall: Sendable {
         }
     }
 
-    /// Adds a source of kind `custom`, by the program's own command.
-    package func addSource(_ id: String) async throws {
+    /// Adds a source, by the program's own command.
+    package func addSource(_ id: String, kind: String = "custom", country: String? = nil) async throws {
         try await trunkline(
-            ["source", "add", id, "--kind", "custom", "--workspace", "acme", "--secret-env", "TEST_SECRET"],
+            ["source", "add", id, "--kind", kind, "--workspace", "acme", "--secret-env", "TEST_SECRET"]
+                + (country.map { ["--country", $0] } ?? []),
             environment: ["TEST_SECRET": "a-bearer-token-of-\(id)"]
         ).requireSuccess()
+    }
+
+    /// Puts rules into force, by the program's own command.
+    package func apply(rules: String) async throws {
+        let file = folder.appendingPathComponent("rules.yaml")
+        try rules.write(to: file, atomically: true, encoding: .utf8)
+        try await trunkline(["apply", "-f", file.path]).requireSuccess()
     }
 
     /// Gives a destination another secret, without the program.

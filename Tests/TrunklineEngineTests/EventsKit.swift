@@ -36,7 +36,7 @@ enum EventsKit {
         return EventAnswer.all(rows).sorted { $0.item < $1.item }.map { Accepted(verdict: $0.verdict, job: $0.job) }
     }
 
-    /// Adopts and claims everything that can be, as the one owner of all shards; yields the attempts.
+    /// Adopts everything and claims every event that can be, as the one owner of all shards; yields the attempts.
     static func claim(_ database: AdminDatabase) async throws -> [EventAttempt] {
         let session = database.session
         try await session.query("update trunkline.shards set owner = $1, fence = 1", [.uuid(boot.bytes)])
@@ -49,7 +49,7 @@ enum EventsKit {
             """
             select c.job, c.attempt, substring(n.name from 8), convert_from(c.request, 'UTF8'), c.verdict
             from trunkline.claim($1, $2, $3, $4, 30000,
-                array(select id from trunkline.jobs where state = 'waiting' order by id), '{}', '{}') c
+                array(select id from trunkline.jobs where state = 'waiting' and recipient is null order by id), '{}', '{}') c
             join trunkline.jobs j on j.id = c.job join trunkline.lanes n on n.number = j.lane
             where c.verdict = 'claimed_quietly' order by c.job
             """,
@@ -81,7 +81,11 @@ enum EventsKit {
     }
 
     static func run(_ runs: [EventRun], _ session: PostgresSession) async throws -> [SettleAnswer] {
-        SettleAnswer.all(
+        try await commit(runs, session).settled
+    }
+
+    static func commit(_ runs: [EventRun], _ session: PostgresSession) async throws -> EventRunAnswer {
+        EventRunAnswer(
             try await session.query(
                 Statements.runEvents.sql,
                 [.uuid(boot.bytes)] + Statements.parameters(of: runs)
@@ -95,7 +99,8 @@ enum EventsKit {
         let loaded = try await load(attempts, database)
         let runs = attempts.compactMap { attempt -> EventRun? in
             guard let event = loaded.first(where: { $0.job == attempt.job }) else { return nil }
-            switch FactsRunner.standard.run(event.event, now: .now) {
+            let runner = FactsRunner.standard
+            switch runner.run(runner.read(event.event), knowing: EventKnowledge(), now: .now) {
             case .planned(let plan): return done(attempt, plan)
             case .ignored(let why): return done(attempt, EventPlan(), .ignored, why.rawValue)
             default: return done(attempt, EventPlan(), .ignored, "unreadable")
@@ -115,7 +120,8 @@ enum EventsKit {
             workspace: try! WorkspaceID("acme"),
             word: word,
             reason: reason,
-            plan: plan
+            plan: plan,
+            requests: plan.notices.map { try! EZWhatsAppCarrier().render(.send($0.job)) }
         )
     }
 

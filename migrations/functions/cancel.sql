@@ -4,7 +4,7 @@
 --
 -- Verdicts: those of cancel_look.
 -- Locks: jobs by id; ledger, finished.
--- Needs: cancel_look, finish.
+-- Needs: cancel_look, cancel_looked.
 create or replace function trunkline.cancel(p_pattern text, p_scope int, p_after bigint, p_limit int, p_dry_run boolean default false)
 returns setof trunkline.cancel_look language plpgsql
 -- Only a plan for this very pattern can use the index on keys.
@@ -26,9 +26,6 @@ begin
           where key like p_pattern and (p_scope is null or scope = p_scope) and id > p_after
           order by id limit p_limit
           for no key update) j;
-    perform trunkline.finish(array(select k.job from unnest(looked) k where k.verdict = 'cancelled' order by 1),
-        'cancelled', 'cancelled');
-    update trunkline.jobs j set cancel_wanted = true
-    from unnest(looked) k where j.id = k.job and k.verdict = 'in_the_air' and not j.cancel_wanted;
+    perform trunkline.cancel_looked(looked);
     return query select * from unnest(looked);
 end $$;

@@ -5,10 +5,32 @@ package protocol EventRunner: Sendable {
     func reads(_ kind: String) -> Bool
     /// What names an event, and what keeps it in order. Only for kinds that are read here.
     func name(_ event: ReceivedEvent, from source: SourceID, kind: String) -> EventName
-    /// What an event says. The same event says the same at every call.
+    /// What an event says, and what must be known to run it. The same event says the same at every call.
+    func read(_ event: StoredEvent) -> ReadEvent
+    /// What follows from an event, by what was read for it. The same event and the same knowledge give the same.
     ///
-    /// - Parameter now: of the database; for the rule that no fact is of the far future.
-    func run(_ event: StoredEvent, now: Timestamp) -> EventOutcome
+    /// - Parameter now: what lies before it is not sent any more, and no fact is of the far future.
+    func run(_ event: ReadEvent, knowing known: EventKnowledge, now: Timestamp) -> EventOutcome
+}
+
+/// An event that was read, on its way to be run.
+package struct ReadEvent: Sendable {
+    package let event: StoredEvent
+    package let reading: Result<SourceReading, Refusal>
+    package var needs: EventNeeds
+
+    package init(_ event: StoredEvent, _ reading: Result<SourceReading, Refusal>, needs: EventNeeds = EventNeeds()) {
+        self.event = event
+        self.reading = reading
+        self.needs = needs
+    }
+}
+
+extension ReadEvent: CustomStringConvertible, CustomReflectable {
+    /// Without what it says: safe to log.
+    package var description: String { event.description }
+    /// Without children, for the same reason.
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
 /// What names an event within its source, and what it must not overtake.
@@ -72,47 +94,8 @@ package enum EventOutcome: Sendable, Hashable {
     case unreadable(Refusal)
     /// It only points at a record, which nothing here can fetch: for a person.
     case needsFetch(RecordToFetch)
-}
-
-/// What follows from an event.
-package struct EventPlan: Sendable, Hashable {
-    package struct ContactToPut: Sendable, Hashable {
-        package let phone: PhoneNumber
-        package let facts: ContactFacts
-
-        package init(_ phone: PhoneNumber, _ facts: ContactFacts) {
-            self.phone = phone
-            self.facts = facts
-        }
-    }
-
-    package struct OrderToPut: Sendable, Hashable {
-        package let id: OrderID
-        package let facts: OrderFacts
-
-        package init(_ id: OrderID, _ facts: OrderFacts) {
-            self.id = id
-            self.facts = facts
-        }
-    }
-
-    package var contacts: [ContactToPut]
-    package var orders: [OrderToPut]
-    /// What of it was left out, and why: words for people, without customers' data.
-    package var notes: [String]
-
-    package init(contacts: [ContactToPut] = [], orders: [OrderToPut] = [], notes: [String] = []) {
-        self.contacts = contacts
-        self.orders = orders
-        self.notes = notes
-    }
-}
-
-extension EventPlan: CustomStringConvertible, CustomReflectable {
-    /// Counts only: safe to log.
-    package var description: String { "\(contacts.count) contacts, \(orders.count) orders" }
-    /// Without children, for the same reason.
-    package var customMirror: Mirror { Mirror(self, children: [:]) }
+    /// It can be read, and what is to be planned of it cannot: a sentence, for a person.
+    case unplannable(String)
 }
 
 extension LanePolicy {

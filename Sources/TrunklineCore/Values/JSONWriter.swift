@@ -133,3 +133,29 @@ package struct JSONWriter {
         bytes.append(0x22)
     }
 }
+
+extension JSONWriter {
+    /// A member that is a list of objects.
+    package mutating func list<Element>(
+        _ name: String,
+        _ elements: [Element],
+        _ write: (inout JSONWriter, Element) -> Void
+    ) {
+        self.name(name)
+        beginArray()
+        for element in elements {
+            beginObject()
+            write(&self, element)
+            endObject()
+        }
+        endArray()
+    }
+
+    /// A member that is a list of texts.
+    package mutating func texts(_ name: String, _ texts: [String]) {
+        self.name(name)
+        beginArray()
+        for text in texts { string(text) }
+        endArray()
+    }
+}

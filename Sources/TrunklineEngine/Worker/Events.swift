@@ -16,10 +16,15 @@ final class Events {
 
     private let here: Surroundings
     private let agenda: Agenda
+    private let directory: LaneDirectory
+    private let shards: Shards
     private let board: LaneBoard
     private let attempts: Attempts
     private let settling: Settling
     private let ledger: (any EventLedger)?
+    private let wakeUps: WakeUps
+    /// The rules that were in force at the last look, so that they are read again only when they are others.
+    private var rules: [WorkspaceID: EventKnowledge.Rules] = [:]
     private var waiting: Deque<EventAttempt> = []
     /// Of the batch that is under way.
     private var countUnderWay = 0
@@ -32,17 +37,22 @@ final class Events {
     init(
         _ here: Surroundings,
         _ agenda: Agenda,
+        _ directory: LaneDirectory,
+        _ shards: Shards,
         _ board: LaneBoard,
         _ attempts: Attempts,
         _ settling: Settling,
-        _ ledger: (any EventLedger)?
+        _ ports: WorkerPorts
     ) {
         self.here = here
         self.agenda = agenda
+        self.directory = directory
+        self.shards = shards
         self.board = board
         self.attempts = attempts
         self.settling = settling
-        self.ledger = ledger
+        ledger = ports.events
+        wakeUps = WakeUps(ports.publisher)
     }
 
     /// Whether another one may begin, beside `more` that are about to.
@@ -75,51 +85,128 @@ final class Events {
         }
     }
 
+    /// What the events say, and with it what must be known to plan them.
     private func read(_ loaded: [LoadedEvent], of batch: [EventAttempt], _ ledger: any EventLedger) {
         here.reached(.carried, times: loaded.count)
-        var runs: [EventRun] = []
         var events: [Int64: LoadedEvent] = [:]
         for event in loaded { events[event.job] = event }
+        var read: [(attempt: EventAttempt, event: ReadEvent)] = []
         for attempt in batch {
             guard let event = events[attempt.job], !event.isEmptied else {
                 park(attempt.job, .eventFailed, "the event is not stored, or retention has dropped its bytes")
                 continue
             }
-            if let run = read(event.event, attempt) { runs.append(run) }
+            guard let runner = here.configuration.events else {
+                park(attempt.job, .eventFailed, "this worker reads no events")
+                continue
+            }
+            here.poison(.job, event.event.event.body)
+            read.append((attempt, runner.read(event.event)))
+        }
+        countUnderWay = read.count
+        guard !read.isEmpty else { return here.wakeTurn(in: .zero) }
+        ledger.knowledge(read.map { ($0.event.event.workspace, $0.event.needs) }, rules: Array(rules.values)) {
+            [weak self] result in
+            guard let self, !here.isStopped else { return }
+            switch result {
+            case .success(let known): plan(read, known, ledger)
+            case .failure(let error): failed(read.map(\.attempt), error)
+            }
+        }
+    }
+
+    private func plan(
+        _ events: [(attempt: EventAttempt, event: ReadEvent)],
+        _ known: [WorkspaceID: EventKnowledge],
+        _ ledger: any EventLedger
+    ) {
+        for (workspace, known) in known { rules[workspace] = known.rules }
+        let runs = events.compactMap { attempt, event in
+            run(attempt, event, known[event.event.workspace] ?? EventKnowledge())
         }
         here.reached(.answered, times: runs.count)
-        guard !runs.isEmpty else {
-            countUnderWay = 0
-            return here.wakeTurn(in: .zero)
-        }
         countUnderWay = runs.count
+        guard !runs.isEmpty else { return here.wakeTurn(in: .zero) }
         ledger.runEvents(runs, by: here.boot) { [weak self] result in
             guard let self, !here.isStopped else { return }
             switch result {
-            case .success(let answers):
-                here.reached(.settled, times: answers.count)
-                ended(runs.map(\.attempt), answers)
+            case .success(let answer):
+                here.reached(.settled, times: answer.settled.count)
+                wake(answer.made)
+                for run in runs { warn(of: run) }
+                ended(runs.map(\.attempt), answer.settled)
             case .failure(let error): failed(runs.map(\.attempt), error)
             }
         }
     }
 
     /// Nil for one that is put aside.
-    private func read(_ event: StoredEvent, _ attempt: EventAttempt) -> EventRun? {
-        here.poison(.job, event.event.body)
+    private func run(_ attempt: EventAttempt, _ event: ReadEvent, _ known: EventKnowledge) -> EventRun? {
         func run(_ word: EventRun.Word, _ reason: String?, _ plan: EventPlan = EventPlan()) -> EventRun {
-            EventRun(attempt: attempt, workspace: event.workspace, word: word, reason: reason, plan: plan)
+            var plan = plan
+            let requests = render(&plan)
+            return EventRun(
+                attempt: attempt,
+                workspace: event.event.workspace,
+                word: word,
+                reason: reason,
+                plan: plan,
+                requests: requests
+            )
         }
-        switch here.configuration.events?.run(event, now: here.loop.wallTime) {
+        switch here.configuration.events?.run(event, knowing: known, now: here.loop.wallTime) {
         case .planned(let plan):
             return run(.planned, plan.notes.isEmpty ? nil : plan.notes.joined(separator: "; "), plan)
         case .ignored(let why): return run(.ignored, why.rawValue)
-        case .refused(let ask): return run(.refused, ask.rawValue)
+        case .refused(let ask):
+            var plan = EventPlan()
+            plan.refused = [.init(ask, rule: nil)]
+            return run(.refused, ask.rawValue, plan)
         case .unreadable(let refusal): park(attempt.job, .eventUnreadable, "\(refusal)")
         case .needsFetch(let record): park(attempt.job, .eventNeedsFetch, "\(record)")
+        case .unplannable(let words): park(attempt.job, .eventFailed, words)
         case nil: park(attempt.job, .eventFailed, "this worker reads no events")
         }
         return nil
+    }
+
+    /// The requests of the plan's notices. One that the carrier does not make fails alone.
+    private func render(_ plan: inout EventPlan) -> [[UInt8]] {
+        var requests: [[UInt8]] = []
+        var notices: [EventPlan.Notice] = []
+        for notice in plan.notices {
+            do throws(Refusal) {
+                requests.append(try here.configuration.carriers.line.render(.send(notice.job)))
+                notices.append(notice)
+            } catch {
+                plan.words.append(.init(.failed, rule: notice.rule, error.reason))
+            }
+        }
+        plan.notices = notices
+        return requests
+    }
+
+    /// Somebody must look: a rule fired, and its customer is told nothing.
+    private func warn(of run: EventRun) {
+        for word in run.plan.words where word.kind == .failed {
+            here.log.warning(
+                "a notice cannot be made",
+                metadata: [
+                    "source": "\(run.attempt.source)", "job": "\(run.attempt.job)", "rule": "\(word.rule)",
+                    "reason": "\(word.words)",
+                ]
+            )
+        }
+    }
+
+    /// New jobs are rows that no owner has seen.
+    private func wake(_ made: [EventRunAnswer.NewJob]) {
+        var wakes: [Int32: JobID] = [:]
+        for new in made {
+            guard let shard = directory.shard(of: new.lane) else { continue }
+            if shards.isOwned(shard) { agenda.adopt() } else { wakes[shard] = JobID(new.job) }
+        }
+        wakeUps.publish(wakes)
     }
 
     // MARK: Ends

@@ -1,6 +1,5 @@
 internal import Logging
 internal import PostgresDriver
-internal import RabbitDriver
 internal import TrunklineCore
 
 /// Takes a batch of messages from the broker into PostgreSQL: one commit, then they may be acknowledged. A job that may go at
@@ -37,7 +36,7 @@ final class Taking {
     private let calls: Calls
     private let refusals: Refusals
     private let ledger: any JobLedger
-    private let publisher: any WakePublisher
+    private let wakeUps: WakeUps
 
     init(
         _ here: Surroundings,
@@ -66,7 +65,7 @@ final class Taking {
         self.calls = calls
         self.refusals = refusals
         ledger = ports.intake
-        publisher = ports.publisher
+        wakeUps = WakeUps(ports.publisher)
     }
 
     /// Takes a batch of one way. `done` is told of messages of which it is not known what became of them; after a failure
@@ -161,7 +160,7 @@ final class Taking {
         }
         for number in after.lost { agenda.lost(shard: number) }
         agenda.lookAgain(at: after.unsure)
-        wake(after.wakes)
+        wakeUps.publish(after.wakes)
         if after.refused.isEmpty { writing.ended() } else { refusals.record(after.refused) { writing.ended($0) } }
     }
 
@@ -262,21 +261,6 @@ final class Taking {
         agenda.look(at: lane.number)
     }
 
-    /// One message per shard is enough: its owner looks at every row that no owner has seen.
-    private func wake(_ jobs: [Int32: JobID]) {
-        guard !jobs.isEmpty else { return }
-        // Lost ones cost latency only.
-        publisher.publishWakeUps(
-            jobs.sorted { $0.key < $1.key }.map { shard, job in
-                RabbitMessage(
-                    exchange: Topology.jobsExchange,
-                    routingKey: Route.shard(Int(shard)),
-                    body: WakeUp(job: job, attempt: AttemptNumber(0)).encode()
-                )
-            }
-        )
-    }
-
     // MARK: Events
 
     private func write(_ events: [(event: NamedEvent, arrival: Arrivals.Arrival)], _ writing: Writing) {
@@ -323,7 +307,7 @@ final class Taking {
                 writing.unknown.append(arrival)
             }
         }
-        wake(wakes)
+        wakeUps.publish(wakes)
         if refused.isEmpty { writing.ended() } else { refusals.record(refused) { writing.ended($0) } }
     }
 }

@@ -52,7 +52,7 @@ struct WorkerParts {
         credentials = CredentialKeeper(here, membership, shards, origins, caller, ports.settler)
         effects = Effects(here, attempts, ports.settler)
         settling = Settling(here, agenda, shards, board, attempts, retries, ports.settler)
-        events = Events(here, agenda, board, attempts, settling, ports.events)
+        events = Events(here, agenda, directory, shards, board, attempts, settling, ports)
         calls = Calls(
             here,
             agenda,

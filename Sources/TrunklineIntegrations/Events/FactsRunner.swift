@@ -27,19 +27,25 @@ package struct FactsRunner: EventRunner {
         }
     }
 
-    package func run(_ event: StoredEvent, now: Timestamp) -> EventOutcome {
+    package func read(_ event: StoredEvent) -> ReadEvent {
         guard let reader = registry[event.kind] else {
-            return .unreadable(Refusal(kind: .invalid, field: "kind", reason: "nothing here reads \(event.kind)"))
+            let refusal = Refusal(kind: .invalid, field: "kind", reason: "nothing here reads \(event.kind)")
+            return ReadEvent(event, .failure(refusal))
         }
         do throws(Refusal) {
-            switch try reader.read(event.event, event.settings) {
-            case .facts(let facts): return .planned(plan(facts, of: event, now))
-            case .fetch(let record): return .needsFetch(record)
-            case .ignored(let why): return .ignored(why)
-            case .refused(let ask): return .refused(ask)
-            }
+            return ReadEvent(event, .success(try reader.read(event.event, event.settings)))
         } catch {
-            return .unreadable(error)
+            return ReadEvent(event, .failure(error))
+        }
+    }
+
+    package func run(_ event: ReadEvent, knowing _: EventKnowledge, now: Timestamp) -> EventOutcome {
+        switch event.reading {
+        case .success(.facts(let facts)): .planned(plan(facts, of: event.event, now))
+        case .success(.fetch(let record)): .needsFetch(record)
+        case .success(.ignored(let why)): .ignored(why)
+        case .success(.refused(let ask)): .refused(ask)
+        case .failure(let refusal): .unreadable(refusal)
         }
     }
 

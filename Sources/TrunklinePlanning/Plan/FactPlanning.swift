@@ -124,14 +124,29 @@ struct FactPlanning {
         guard rule.moment == .leadCreated, (try? SendJob.checkYear(ofNotBefore: factAt)) != nil,
             let key = try? key(rule)
         else { return nil }
-        var calendar = Calendar(identifier: .gregorian)
-        calendar.timeZone = lineZone(rule) ?? .gmt
+        let calendar = calendar(rule)
         // Two forms make two leads of one person.
         let other = known.notices.first { notice in
             notice.moment == .leadCreated && notice.line == rule.line && notice.key != key
                 && calendar.isDate(notice.factAt.date, inSameDayAs: factAt.date)
         }
         return other.map { "the person got a first message of this line on the same day (\($0.key))" }
+    }
+
+    /// In which the line's people count their days.
+    private func calendar(_ rule: NoticeRule) -> Calendar {
+        var calendar = Calendar(identifier: .gregorian)
+        calendar.timeZone = lineZone(rule) ?? .gmt
+        return calendar
+    }
+
+    private func day(_ rule: NoticeRule) -> String? {
+        guard rule.moment == .leadCreated else { return nil }
+        let parts = calendar(rule).dateComponents([.year, .month, .day], from: factAt.date)
+        return [parts.year, parts.month, parts.day].map { part in
+            let text = String(part ?? 0)
+            return text.utf8.count < 2 ? "0" + text : text
+        }.joined(separator: "-")
     }
 
     // MARK: Notices
@@ -199,7 +214,8 @@ struct FactPlanning {
             subject: subject,
             job: job,
             language: language.value,
-            quiet: times.quiet
+            quiet: times.quiet,
+            day: day(rule)
         )
     }
 

@@ -81,27 +81,3 @@ extension Plan.Notice {
         }
     }
 }
-
-extension JSONWriter {
-    fileprivate mutating func list<Element>(
-        _ name: String,
-        _ elements: [Element],
-        _ write: (inout JSONWriter, Element) -> Void
-    ) {
-        self.name(name)
-        beginArray()
-        for element in elements {
-            beginObject()
-            write(&self, element)
-            endObject()
-        }
-        endArray()
-    }
-
-    fileprivate mutating func texts(_ name: String, _ texts: [String]) {
-        self.name(name)
-        beginArray()
-        for text in texts { string(text) }
-        endArray()
-    }
-}

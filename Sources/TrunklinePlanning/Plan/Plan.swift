@@ -13,6 +13,8 @@ package struct Plan: Sendable, Hashable {
         package let language: String
         /// The hours that it waits for, when it waits for any: until `job.notBefore`.
         package let quiet: Quiet?
+        /// Of a first touch: the day of the fact where the line's people are, `2026-12-01`. A person gets one a day and line.
+        package let day: String?
     }
 
     package struct Quiet: Sendable, Hashable {

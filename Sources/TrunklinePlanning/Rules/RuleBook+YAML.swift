@@ -32,7 +32,7 @@ struct RuleBookReader {
 
     mutating func book(_ yaml: String, _ others: [String]) -> RuleBook? {
         guard let root = notes.document(yaml, limit: RuleBook.longestFile) else {
-            return notes.problems.isEmpty ? RuleBook(lines: [:], sources: []) : nil
+            return notes.problems.isEmpty ? RuleBook(lines: [:], sources: [], text: "") : nil
         }
         let members = notes.members(root, known: RuleBook.keys + others)
         for (name, place) in entries(members["lines"]) {
@@ -44,7 +44,9 @@ struct RuleBookReader {
             guard let source = source(name, place) else { continue }
             sources.append(source)
         }
-        return RuleBook(lines: lines, sources: sources)
+        let kept = RuleBook.keys.compactMap { name in members[name].map { (name, $0) } }
+        guard let text = notes.text(of: kept) else { return nil }
+        return RuleBook(lines: lines, sources: sources, text: text)
     }
 
     private mutating func entries(_ place: YAMLPlace?) -> [(name: String, place: YAMLPlace)] {
@@ -81,7 +83,7 @@ struct RuleBookReader {
         if members["kind"] == nil, place.node.mapping != nil { notes.note("kind is missing", at: place) }
         let known = kinds.all.map(\.kind.value).joined(separator: ", ")
         let reader = notes.value(members["kind"], "there is no such kind of source; known: \(known)") { kinds[$0] }
-        let settings = settings(members["settings"], reader)
+        let (settings, given) = settings(members["settings"], reader)
         let country = notes.value(members["country"], "it is not a country in two letters, like ES", Self.country)
         let language = notes.value(members["language"], "it is not a language, like es") { LanguageTag($0) }
         let zone = zone(members["timeZone"])
@@ -108,6 +110,7 @@ struct RuleBookReader {
             id: id,
             kind: reader.kind,
             settings: settings,
+            givenSettings: given,
             country: country,
             timeZone: zone,
             leadConsent: consent,
@@ -116,14 +119,16 @@ struct RuleBookReader {
         )
     }
 
-    private mutating func settings(_ place: YAMLPlace?, _ reader: (any Source)?) -> SourceSettings {
-        guard let place else { return SourceSettings() }
+    private mutating func settings(_ place: YAMLPlace?, _ reader: (any Source)?) -> (SourceSettings, [String: String]?)
+    {
+        guard let place else { return (SourceSettings(), nil) }
         var given: [String: String] = [:]
         for (name, place) in notes.entries(place) {
             if let text = notes.text(place) { given[name] = text }
         }
-        guard let reader else { return SourceSettings() }
-        return notes.checked(place) { () throws(Refusal) in try reader.checked(given) } ?? SourceSettings()
+        guard let reader else { return (SourceSettings(), given) }
+        let checked = notes.checked(place) { () throws(Refusal) in try reader.checked(given) }
+        return (checked ?? SourceSettings(), given)
     }
 
     static func country(_ text: String) -> String? {

@@ -7,6 +7,9 @@ package struct RuleBook: Sendable {
     package let lines: [LineID: LineRules]
     /// In the order of the file.
     package let sources: [SourceRules]
+    /// What it was read from, in the one form in which it is kept: `lines` and `sources` as YAML, without comments and without
+    /// anything else that the file holds. Read again it is the same book with the same text.
+    package let text: String
 
     package subscript(source id: SourceID) -> SourceRules? { sources.first { $0.id == id } }
 }
@@ -32,8 +35,10 @@ package struct SourceRules: Sendable {
     package let id: SourceID
     package let kind: SourceKind
     package let settings: SourceSettings
+    /// What the file says of them, by name; nil where it says nothing of settings.
+    package let givenSettings: [String: String]?
     /// What national numbers are read by when the record names no country; two capital letters.
-    package let country: String?
+    package var country: String?
     package let timeZone: TimeZone?
     /// The field (`data.NAME`) that must be ticked before a lead is written to; nil where asking is consent enough.
     package let leadConsent: String?

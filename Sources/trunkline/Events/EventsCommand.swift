@@ -28,6 +28,7 @@ struct EventsCommand: AsyncParsableCommand {
         let ranAt: String?
         let bytes: Int64
         let emptied: Bool
+        let plan: EventPlanRecord?
 
         init(_ event: EventRecord) {
             source = event.source
@@ -42,6 +43,7 @@ struct EventsCommand: AsyncParsableCommand {
             ranAt = event.ranAt?.rfc3339
             bytes = event.length
             emptied = event.isEmptied
+            plan = event.plan
         }
     }
 }
@@ -156,7 +158,31 @@ extension EventsCommand {
                         found.isEmptied ? "dropped by retention" : "\(found.length) bytes; --raw writes them"
                     ),
                 ])
+                if let plan = found.plan { tell(plan) }
             }
+        }
+
+        private func tell(_ plan: EventPlanRecord) {
+            Output.line()
+            Output.line(plan.rules.map { "Planned by rules of revision \($0):" } ?? "Planned without rules:")
+            for notice in plan.notices {
+                let job = notice.job.map { " \($0)" } ?? ""
+                Output.line("  \(notice.rule): \(notice.key) on \(notice.line) \(notice.sentence)\(job)")
+            }
+            for cancelled in plan.cancelled {
+                Output.line("  \(cancelled.key): \(cancelled.verdict.replacing("_", with: " ")), because of this event")
+            }
+            for word in plan.said {
+                let what =
+                    switch word.kind {
+                    case "failed": "fails: "
+                    case "held": "waits: "
+                    case "refused": "refused by policy: "
+                    default: "sends nothing: "
+                    }
+                Output.line("  \(word.rule.isEmpty ? "the event" : word.rule): \(what)\(word.words)")
+            }
+            if plan.notices.isEmpty, plan.cancelled.isEmpty, plan.said.isEmpty { Output.line("  nothing") }
         }
     }
 }

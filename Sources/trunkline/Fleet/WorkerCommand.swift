@@ -6,6 +6,7 @@ internal import Synchronization
 internal import TrunklineCore
 internal import TrunklineEngine
 internal import TrunklineIntegrations
+internal import TrunklinePlanning
 
 struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
     static let configuration = CommandConfiguration(
@@ -53,7 +54,7 @@ struct WorkerCommand: AsyncParsableCommand, HandlesStopSignals {
                 version: Version.current,
                 carriers: .standard
             )
-            configuration.events = .standard
+            configuration.events = PlanningRunner(facts: .standard, kinds: .standard)
             if let maximumCalls { configuration.maximumCalls = maximumCalls }
             try configuration.fitCalls(into: DescriptorBudget(limit: DescriptorLimit.raise()), logger)
             configuration.certificateAuthorities = caFile

@@ -53,6 +53,10 @@ struct WhyCommand: AsyncParsableCommand {
         if let sendBefore = story.sendBefore {
             facts.append(("send before", Output.time(sendBefore)))
         }
+        if let origin = story.origin {
+            facts.append(("event", "\(origin.event) of source \(origin.source)"))
+            facts.append(("rule", origin.rule + (origin.rules.map { ", rules of revision \($0)" } ?? "")))
+        }
         if story.attempt > 0 { facts.append(("attempts", "\(story.attempt), of which \(story.tries) count as tries")) }
         if let remoteID = story.remoteID { facts.append(("id of the API", remoteID)) }
         Output.facts(facts)

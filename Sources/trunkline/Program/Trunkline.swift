@@ -15,7 +15,8 @@ struct Trunkline: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             MigrateCommand.self, RolesCommand.self, TopologyCommand.self, LineCommand.self, DestinationCommand.self,
-            SourceCommand.self, EventsCommand.self, APIKeyCommand.self, RulesCommand.self,
+            SourceCommand.self, EventsCommand.self, DecisionCommand.self, APIKeyCommand.self, ApplyCommand.self,
+            RulesCommand.self,
             WorkerCommand.self, GatewayCommand.self, EnqueueCommand.self, SendCommand.self, DeliverCommand.self,
             StatusCommand.self, WhyCommand.self, ParkedCommand.self, RefusalsCommand.self, CheckCommand.self,
             CancelCommand.self, RescheduleCommand.self,

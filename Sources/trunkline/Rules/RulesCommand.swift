@@ -7,14 +7,18 @@ internal import TrunklinePlanning
 struct RulesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rules",
-        abstract: "Which event sends which notice: check the rules, and see what an event would send.",
-        subcommands: [RulesCheck.self, RulesTest.self]
+        abstract:
+            "Which event sends which notice: check the rules, see what an event would send, and what is in force.",
+        subcommands: [RulesCheck.self, RulesTest.self, RulesShow.self]
     )
 }
 
 /// Where the rules are.
 struct RuleFileOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The file with the rules.", valueName: "file"))
+    @Option(
+        name: [.customShort("f"), .long],
+        help: ArgumentHelp("The file with the rules.", valueName: "file")
+    )
     var file = "trunkline.yaml"
 
     func yaml() throws -> String {

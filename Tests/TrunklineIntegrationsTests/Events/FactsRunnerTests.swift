@@ -27,7 +27,7 @@ import TrunklineCore
             key: "webhook-id:1",
             event: received(body)
         )
-        return runner.run(event, now: now)
+        return runner.run(runner.read(event), knowing: EventKnowledge(), now: now)
     }
 
     private static func plan(_ body: String, country: String? = "ES") throws -> EventPlan {

@@ -19,13 +19,13 @@ extension PostgresLedger: EventLedger {
         )
     }
 
-    package func runEvents(_ runs: [EventRun], by boot: BootID, _ done: @escaping LedgerReply<[SettleAnswer]>) {
-        run(Statements.runEvents, [.uuid(boot.bytes)] + Statements.parameters(of: runs), done, SettleAnswer.all)
+    package func runEvents(_ runs: [EventRun], by boot: BootID, _ done: @escaping LedgerReply<EventRunAnswer>) {
+        run(Statements.runEvents, [.uuid(boot.bytes)] + Statements.parameters(of: runs), done) { EventRunAnswer($0) }
     }
 }
 
 extension Statements {
-    static let ofEvents = [acceptEvents, loadEvents, runEvents]
+    static let ofEvents = [acceptEvents, loadEvents, knowledge, runEvents]
 
     static let acceptEvents = PostgresStatement(
         name: "accept_events",
@@ -49,13 +49,13 @@ extension Statements {
     static let runEvents = PostgresStatement(
         name: "run_events",
         sql: """
-            select job, verdict, attempt
-            from trunkline.run_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            select job, verdict, attempt, lane
+            from trunkline.run_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
             """,
         parameterTypes: [
             .uuid, .int8Array, .int4Array, .textArray, .textArray, .textArray, .textArray,
             .int4Array, .textArray, .textArray, .textArray, .timestamptzArray,
-            .int4Array, .textArray, .textArray, .textArray, .timestamptzArray,
+            .int4Array, .textArray, .textArray, .textArray, .timestamptzArray, .textArray,
         ]
     )
 
@@ -90,7 +90,7 @@ extension Statements {
             .int8Array(runs.map(\.attempt.job)), .int4Array(runs.map(\.attempt.attempt)),
             .textArray(runs.map(\.attempt.source.value)), .textArray(runs.map(\.attempt.key)),
             .textArray(runs.map(\.word.rawValue)), .textArray(runs.map(\.reason)),
-        ] + records(contacts) + records(orders)
+        ] + records(contacts) + records(orders) + [.textArray(runs.map { document(of: $0) })]
     }
 }
 
@@ -104,6 +104,22 @@ extension EventAnswer {
                     verdict: EventVerdict(word: rows.text(row, 1) ?? "null"),
                     job: rows.int8(row, 2)
                 )
+            }
+        }
+    }
+}
+
+extension EventRunAnswer {
+    /// The columns of ``Statements/runEvents``: those of settle, and a new job with its lane.
+    init(_ rows: PostgresRows) {
+        for row in 0..<rows.count {
+            guard let job = rows.int8(row, 0), let word = rows.text(row, 1), let attempt = rows.int4(row, 2) else {
+                continue
+            }
+            if let lane = rows.int4(row, 3) {
+                made.append(NewJob(job: job, lane: lane))
+            } else {
+                settled.append(SettleAnswer(job: job, attempt: attempt, verdict: SettleVerdict(word: word)))
             }
         }
     }

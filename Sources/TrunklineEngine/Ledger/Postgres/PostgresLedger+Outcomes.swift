@@ -108,7 +108,7 @@ extension Statements {
 }
 
 extension SettleAnswer {
-    /// The columns of ``Statements/settle`` and ``Statements/runEvents``.
+    /// The columns of ``Statements/settle``.
     static func all(_ rows: PostgresRows) -> [SettleAnswer] {
         rows.each { row in
             guard let job = rows.int8(row, 0), let word = rows.text(row, 1), let attempt = rows.int4(row, 2) else {

@@ -31,7 +31,9 @@ package struct KeyPattern: Sendable, Hashable, CustomStringConvertible {
     /// Nothing but `*`.
     package var isEverything: Bool { text.allSatisfy { $0 == "*" } }
     /// As SQL's `LIKE` reads it.
-    var like: String { text.replacing("_", with: "\\_").replacing("*", with: "%") }
+    var like: String { Self.like(text) }
+
+    static func like(_ text: String) -> String { text.replacing("_", with: "\\_").replacing("*", with: "%") }
 
     package var description: String { text }
 }

@@ -37,7 +37,8 @@ package enum Roles {
             grant select on all tables in schema trunkline to \(worker);
             grant insert, update, delete on trunkline.lane_state, trunkline.lane_credentials, trunkline.workers, trunkline.breakers, trunkline.shards,
                 trunkline.ledger, trunkline.facts, trunkline.jobs, trunkline.finished, trunkline.attempts, trunkline.inbox,
-                trunkline.refusals, trunkline.suspects, trunkline.sent_today, trunkline.contacts, trunkline.orders to \(worker);
+                trunkline.refusals, trunkline.suspects, trunkline.sent_today, trunkline.contacts, trunkline.orders,
+                trunkline.records, trunkline.planned_notices, trunkline.policy_decisions to \(worker);
             grant usage on all sequences in schema trunkline to \(worker);
             grant execute on all functions in schema trunkline to \(worker);
 
@@ -99,7 +100,7 @@ package enum Roles {
             func record;
         begin
             for func in select oid::regprocedure as name from pg_proc where pronamespace = 'trunkline'::regnamespace and proname in
-                ('accept', 'accept_events', 'refuse', 'carriers', 'cancel', 'cancel_look', 'finish', 'end_jobs', 'reschedule', 'local_time',
+                ('accept', 'accept_events', 'refuse', 'carriers', 'cancel', 'cancel_look', 'cancel_looked', 'finish', 'end_jobs', 'reschedule', 'local_time',
                  'put_contacts', 'put_orders', 'merge_facts', 'note_lint', 'note_forged', 'source_doors')
             loop
                 execute format('grant execute on function %s to \(gateway)', func.name);

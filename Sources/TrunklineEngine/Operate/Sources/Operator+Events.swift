@@ -23,6 +23,8 @@ package struct EventRecord: Sendable, Hashable {
     package let length: Int64
     /// Retention has dropped its bytes.
     package let isEmptied: Bool
+    /// What was planned at its last run; nil where nothing was.
+    package let plan: EventPlanRecord?
 
     /// In a word: the state of the job that runs it, else what came of it.
     package var state: String { jobState ?? outcome ?? "not run" }
@@ -112,7 +114,7 @@ extension Operator {
         let rows = try await query(
             """
             select b.source, b.event_key, b.received_at, b.repeats, b.replays, b.job, j.state, j.reason, b.outcome, b.reason,
-                b.ran_at, length(b.body)::int8, b.emptied_at is not null
+                b.ran_at, length(b.body)::int8, b.emptied_at is not null, b.plan::text
             from trunkline.inbox b left join trunkline.jobs j on j.id = b.job
             where \(condition) order by b.stored_at desc, b.event_key limit $4
             """,
@@ -132,7 +134,8 @@ extension Operator {
                 reason: rows.text(row, 9),
                 ranAt: rows.timestamp(row, 10).map(Timestamp.init(microseconds:)),
                 length: rows.int8(row, 11) ?? 0,
-                isEmptied: rows.bool(row, 12) ?? false
+                isEmptied: rows.bool(row, 12) ?? false,
+                plan: rows.text(row, 13).flatMap { EventPlanRecord(json: $0) }
             )
         }
     }

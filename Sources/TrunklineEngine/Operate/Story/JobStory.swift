@@ -18,6 +18,16 @@ package struct JobStory: Sendable, Hashable {
         package let state: String
     }
 
+    /// The event that sends a notice.
+    package struct Origin: Sendable, Hashable {
+        package let source: String
+        package let event: String
+        /// Its path.
+        package let rule: String
+        /// The revision in which the rule is.
+        package let rules: Int64?
+    }
+
     /// The newer notice that replaced a job.
     package struct Replacement: Sendable, Hashable {
         package let job: JobID
@@ -87,6 +97,8 @@ package struct JobStory: Sendable, Hashable {
     /// The job that its worker must be done with first, when it is one of those.
     package var suspectAhead: JobID?
     package var factAt: Timestamp?
+    /// Nil for one that was given otherwise.
+    package var origin: Origin?
     /// What replaced it, of a superseded job.
     package var replacement: Replacement?
     package var attempts: [Attempt] = []

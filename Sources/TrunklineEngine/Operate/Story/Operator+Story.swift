@@ -62,6 +62,7 @@ extension Operator {
         var story = JobStory(rows, id: id, lane: try await laneStory(laneNumber, shards))
         story.attempts = try await attempts(of: id)
         story.actions = try await actions(on: id)
+        if let key = story.key { story.origin = try await origin(of: id, key) }
         if story.attempts.isEmpty, story.state == "sent", story.attempt == 1, let began = story.claimedAt,
             let ended = story.endedAt
         {
@@ -75,6 +76,25 @@ extension Operator {
             try await look(before: place, of: person, lane: laneNumber, &story)
         }
         return story
+    }
+
+    /// The event that sends a notice, by the memory of what events have sent.
+    private func origin(of id: JobID, _ key: String) async throws -> JobStory.Origin? {
+        let rows = try await query(
+            """
+            select source, event_key, rule, rules from trunkline.planned_notices
+            where workspace in (select substring(name from 11) from trunkline.scopes where name like 'workspace:%')
+              and notice_key = $1 and job = $2
+            """,
+            [.text(key), .int8(id.value)]
+        )
+        guard rows.count == 1 else { return nil }
+        return JobStory.Origin(
+            source: rows.text(0, 0) ?? "",
+            event: rows.text(0, 1) ?? "",
+            rule: rows.text(0, 2) ?? "",
+            rules: rows.int8(0, 3)
+        )
     }
 
     /// What comes before a job that waits: of its person, and on its lane.

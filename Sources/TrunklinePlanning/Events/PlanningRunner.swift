@@ -1,0 +1,192 @@
+internal import Synchronization
+package import TrunklineCore
+
+/// Runs events by their workspace's rules: what another runner keeps of them, and the notices that follow.
+package struct PlanningRunner: EventRunner {
+    /// Words about rules that are kept with an event, and the longest.
+    private static let mostWords = 64
+    private static let longestWords = 300
+
+    private let facts: any EventRunner
+    private let books: RuleBookShelf
+
+    /// - Parameters:
+    ///   - facts: reads events, and says what they mean for contacts and orders.
+    ///   - kinds: that rules may name.
+    package init(facts: any EventRunner, kinds: SourceRegistry) {
+        self.facts = facts
+        books = RuleBookShelf(kinds)
+    }
+
+    package func reads(_ kind: String) -> Bool { facts.reads(kind) }
+
+    package func name(_ event: ReceivedEvent, from source: SourceID, kind: String) -> EventName {
+        facts.name(event, from: source, kind: kind)
+    }
+
+    package func read(_ event: StoredEvent) -> ReadEvent {
+        var read = facts.read(event)
+        guard case .success(.facts(let facts)) = read.reading, let rules = SourceRules(of: event) else { return read }
+        let planner = Planner(rules)
+        for fact in facts {
+            if let phone = try? planner.recipient(of: fact) { read.needs.phones.insert(phone) }
+            read.needs.subjects.insert(fact.subject(from: event.source))
+            if let before = fact.before { read.needs.subjects.insert(before.subject(from: event.source)) }
+            if case .order(let order) = fact, let id = try? OrderID("\(event.source).\(order.record.id)") {
+                read.needs.orders.insert(id)
+            }
+        }
+        return read
+    }
+
+    package func run(_ event: ReadEvent, knowing known: EventKnowledge, now: Timestamp) -> EventOutcome {
+        let outcome = facts.run(event, knowing: known, now: now)
+        guard case .planned(var plan) = outcome, case .success(let reading) = event.reading,
+            case .facts(let facts) = reading
+        else { return outcome }
+        guard let book = books.book(known.rules) else {
+            return .unplannable("its rules cannot be read by this program")
+        }
+        let stored = event.event
+        guard var rules = book[source: stored.source] ?? SourceRules(of: stored) else { return outcome }
+        rules.country = stored.country ?? rules.country
+        let planner = Planner(rules)
+        let receivedAt = stored.event.receivedAt
+        let planned = planner.plan(reading, receivedAt: receivedAt, now: now) { fact in
+            known.about(fact, from: stored.source, planner)
+        }
+        plan.rules = known.rules?.revision
+        plan.notices = planned.notices.map { notice in
+            EventPlan.Notice(
+                rule: notice.rule,
+                moment: notice.moment.rawValue,
+                subject: notice.subject,
+                job: notice.job,
+                trackingNumber: notice.job.tags["tracking"],
+                once: notice.day.map { "first_touch:\(notice.job.line):\(notice.job.to.value):\($0)" }
+            )
+        }
+        plan.cancellations = planned.cancellations.map {
+            .init(subject: $0.subject, patterns: $0.patterns, keys: $0.keys, keeping: $0.keeping, factAt: $0.factAt)
+        }
+        let ended = Set(planned.cancellations.map(\.subject))
+        plan.records = facts.compactMap { fact in
+            switch fact {
+            case .contact, .lead: return nil
+            case .order, .appointment: break
+            }
+            let subject = fact.subject(from: stored.source)
+            let phone = try? planner.recipient(of: fact)
+            let document = RecordDocument.document(fact, phone: phone)
+            var at = fact.record.at ?? receivedAt
+            // Nothing newer could follow it.
+            if at > now + ContactFacts.tolerance { at = receivedAt }
+            let isOrder = if case .order = fact { true } else { false }
+            return .init(subject: subject, facts: document, at: at, ends: isOrder && ended.contains(subject))
+        }
+        plan.words = Self.words(planned)
+        plan.refused = planned.refused.map { .init($0.ask, rule: $0.rule) }
+        return .planned(plan)
+    }
+
+    private static func words(_ plan: Plan) -> [EventPlan.Word] {
+        let words =
+            plan.failures.map { EventPlan.Word(.failed, rule: $0.rule, $0.refusal.reason) }
+            + plan.refused.map { .init(.refused, rule: $0.rule ?? "", $0.ask.sentence) }
+            + plan.held.map { .init(.held, rule: $0.rule, $0.reason) }
+            + plan.silences.map { .init(.silent, rule: $0.rule, $0.reason) }
+        return words.prefix(mostWords).map { word in
+            EventPlan.Word(word.kind, rule: word.rule, Printable.line(String(word.words.prefix(longestWords))))
+        }
+    }
+}
+
+/// Books by their texts: an event must not cost the reading of all rules.
+private final class RuleBookShelf: Sendable {
+    private static let most = 32
+
+    private let kinds: SourceRegistry
+    private let books = Mutex<[String: RuleBook]>([:])
+
+    init(_ kinds: SourceRegistry) { self.kinds = kinds }
+
+    /// Nil for rules that this program cannot read: a later one has applied them.
+    func book(_ rules: EventKnowledge.Rules?) -> RuleBook? {
+        let text = rules?.text ?? ""
+        return books.withLock { books in
+            if let known = books[text] { return known }
+            guard let book = try? RuleBook(yaml: text, kinds: kinds) else { return nil }
+            if books.count >= Self.most { books.removeAll() }
+            books[text] = book
+            return book
+        }
+    }
+}
+
+extension SourceRules {
+    /// Of a source without rules: its facts still end what was planned before.
+    fileprivate init?(of event: StoredEvent) {
+        guard let kind = try? SourceKind(event.kind) else { return nil }
+        self.init(
+            id: event.source,
+            kind: kind,
+            settings: event.settings,
+            givenSettings: nil,
+            country: event.country,
+            timeZone: nil,
+            leadConsent: nil,
+            rules: [],
+            lines: [:]
+        )
+    }
+}
+
+extension SourceFact {
+    /// The record that a moved appointment was before.
+    fileprivate var before: SourceFact? {
+        guard case .appointment(let appointment) = self, let id = appointment.previousID else { return nil }
+        return .appointment(.init(record: .init(id: id, at: nil), moment: .moved, person: Person(), start: nil))
+    }
+}
+
+extension EventKnowledge {
+    /// What is known beside a fact.
+    fileprivate func about(_ fact: SourceFact, from source: SourceID, _ planner: Planner) -> Known {
+        let subject = fact.subject(from: source)
+        let order: Order? =
+            if case .order = fact, let id = try? OrderID("\(source).\(fact.record.id)") { orders[id] } else { nil }
+        var known = Known()
+        if let record = records[subject] {
+            known.record = RecordDocument.fact(record.facts, like: fact, at: record.factAt)
+            known.endedAt = record.endedAt
+        } else if let order {
+            known.record = RecordDocument.fact(order, like: fact)
+        }
+        // Of an order that another program has ended.
+        if let order, let at = order.stateAt, ["cancelled", "refunded", "removed"].contains(order.facts.state ?? "") {
+            known.endedAt = max(known.endedAt ?? at, at)
+        }
+        let recipient = try? planner.recipient(of: fact, record: known.record)
+        known.contact = recipient.flatMap { contacts[$0] }.map { contact in
+            Known.Contact(name: contact.name, language: contact.language, country: contact.country)
+        }
+        known.notices = notices.compactMap { notice in
+            let moment = Moment(rawValue: notice.moment)
+            // A first touch of somebody else is none of this person.
+            guard let moment, moment != .leadCreated || notice.recipient == recipient?.value,
+                let key = try? IdempotencyKey(notice.key), let line = try? LineID(notice.line)
+            else { return nil }
+            return Known.Notice(
+                key: key,
+                subject: notice.subject,
+                moment: moment,
+                line: line,
+                supersedeKey: notice.supersedeKey,
+                factAt: notice.factAt,
+                trackingNumber: notice.trackingNumber,
+                isWaiting: notice.isWaiting
+            )
+        }
+        return known
+    }
+}
