@@ -27,7 +27,10 @@ import TrunklineIntegrations
     @Test func manySendersShareACommitAndEachGetsItsOwnVerdicts() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url) { $0.acceptors = 1 }
+            let desk = try Self.desk(database.url) {
+                $0.acceptors = 1
+                $0.patience = .seconds(60)
+            }
             desk.databaseAnswered(shards: 16)
             let verdicts = try await withThrowingTaskGroup(of: (Int, [EventAcceptance]).self) { group in
                 for number in 0..<100 {
@@ -59,7 +62,7 @@ import TrunklineIntegrations
     @Test func aConflictIsOneRefusalAndSaysBothDigests() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url)
+            let desk = try Self.desk(database.url) { $0.patience = .seconds(60) }
             desk.databaseAnswered(shards: 16)
             let running = Task { await desk.run() }
             let first = try EventsKit.named("e", "one", of: "shop")
@@ -92,7 +95,11 @@ import TrunklineIntegrations
     @Test func oneThatCannotBeStoredStopsNobodyElse() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url) { $0.acceptors = 1 }
+            let desk = try Self.desk(database.url) {
+                $0.acceptors = 1
+                // On a busy machine it may seem silent.
+                $0.patience = .seconds(60)
+            }
             desk.databaseAnswered(shards: 16)
             let running = Task { await desk.run() }
             var events = try (0..<20).map { try EventsKit.named("e\($0)", "\($0)", of: "shop") }
