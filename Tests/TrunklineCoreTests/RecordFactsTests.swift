@@ -5,7 +5,7 @@ import Testing
 @Suite struct RecordFactsTests {
     static let contact = #"""
         {"factAt":"2026-12-01T11:00:00+02:00","name":"Marta Soler","email":"marta@example.net","language":"es-ES","country":"ES",
-         "status":"Repeat customer","ids":{"shopify":"820982911946154508","hubspot":"12"},"tags":["vip","büro"],"notes":["Prefers the afternoon."],
+         "status":"Repeat customer","consent":"given","ids":{"shopify":"820982911946154508","hubspot":"12"},"tags":["vip","büro"],"notes":["Prefers the afternoon."],
          "links":{"shop":"https://backoffice.example.net/customers/88"},"loyalty":{"points":120,"since":1.10},"metrics":{"visits":3}}
         """#
     static let order = #"""
@@ -22,7 +22,8 @@ import Testing
         #expect(contact.tags == ["vip", "büro"] && contact.loyalty?["since"] == .number("1.10"))
         #expect(
             contact.fields.map(\.name) == [
-                "name", "email", "language", "country", "status", "ids.hubspot", "ids.shopify", "tags", "notes",
+                "name", "email", "language", "country", "status", "consent", "ids.hubspot", "ids.shopify", "tags",
+                "notes",
                 "links.shop", "loyalty", "metrics",
             ]
         )

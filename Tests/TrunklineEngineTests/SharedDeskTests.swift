@@ -30,7 +30,11 @@ import TrunklineIntegrations
     /// Somebody's open transaction holds a key: whoever needs that one is told so, and nobody else hears of it.
     @Test func aKeyThatIsHeldStopsNobodyElse() async throws {
         try await AdminDatabase.with { database in
-            let desk = try Self.desk(database.url, Self.nowhere) { $0.acceptors = 1 }
+            let desk = try Self.desk(database.url, Self.nowhere) {
+                $0.acceptors = 1
+                // A busy machine is no database that is away.
+                $0.patience = .seconds(60)
+            }
             desk.databaseAnswered(shards: 16)
             let running = Task { await desk.run() }
             let jobs = try (0..<20).map { CarriedWork.send(try notice($0)) }
@@ -62,7 +66,10 @@ import TrunklineIntegrations
 
     @Test func manyCallersShareCommitsAndEachGetsItsOwnVerdicts() async throws {
         try await AdminDatabase.with { database in
-            let desk = try Self.desk(database.url, Self.nowhere) { $0.acceptors = 2 }
+            let desk = try Self.desk(database.url, Self.nowhere) {
+                $0.acceptors = 2
+                $0.patience = .seconds(60)
+            }
             desk.databaseAnswered(shards: 16)
             let jobs = try (0..<200).map { try notice($0) }
             let verdicts = try await withThrowingTaskGroup(of: (Int, [AcceptVerdict]).self) { group in

@@ -89,6 +89,49 @@ import TrunklineIntegrations
         #expect(plan.words.map(\.kind) == [.silent, .silent])
     }
 
+    /// What contacts say of a person's consent, and what a form's ticked box says of it first.
+    @Test(arguments: ["given", "withdrawn", nil]) func aLineThatNeedsConsentGetsIt(consent: String?) throws {
+        var known = EventKnowledge(
+            rules: .init(
+                revision: 7,
+                text: """
+                    lines: {one: {timeZone: Asia/Jerusalem, consent: required}}
+                    sources:
+                      shop:
+                        kind: custom
+                        templates: {it: "{{number}}"}
+                        rules: [{when: order.paid, send: {line: one, template: it}}]
+                      form:
+                        kind: form
+                        settings: {consent: ok}
+                        templates: {hi: "Hello {{first_name}}"}
+                        rules: [{when: lead.created, send: {line: one, template: hi}}]
+                    """
+            )
+        )
+        let phone = try PhoneNumber("+34600111222")
+        if let consent { known.contacts[phone] = try ContactFacts(consent: consent) }
+        let paid = try Self.plan(try Self.event(Self.order("paid")), known)
+        #expect(paid.notices.count == (consent == "given" ? 1 : 0))
+        #expect(paid.words.contains { $0.kind == .held } == (consent != "given"))
+        let form = Self.runner.read(
+            StoredEvent(
+                source: try SourceID("form"),
+                workspace: try WorkspaceID("acme"),
+                kind: "form",
+                settings: SourceSettings(["consent": "ok"]),
+                country: "ES",
+                key: "1",
+                event: ReceivedEvent(
+                    headers: [("content-type", "application/json")],
+                    body: Array(#"{"first_name":"Ana","phone":"600 111 222","ok":"yes"}"#.utf8),
+                    receivedAt: Self.now
+                )
+            )
+        )
+        #expect(try Self.plan(form, known).notices.count == (consent == "withdrawn" ? 0 : 1))
+    }
+
     @Test func whatARefundDoesNotSayIsKnownOfItsOrder() throws {
         let paid = try Self.plan(try Self.event(Self.order("paid")), EventKnowledge(rules: Self.rules))
         let refund = try Self.event(

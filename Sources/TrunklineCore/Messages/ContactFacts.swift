@@ -2,7 +2,7 @@
 ///
 /// ```json
 /// {"factAt":"2026-12-01T09:00:00Z","name":"Marta Soler","email":"marta@example.net","language":"es-ES","country":"ES",
-///  "status":"Repeat customer","ids":{"shopify":"88"},"tags":["vip"],"notes":["Prefers the afternoon."],
+///  "status":"Repeat customer","consent":"given","ids":{"shopify":"88"},"tags":["vip"],"notes":["Prefers the afternoon."],
 ///  "links":{"shop":"https://backoffice.example.net/customers/88"},"loyalty":{"points":120},"metrics":{"visits":3}}
 /// ```
 package struct ContactFacts: RecordFacts {
@@ -17,6 +17,8 @@ package struct ContactFacts: RecordFacts {
     package let country: String?
     /// A label of the sender's own, at most 64 characters: a segment.
     package let status: String?
+    /// `given` or `withdrawn`: whether the person agrees to be written to; nil and empty: nobody has asked, or nobody knows any more.
+    package let consent: String?
     /// The person's id in other systems, by the system's name.
     package let ids: [String: String]
     /// At most 50, of at most 64 characters.
@@ -30,6 +32,9 @@ package struct ContactFacts: RecordFacts {
     /// The same.
     package let metrics: JSONValue?
 
+    package static let consentGiven = "given"
+    package static let consentWithdrawn = "withdrawn"
+
     /// Checks every rule that needs no clock.
     package init(
         factAt: Timestamp? = nil,
@@ -38,6 +43,7 @@ package struct ContactFacts: RecordFacts {
         language: String? = nil,
         country: String? = nil,
         status: String? = nil,
+        consent: String? = nil,
         ids: [String: String] = [:],
         tags: [String]? = nil,
         notes: [String]? = nil,
@@ -45,12 +51,27 @@ package struct ContactFacts: RecordFacts {
         loyalty: JSONValue? = nil,
         metrics: JSONValue? = nil
     ) throws(Refusal) {
-        self.init(unchecked: factAt, name, email, language, country, status, ids, tags, notes, links, loyalty, metrics)
+        self.init(
+            unchecked: factAt,
+            name,
+            email,
+            language,
+            country,
+            status,
+            consent,
+            ids,
+            tags,
+            notes,
+            links,
+            loyalty,
+            metrics
+        )
         try Rule.optionalLabel(name, field: "name", longest: 200)
         if let email, !email.isEmpty { try Rule.email(email) }
         if let language, !language.isEmpty { try Rule.language(language) }
         if let country, !country.isEmpty { try Rule.country(country) }
         try Rule.optionalLabel(status, field: "status", longest: 64)
+        if let consent, !consent.isEmpty { try Rule.consent(consent) }
         try Rule.members(ids, field: "ids")
         try Rule.list(tags, field: "tags", longest: 64)
         try Rule.list(notes, field: "notes", longest: 1_000)
@@ -68,6 +89,7 @@ package struct ContactFacts: RecordFacts {
             fields.text("language"),
             fields.text("country"),
             fields.text("status"),
+            fields.text("consent"),
             fields.members("ids"),
             fields.list("tags"),
             fields.list("notes"),
@@ -84,6 +106,7 @@ package struct ContactFacts: RecordFacts {
         _ language: String?,
         _ country: String?,
         _ status: String?,
+        _ consent: String?,
         _ ids: [String: String],
         _ tags: [String]?,
         _ notes: [String]?,
@@ -97,6 +120,7 @@ package struct ContactFacts: RecordFacts {
         self.language = language
         self.country = country
         self.status = status
+        self.consent = consent
         self.ids = ids
         self.tags = tags
         self.notes = notes
@@ -112,6 +136,7 @@ package struct ContactFacts: RecordFacts {
         fields.add("language", language)
         fields.add("country", country)
         fields.add("status", status)
+        fields.add("consent", consent)
         fields.add("ids", ids)
         fields.add("tags", tags)
         fields.add("notes", notes)
@@ -135,6 +160,7 @@ package struct ContactFacts: RecordFacts {
             language: draft.texts[3],
             country: draft.texts[4],
             status: draft.texts[5],
+            consent: draft.texts[6],
             ids: draft.ids,
             tags: draft.tags,
             notes: draft.notes,
@@ -164,19 +190,20 @@ package struct ContactFacts: RecordFacts {
             let (bit, path) = (UInt32(index), ContactFacts.names[index])
             switch index {
             case 0: factAt = try fields.moment(name, bit, path)
-            case 1...5: texts[index] = try fields.text(name, bit, path)
-            case 6: ids = try fields.texts(name, bit, path)
-            case 7: tags = try fields.list(name, bit, path)
-            case 8: notes = try fields.list(name, bit, path)
-            case 9: links = try fields.texts(name, bit, path)
-            case 10: loyalty = try fields.document(name, bit, path, .object)
+            case 1...6: texts[index] = try fields.text(name, bit, path)
+            case 7: ids = try fields.texts(name, bit, path)
+            case 8: tags = try fields.list(name, bit, path)
+            case 9: notes = try fields.list(name, bit, path)
+            case 10: links = try fields.texts(name, bit, path)
+            case 11: loyalty = try fields.document(name, bit, path, .object)
             default: metrics = try fields.document(name, bit, path, .object)
             }
         }
     }
 
     private static let names: [StaticString] = [
-        "factAt", "name", "email", "language", "country", "status", "ids", "tags", "notes", "links", "loyalty",
+        "factAt", "name", "email", "language", "country", "status", "consent", "ids", "tags", "notes", "links",
+        "loyalty",
         "metrics",
     ]
 }
@@ -189,6 +216,12 @@ extension Rule {
             !text.unicodeScalars.contains(where: \.properties.isWhitespace)
         else {
             throw .invalid("email", "email is not one address (at most 254 bytes, one @, no spaces)")
+        }
+    }
+
+    fileprivate static func consent(_ text: String) throws(Refusal) {
+        guard text == ContactFacts.consentGiven || text == ContactFacts.consentWithdrawn else {
+            throw .invalid("consent", "consent is not given or withdrawn")
         }
     }
 

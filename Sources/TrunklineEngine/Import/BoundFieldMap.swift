@@ -180,6 +180,7 @@ extension MappedRow {
             language: value("language"),
             country: value("country")?.uppercased(),
             status: value("status"),
+            consent: value("consent"),
             ids: members("ids"),
             tags: tags,
             notes: value("notes").map { [$0] },

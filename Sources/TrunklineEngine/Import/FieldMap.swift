@@ -39,7 +39,7 @@ package struct FieldMap: Sendable {
             each: "every notice"
         )
         package static let contact = Target(
-            names: ["phone", "name", "email", "language", "country", "status", "tags", "notes", "factAt"],
+            names: ["phone", "name", "email", "language", "country", "status", "consent", "tags", "notes", "factAt"],
             open: ["ids", "links"],
             required: ["phone"],
             noun: "a contact",

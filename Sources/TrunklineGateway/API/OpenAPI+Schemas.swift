@@ -165,6 +165,7 @@ extension OpenAPI {
                 language: { type: string, maxLength: 35 }
                 country: { type: string, maxLength: 2 }
                 status: { type: string, maxLength: 64 }
+                consent: { type: string, enum: [given, withdrawn, ""] }
                 ids: { $ref: "#/components/schemas/Texts" }
                 tags: { type: array, maxItems: 50, items: { type: string } }
                 notes: { type: array, maxItems: 50, items: { type: string } }

@@ -11,8 +11,16 @@ struct FactRecords {
     private let source: SourceID
     private let factAt: Timestamp?
 
+    /// A form whose box must be ticked is only read where it is.
+    private let consent: String?
+
     init(_ fact: SourceFact, of event: StoredEvent, now: Timestamp) {
         source = event.source
+        if case .lead = fact, event.settings[FormSource.consentSetting] != nil {
+            consent = ContactFacts.consentGiven
+        } else {
+            consent = nil
+        }
         var at = fact.record.at ?? event.event.receivedAt
         if at > now + ContactFacts.tolerance {
             // Nothing newer could follow it.
@@ -61,6 +69,7 @@ struct FactRecords {
                 email: email,
                 language: language,
                 country: country,
+                consent: consent,
                 ids: ids
             )
         else { return }

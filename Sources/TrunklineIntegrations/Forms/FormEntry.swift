@@ -128,7 +128,9 @@ struct FormEntry {
     func reading(_ settings: SourceSettings, receivedAt: Timestamp) -> SourceReading {
         let traps = settings["honeypot"].map { [$0] } ?? ["_gotcha", "_honeypot", "honeypot"]
         if traps.contains(where: { value(of: $0) != nil }) { return .ignored(.bot) }
-        if let box = settings["consent"], !(value(of: box).map(Given.isYes) ?? false) { return .ignored(.noConsent) }
+        if let box = settings[FormSource.consentSetting], !(value(of: box).map(Given.isYes) ?? false) {
+            return .ignored(.noConsent)
+        }
         func named(_ setting: String, _ usual: Set<String>) -> String? {
             if let name = settings[setting] { return value(of: name) }
             return fields.lazy.filter { usual.contains(Self.plain($0.name)) }.compactMap { Given.text($0.value) }.first

@@ -8,6 +8,7 @@ package import TrunklineCore
 /// from secondary sources.
 package struct FormSource: Source {
     package let kind: SourceKind = "form"
+    static let consentSetting = "consent"
     package let settings =
         SignatureSettings.known + [
             SourceSetting("secret_header", "the header in which the form repeats the secret"),
@@ -17,7 +18,7 @@ package struct FormSource: Source {
             SourceSetting("last_name", "the field with the last name"),
             SourceSetting("country", "the field with the country, two letters"),
             SourceSetting("language", "the field with the language"),
-            SourceSetting("consent", "the box that must be ticked before anybody is written to"),
+            SourceSetting(Self.consentSetting, "the box that must be ticked before anybody is written to"),
             SourceSetting("honeypot", "the field that people do not see: who fills it in is a robot"),
         ]
 

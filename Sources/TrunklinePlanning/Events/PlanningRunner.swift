@@ -52,8 +52,12 @@ package struct PlanningRunner: EventRunner {
         rules.country = stored.country ?? rules.country
         let planner = Planner(rules)
         let receivedAt = stored.event.receivedAt
+        let own = plan.contacts
         let planned = planner.plan(reading, receivedAt: receivedAt, now: now) { fact in
-            known.about(fact, from: stored.source, planner)
+            var about = known.about(fact, from: stored.source, planner)
+            let phone = try? planner.recipient(of: fact, record: about.record)
+            about.agree(own.first { $0.phone == phone }?.facts)
+            return about
         }
         plan.rules = known.rules?.revision
         plan.notices = planned.notices.map { notice in
@@ -149,6 +153,26 @@ extension SourceFact {
     }
 }
 
+extension Known {
+    /// Whether the person agrees, by what the event itself says; what is known already goes before.
+    fileprivate mutating func agree(_ own: ContactFacts?) {
+        guard contact?.consent == nil, let consent = own.flatMap(Contact.Consent.init) else { return }
+        var person = contact ?? Contact()
+        person.consent = consent
+        contact = person
+    }
+}
+
+extension Known.Contact.Consent {
+    fileprivate init?(_ contact: ContactFacts) {
+        switch contact.consent {
+        case ContactFacts.consentGiven: self = .given
+        case ContactFacts.consentWithdrawn: self = .withdrawn
+        default: return nil
+        }
+    }
+}
+
 extension EventKnowledge {
     /// What is known beside a fact.
     fileprivate func about(_ fact: SourceFact, from source: SourceID, _ planner: Planner) -> Known {
@@ -168,7 +192,12 @@ extension EventKnowledge {
         }
         let recipient = try? planner.recipient(of: fact, record: known.record)
         known.contact = recipient.flatMap { contacts[$0] }.map { contact in
-            Known.Contact(name: contact.name, language: contact.language, country: contact.country)
+            Known.Contact(
+                name: contact.name,
+                language: contact.language,
+                country: contact.country,
+                consent: .init(contact)
+            )
         }
         known.notices = notices.compactMap { notice in
             let moment = Moment(rawValue: notice.moment)

@@ -56,6 +56,29 @@ import TrunklineCore
         #expect(plan.notes.isEmpty)
     }
 
+    @Test func whoTicksTheBoxOfAFormHasAgreed() throws {
+        func consent(_ settings: [String: String]) throws -> String? {
+            let event = StoredEvent(
+                source: try SourceID("form"),
+                workspace: try WorkspaceID("acme"),
+                kind: "form",
+                settings: SourceSettings(settings),
+                country: "ES",
+                key: "1",
+                event: ReceivedEvent(
+                    headers: [("content-type", "application/json")],
+                    body: Array(#"{"name":"Marta","phone":"600 111 222","ok":"yes"}"#.utf8),
+                    receivedAt: Self.received
+                )
+            )
+            let outcome = Self.runner.run(Self.runner.read(event), knowing: EventKnowledge(), now: Self.now)
+            guard case .planned(let plan) = outcome else { return "nothing is planned" }
+            return plan.contacts.first?.facts.consent
+        }
+        #expect(try consent(["consent": "ok"]) == "given")
+        #expect(try consent([:]) == nil)
+    }
+
     @Test func theSameEventSaysTheSame() throws {
         #expect(try Self.run(Self.order()) == Self.run(Self.order()))
     }
