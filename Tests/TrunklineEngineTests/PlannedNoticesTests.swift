@@ -245,6 +245,27 @@ import TrunklineIntegrations
         }
     }
 
+    @Test func whatAnotherEventOfTheSameCommitHasPlannedIsCancelledToo() async throws {
+        try await Self.withShop { database in
+            var moved = EventPlan()
+            moved.cancellations = [try Self.cancellation("appointment:shop.old", minute: 5)]
+            moved.notices = [try Self.notice("appointment:shop.new:moved", minute: 5)]
+            let booked = Self.plan(try Self.notice("appointment:shop.old:24h"))
+            let runs = try await Self.begin([("a", moved), ("b", booked)], database)
+            #expect(runs.count == 2)
+            #expect(try await EventsKit.commit(runs, database.session).made.count == 2)
+            #expect(
+                try await database.count("finished where state = 'cancelled' and key = 'appointment:shop.old:24h'") == 1
+            )
+            #expect(try await database.count("jobs where recipient is not null") == 1)
+            let known = try await Self.know(
+                database,
+                EventNeeds(subjects: ["appointment:shop.old", "appointment:shop.new"])
+            )
+            #expect(known?.notices.map(\.isCancelled) == [false, true])
+        }
+    }
+
     @Test func aKeyWithoutThePatternIsCancelledByItself() async throws {
         try await Self.withShop { database in
             var long = try Self.notice("order:shop.1:ready")

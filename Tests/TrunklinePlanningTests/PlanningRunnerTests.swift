@@ -223,6 +223,36 @@ import TrunklineIntegrations
         #expect(try Self.plan(try lead("1", phone: "+34600111222"), known).notices.isEmpty)
     }
 
+    /// Some senders give a moved appointment a new id.
+    @Test func anAppointmentThatWasMovedUnderAnotherIdIsNoNewsUnderItsFormerOne() throws {
+        func event(_ type: String, _ id: String, hour: Int, _ more: String = "") throws -> ReadEvent {
+            try Self.event(
+                #"{"type":"appointment.\#(type)","occurred_at":"2026-12-01T0\#(hour):00:00Z","object":{"id":"\#(id)"},"#
+                    + #""customer":{"phone":"+34600111222"},"data":{"starts_at":"2026-12-09T09:30:00Z"\#(more)}}"#
+            )
+        }
+        let rules = EventKnowledge.Rules(
+            revision: 1,
+            text: """
+                lines: {one: {}}
+                sources:
+                  shop:
+                    kind: custom
+                    language: en
+                    templates: {it: "{{date}}"}
+                    rules: [{when: appointment.reminder, before: 24h, send: {line: one, template: it}}]
+                """
+        )
+        let moved = try event("moved", "new", hour: 9, #","previous_id":"old""#)
+        #expect(moved.needs.subjects == ["appointment:shop.new", "appointment:shop.old"])
+        let plan = try Self.plan(moved, EventKnowledge(rules: rules))
+        #expect(plan.notices.count == 1)
+        #expect(plan.cancellations.map(\.subject) == ["appointment:shop.new", "appointment:shop.old"])
+        let known = Self.known(plan, EventKnowledge(rules: rules))
+        #expect(try Self.plan(try event("booked", "old", hour: 8), known).notices.isEmpty)
+        #expect(try Self.plan(try event("booked", "other", hour: 8), known).notices.count == 1)
+    }
+
     @Test func whatIsKeptOfARecordIsReadBackAsItWas() throws {
         let at = Self.now
         let order = SourceFact.order(

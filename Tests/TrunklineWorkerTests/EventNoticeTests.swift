@@ -335,7 +335,14 @@ import TrunklineTesting
                     "select count(*) from trunkline.finished where key like '%:24h:%' and state = 'cancelled'"
                 ) == 1
             )
-            try await install.wait(for: "the news of the move") { install.simulator.report().total.messages == 1 }
+            // Moved back: the reminder that was cancelled is due again.
+            try await install.publish(raw: [try appointment("moved", first, minute: 5)])
+            try await waitUntilRun(4, install)
+            let again = try await install.text(
+                "select string_agg(extract(epoch from not_before)::int8::text, ',') from trunkline.jobs where key like '%:24h:%'"
+            )
+            #expect(again == String((first - .seconds(86_400)).microseconds / 1_000_000))
+            try await install.wait(for: "the news of both moves") { install.simulator.report().total.messages == 2 }
             try await install.trunkline(["check"]).requireSuccess()
         }
     }

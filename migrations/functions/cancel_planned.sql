@@ -1,6 +1,6 @@
 -- Cancels notices that were planned earlier, because of what later events say: those about the record, of a fact that is not newer,
--- that have one of the keys or a key that is LIKE one of the patterns, and are not to be kept. As cancel does. p_plan and
--- p_workspace as of keep_records.
+-- that have one of the keys or a key that is LIKE one of the patterns, and are not to be kept; none that the same event plans. As
+-- cancel does. p_plan and p_workspace as of keep_records.
 --
 -- Verdicts: those of cancel_look; item: of which event.
 -- Locks: jobs by id; ledger, finished.
@@ -20,7 +20,8 @@ begin
     join trunkline.planned_notices p on p.workspace = w.workspace and p.subject = c ->> 'subject'
     where p.job is not null and p.fact_at <= (c ->> 'factAt')::timestamptz and not c -> 'keeping' ? p.notice_key
       and (c -> 'keys' ? p.notice_key
-           or exists (select from jsonb_array_elements_text(c -> 'patterns') t where p.notice_key like t));
+           or exists (select from jsonb_array_elements_text(c -> 'patterns') t where p.notice_key like t))
+      and not exists (select from jsonb_array_elements(w.plan -> 'notices') n where n ->> 'key' = p.notice_key);
 
     select coalesce(array_agg(trunkline.cancel_look(j::trunkline.jobs) order by j.id), '{}') into looked
     from (select * from trunkline.jobs where id = any (array(select e.job from unnest(wanted) e)) order by id for no key update) j;

@@ -16,10 +16,14 @@ declare
     made trunkline.planned_verdict[];
 begin
     perform trunkline.keep_records(workspaces, plans);
-    -- First what is not sent any more: what is planned next stands for it.
+    -- First what is not sent any more: what is planned next replaces nothing of it.
     ended := array(select to_jsonb(c) from trunkline.cancel_planned(workspaces, plans) c);
     select coalesce(array_agg(row(t.item, t.number, t.verdict, t.job, t.lane)::trunkline.planned_verdict), '{}') into made
     from trunkline.plan_notices(p_source, p_event_key, workspaces, plans) t;
+    if cardinality(plans) > 1 then
+        -- Also what another event of this call has just planned.
+        ended := ended || array(select to_jsonb(c) from trunkline.cancel_planned(workspaces, plans) c where c.verdict = 'cancelled');
+    end if;
 
     insert into trunkline.policy_decisions (workspace, source, event_key, ask, rule)
     select distinct on (i.source, i.event_key, a ->> 'ask') i.workspace, i.source, i.event_key, a ->> 'ask', a ->> 'rule'

@@ -62,6 +62,8 @@ package struct EventKnowledge: Sendable {
         package let trackingNumber: String?
         /// Whether it may still be cancelled.
         package let isWaiting: Bool
+        /// Whether it was cancelled or replaced, and not sent.
+        package let isCancelled: Bool
 
         package init(
             key: String,
@@ -72,7 +74,8 @@ package struct EventKnowledge: Sendable {
             supersedeKey: String?,
             factAt: Timestamp,
             trackingNumber: String?,
-            isWaiting: Bool
+            isWaiting: Bool,
+            isCancelled: Bool = false
         ) {
             self.key = key
             self.subject = subject
@@ -83,6 +86,7 @@ package struct EventKnowledge: Sendable {
             self.factAt = factAt
             self.trackingNumber = trackingNumber
             self.isWaiting = isWaiting
+            self.isCancelled = isCancelled
         }
     }
 

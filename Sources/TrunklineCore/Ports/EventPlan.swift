@@ -135,7 +135,7 @@ package struct EventPlan: Sendable, Hashable {
     /// What of it was left out, and why: words for people, without customers' data.
     package var notes: [String]
     package var records: [RecordToKeep] = []
-    /// They come before the notices.
+    /// None of them means a notice of this plan.
     package var cancellations: [Cancellation] = []
     package var notices: [Notice] = []
     package var words: [Word] = []

@@ -74,23 +74,39 @@ package struct PlanningRunner: EventRunner {
             .init(subject: $0.subject, patterns: $0.patterns, keys: $0.keys, keeping: $0.keeping, factAt: $0.factAt)
         }
         let ended = Set(planned.cancellations.map(\.subject))
-        plan.records = facts.compactMap { fact in
-            switch fact {
-            case .contact, .lead: return nil
-            case .order, .appointment: break
-            }
-            let subject = fact.subject(from: stored.source)
-            let phone = try? planner.recipient(of: fact)
-            let document = RecordDocument.document(fact, phone: phone)
-            var at = fact.record.at ?? receivedAt
-            // Nothing newer could follow it.
-            if at > now + ContactFacts.tolerance { at = receivedAt }
-            let isOrder = if case .order = fact { true } else { false }
-            return .init(subject: subject, facts: document, at: at, ends: isOrder && ended.contains(subject))
-        }
+        plan.records = facts.flatMap { records(of: $0, stored, now, ending: ended, planner) }
         plan.words = Self.words(planned)
         plan.refused = planned.refused.map { .init($0.ask, rule: $0.rule) }
         return .planned(plan)
+    }
+
+    /// What is kept of a fact for the plans of later events.
+    private func records(
+        of fact: SourceFact,
+        _ event: StoredEvent,
+        _ now: Timestamp,
+        ending ended: Set<String>,
+        _ planner: Planner
+    ) -> [EventPlan.RecordToKeep] {
+        switch fact {
+        case .contact, .lead: return []
+        case .order, .appointment: break
+        }
+        let subject = fact.subject(from: event.source)
+        var at = fact.record.at ?? event.event.receivedAt
+        // Nothing newer could follow it.
+        if at > now + ContactFacts.tolerance { at = event.event.receivedAt }
+        let isOrder = if case .order = fact { true } else { false }
+        let facts = RecordDocument.document(fact, phone: try? planner.recipient(of: fact))
+        let own = EventPlan.RecordToKeep(
+            subject: subject,
+            facts: facts,
+            at: at,
+            ends: isOrder && ended.contains(subject)
+        )
+        guard let before = fact.before?.subject(from: event.source), before != subject else { return [own] }
+        // What comes late of the appointment under its former id is no news any more.
+        return [own, .init(subject: before, facts: .object([]), at: at, ends: false)]
     }
 
     private static func words(_ plan: Plan) -> [EventPlan.Word] {
@@ -213,7 +229,8 @@ extension EventKnowledge {
                 supersedeKey: notice.supersedeKey,
                 factAt: notice.factAt,
                 trackingNumber: notice.trackingNumber,
-                isWaiting: notice.isWaiting
+                isWaiting: notice.isWaiting,
+                isCancelled: notice.isCancelled
             )
         }
         return known

@@ -9,7 +9,12 @@ extension FactPlanning {
         } else {
             own = try fact.key(from: source.id)
         }
-        return try own.map { own throws(Refusal) in try own.extended(rule.keySuffix) }
+        guard let key = try own.map({ own throws(Refusal) in try own.extended(rule.keySuffix) }) else { return nil }
+        // Moved and moved back: the reminder of that start was cancelled, and is due again.
+        let isBack = known.notices.contains { $0.key == key && $0.isCancelled && $0.factAt < factAt }
+        guard isBack, rule.moment == .appointmentReminder else { return key }
+        let moment = factAt.rfc3339.prefix { $0 != "." && $0 != "Z" }.filter { $0 != "-" && $0 != ":" }
+        return try key.extended(":" + moment + "Z")
     }
 
     /// The thing of which only the newest notice counts. Parcels, refunds and invoices stand beside each other: one of them

@@ -43,6 +43,8 @@ package struct Known: Sendable {
         package let trackingNumber: String?
         /// Whether it may still be cancelled.
         package let isWaiting: Bool
+        /// Whether it was cancelled or replaced, and not sent.
+        package let isCancelled: Bool
 
         package init(
             key: IdempotencyKey,
@@ -52,7 +54,8 @@ package struct Known: Sendable {
             supersedeKey: String?,
             factAt: Timestamp,
             trackingNumber: String? = nil,
-            isWaiting: Bool
+            isWaiting: Bool,
+            isCancelled: Bool = false
         ) {
             self.key = key
             self.subject = subject
@@ -62,6 +65,7 @@ package struct Known: Sendable {
             self.factAt = factAt
             self.trackingNumber = trackingNumber
             self.isWaiting = isWaiting
+            self.isCancelled = isCancelled
         }
     }
 

@@ -49,7 +49,10 @@ extension Statements {
                 'recipient', p.recipient, 'supersedeKey', p.supersede_key, 'tracking', p.tracking_number,
                 'factAt', (extract(epoch from p.fact_at) * 1000000)::int8,
                 'isWaiting', exists (select from trunkline.jobs j
-                    where j.id = p.job and j.state in ('accepted', 'waiting') and j.maybe_sent_since is null))::text
+                    where j.id = p.job and j.state in ('accepted', 'waiting') and j.maybe_sent_since is null),
+                'isCancelled', exists (select from trunkline.scopes c join trunkline.ledger l on l.scope = c.number
+                    where c.name = 'workspace:' || p.workspace and l.final_state in ('cancelled', 'superseded')
+                      and l.key_digest = substring(sha256(convert_to(p.notice_key, 'UTF8')) for 16)))::text
             from trunkline.planned_notices p
             where (p.workspace, p.notice_key) in (select n.workspace, n.notice_key from notice n)
             union all
@@ -192,7 +195,8 @@ extension EventKnowledge {
                     supersedeKey: document["supersedeKey"]?.text,
                     factAt: factAt,
                     trackingNumber: document["tracking"]?.text,
-                    isWaiting: document["isWaiting"] == .bool(true)
+                    isWaiting: document["isWaiting"] == .bool(true),
+                    isCancelled: document["isCancelled"] == .bool(true)
                 )
             )
         default: break

@@ -12,11 +12,11 @@ package enum Roles {
             -- Roles for Trunkline's programs. Run it as the owner of the schema (who ran 'trunkline migrate') with CREATEROLE, or
             -- as a superuser, in Trunkline's database, and again after every 'trunkline migrate'. It sets no passwords: \\password
             --
-            -- the owner     migrate, topology, line, destination, source, cancel, reschedule, parked, refusals, retain: everything
+            -- the owner     migrate, topology, line, destination, source, apply, cancel, reschedule, parked, refusals, retain: everything
             -- \(worker)      worker: takes, sends and records; changes no line, no schema
             -- \(gateway)     gateway: accepts, cancels and reschedules, looks at jobs, API keys and sources' secrets; sees no line's secret
             -- \(producer)    enqueue, send, select trunkline.enqueue(…): accepts notices and deliveries; sees none
-            -- \(reader)      status, why, check, line list, line show, parked list, refusals list, contacts show, orders, lint list: changes nothing, sees no secret
+            -- \(reader)      status, why, check, line list, line show, parked list, refusals list, contacts show, orders, lint list, rules show, decision: changes nothing, sees no secret
             begin;
 
             do $$
