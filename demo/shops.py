@@ -1,6 +1,8 @@
 """Two shops that tell Trunkline's gateways of their orders: a Shopify shop and a WooCommerce store, each with its own headers
-and signatures. Every event comes twice and out of its order, to one gateway or the other; where nobody answers, or not well, it
-is sent again to the next, as the shops and the proxies in front of gateways do.
+and signatures. Every event comes twice, to one gateway or the other: the repeats of an order's first word come after newer ones,
+and orders come in each other's midst. Where nobody answers, or not well, an event is sent again to the next gateway, as the
+shops and the proxies in front of gateways do. Only a parcel's first word waits until its order's first word was taken: an order
+that is on its way already is not confirmed any more, and how many those are nobody could tell beforehand.
 
 It shares no line with Trunkline: signatures, bodies and the keys that must be sent are made here.
 Usage: shops.py PROGRESS.TXT <SHOPS.JSON, with
@@ -83,6 +85,7 @@ class Postman:
         self.lock = threading.Lock()
         self.begin = time.monotonic()
         self.taken = self.posted = self.again = 0
+        self.known = {}
 
     def next(self):
         with self.lock:
@@ -90,6 +93,10 @@ class Postman:
                 return None
             self.taken += 1
             return self.taken - 1, self.posts[self.taken - 1]
+
+    def taken_of(self, order):
+        with self.lock:
+            return self.known.setdefault(order, threading.Event())
 
     def noted(self, was_good):
         with self.lock:
@@ -103,14 +110,17 @@ class Postman:
     def work(self):
         connections = {}
         while (item := self.next()) is not None:
-            place, (path, headers, body) = item
+            place, (order, is_first, path, headers, body) = item
             time.sleep(max(0, self.begin + place / PER_SECOND - time.monotonic()))
+            if not is_first:
+                self.taken_of(order).wait()
             turn = place
             while True:
                 port = self.gateways[turn % len(self.gateways)]
                 was_good = self.post(connections, port, path, headers, body)
                 self.noted(was_good)
                 if was_good:
+                    self.taken_of(order).set()
                     break
                 turn += 1
                 time.sleep(0.2)
@@ -131,14 +141,15 @@ def main():
     setup = json.load(sys.stdin)
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     posts, keys = [], []
+    dice = random.Random(7)
     for shop in setup["shops"]:
         for number in range(1001, 1001 + setup["orders"]):
-            for headers, body, key in KINDS[shop["kind"]](shop, number, now):
+            for step, (headers, body, key) in enumerate(KINDS[shop["kind"]](shop, number, now)):
                 keys.append(key)
-                posts += [(number, (shop["path"], headers, body))] * 2
-    # Not far from where they belong: a parcel's word may come before its order's, and a repeat before the other.
-    dice = random.Random(7)
-    posts.sort(key=lambda post: post[0] + dice.uniform(0, 6))
+                first = number + 7 * step + dice.uniform(0, 6)
+                post = ((shop["id"], number), step == 0, shop["path"], headers, body)
+                posts += [(first, post), (first + dice.uniform(0, 20), post)]
+    posts.sort(key=lambda post: post[0])
     with open(sys.argv[1], "w", encoding="utf-8") as progress:
         postman = Postman(setup["gateways"], [post for _, post in posts], progress)
         callers = [threading.Thread(target=postman.work) for _ in range(CALLERS)]

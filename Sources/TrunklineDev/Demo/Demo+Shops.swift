@@ -50,9 +50,9 @@ extension Demo {
             ])
             let path = try JSONDecoder().decode(Added.self, from: Data(said.utf8)).intakePath
             shops.append(["kind": shop.kind, "id": shop.id, "path": path, "secret": secret])
+            try await step("rules", ["apply", "-f", checkout.root + "/demo/\(shop.workspace).yaml"])
         }
         removeFiles(file)
-        try await step("rules", ["apply", "-f", checkout.root + "/demo/trunkline.yaml"])
         for port in ports {
             try await eventually("a gateway; see .dev/demo/gateway-1.log", within: .seconds(20)) {
                 (try? await SmallRequest.send("GET", "/readyz", to: port)) != nil
@@ -70,7 +70,7 @@ extension Demo {
     /// Lets the shops post everything, while a gateway is killed and started again.
     func post(_ setup: String) async throws -> Posted {
         Terminal.log(
-            "Two shops post \(Self.webhooks) signed webhooks, each twice and out of order, to two gateways"
+            "Two shops post \(Self.webhooks) signed webhooks, each twice, to two gateways"
         )
         let progress = folder + "/posted.txt"
         async let outcome = Command.run(
