@@ -375,6 +375,7 @@ import TrunklineTesting
             #expect(try await notices(install) == ["order:shop.1:paid:plain sent"])
             let shown = try await install.trunkline(["events", "show", "shop", "webhook-id:1"]).requireSuccess().output
             #expect(shown.contains("sources.shop.rules[0]: fails: the template named needs first_name"))
+            #expect(try await install.trunkline(["events", "list"]).requireSuccess().output.contains("1 notice fails"))
             let json = try await install.trunkline(["events", "show", "shop", "webhook-id:1", "--json"])
                 .requireSuccess()
             #expect(json.output.contains(#""kind" : "failed""#))

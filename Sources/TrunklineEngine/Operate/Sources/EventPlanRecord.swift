@@ -54,6 +54,14 @@ package struct EventPlanRecord: Sendable, Hashable, Encodable {
     package let cancelled: [Cancelled]
     package let said: [Word]
 
+    /// How many notices somebody must look at; nil when none.
+    var trouble: String? {
+        let count =
+            said.count { $0.kind == EventPlan.Word.Kind.failed.rawValue }
+            + notices.count { !["new", "repeat", "once"].contains($0.verdict) }
+        return count == 0 ? nil : count == 1 ? "1 notice fails" : "\(count) notices fail"
+    }
+
     /// As it is stored; nil for what something else has written.
     init?(json: String) {
         guard let document = try? JSONValue(parsing: Array(json.utf8)) else { return nil }

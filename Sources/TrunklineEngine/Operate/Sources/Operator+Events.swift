@@ -32,8 +32,10 @@ package struct EventRecord: Sendable, Hashable {
     /// Why, for people.
     package var sentence: String {
         if jobState != nil { return jobReason.map { JobStory.words(forReason: $0) } ?? "" }
-        guard let reason else { return "" }
-        return IgnoredEvent(rawValue: reason)?.sentence ?? PolicyAsk(rawValue: reason)?.sentence ?? reason
+        let own = reason.map { reason in
+            IgnoredEvent(rawValue: reason)?.sentence ?? PolicyAsk(rawValue: reason)?.sentence ?? reason
+        }
+        return [plan?.trouble, own].compactMap { $0 }.joined(separator: "; ")
     }
 }
 
