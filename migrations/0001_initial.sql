@@ -109,7 +109,7 @@ create table trunkline.sources (
 comment on table trunkline.sources is 'Clients'' systems that send events. What is the same for every lane stands in lanes.';
 comment on column trunkline.sources.settings is 'What its kind lets an operator say, by name, as texts; nothing secret.';
 comment on column trunkline.sources.country is 'Whose people write national phone numbers so, where an event names no country.';
-comment on column trunkline.sources.line is 'Which line its notices go out on, where its rules name none.';
+comment on column trunkline.sources.line is 'Which line its notices usually go out on, for people: rules name their own.';
 
 -- What stands in the path of a source's intake. Two while its sender changes from one to the other.
 create table trunkline.source_tokens (

@@ -70,6 +70,25 @@ import Testing
         }
     }
 
+    /// What its kind would only find out at the next request is found when it is set.
+    @Test func aSettingThatItsKindCannotUseIsRefused() async throws {
+        try await Self.withInstall { run in
+            let organization = "organization_id=00D300000000aBcEAI"
+            _ = try await run(
+                ["source", "add", "sf", "--kind", "salesforce", "--workspace", "acme", "--setting", organization],
+                0,
+                nil
+            )
+            for setting in ["organization_id=", "organization_id=00D"] {
+                #expect(
+                    try await run(["source", "set", "sf", "--setting", setting], 3, nil).contains("organization_id")
+                )
+            }
+            #expect(try await run(["source", "show", "sf"], 0, nil).contains("00D300000000aBcEAI"))
+            _ = try await run(["source", "set", "sf", "--setting", "organization_id=00D300000000aBd"], 0, nil)
+        }
+    }
+
     @Test func aTokenOfOnesOwnIsNotSaidAgain() async throws {
         try await Self.withInstall { run in
             let file = FileManager.default.temporaryDirectory.appending(path: "token-\(UInt64.random(in: 0 ... .max))")

@@ -29,7 +29,7 @@ extension SourceCommand {
         @Option(help: "The workspace (client) that owns it.")
         var workspace: String
 
-        @Option(help: "The line that its notices go out on, where its rules name none.")
+        @Option(help: "The line that its notices usually go out on, for whoever reads the list; rules name their own.")
         var line: String?
 
         @Option(help: "Whose people write national phone numbers so, where an event names no country: two letters.")

@@ -3,46 +3,16 @@ internal import Foundation
 internal import TrunklineCore
 internal import TrunklineEngine
 
-extension SourceCommand {
-    /// Where a secret comes from. Never the command line itself, which others can read.
-    struct SecretOptions: ParsableArguments {
-        @Option(help: ArgumentHelp("Read the secret from this environment variable, now.", valueName: "name"))
-        var secretEnv: String?
-
-        @Option(help: ArgumentHelp("Read the secret from this file, now.", valueName: "file"))
-        var secretFile: String?
-
-        @Flag(help: "Read the secret from standard input.")
-        var secretStdin = false
-
-        @Flag(
-            help:
-                "Store where the secret is (env:NAME or file:/path) instead of the secret, sealed like it; whoever verifies reads it there."
-        )
-        var byReference = false
-
-        private var input: SecretInput {
-            SecretInput(
-                word: "secret",
-                environment: secretEnv,
-                file: secretFile,
-                isStandardInput: secretStdin,
-                byReference: byReference
-            )
-        }
-
-        func validate() throws { try input.validate() }
-
-        var isGiven: Bool { secretEnv != nil || secretFile != nil || secretStdin }
-
-        /// The secret as the operator gave it, nil when none was given. Needs the master key, also for a reference.
-        func secret(_ settings: Settings, for source: any Source, _ given: [String: String]) throws -> LaneSecret? {
-            try input.read(settings) { bytes throws(Refusal) in
-                try source.account(secret: bytes, settings: given).secrets.hint ?? ""
-            }
+extension SecretOptions {
+    /// The secret of a source of that kind, nil when none was given.
+    func secret(_ settings: Settings, for source: any Source, _ given: [String: String]) throws -> LaneSecret? {
+        try secret(settings) { bytes throws(Refusal) in
+            try source.account(secret: bytes, settings: given).secrets.hint ?? ""
         }
     }
+}
 
+extension SourceCommand {
     /// Where the token of the intake's path comes from; a new one is made when nobody says.
     struct TokenOptions: ParsableArguments {
         @Option(

@@ -20,7 +20,7 @@ extension SourceCommand {
         @Argument(help: "The source's id.")
         var id: String
 
-        @Option(help: "The line that its notices go out on, where its rules name none.")
+        @Option(help: "The line that its notices usually go out on, for whoever reads the list; rules name their own.")
         var line: String?
 
         @Option(help: "Two letters; an empty text takes it away.")
@@ -47,12 +47,22 @@ extension SourceCommand {
                         country: country?.uppercased(),
                         line: try line.map { try LineID($0) }
                     )
-                    if secretOptions.isGiven {
+                    if secretOptions.isGiven || !given.isEmpty {
                         let source = try await install.source(id)
                         let kind = try SourceCommand.kind(source.kind)
                         let after = source.settings.merging(given) { $1 }.filter { !$0.value.isEmpty }
-                        changes.secret = try secretOptions.secret(settings, for: kind, after)
-                        try await LineCommand.warnOfOtherKey(settings, install)
+                        if secretOptions.isGiven {
+                            changes.secret = try secretOptions.secret(settings, for: kind, after)
+                            try await LineCommand.warnOfOtherKey(settings, install)
+                        } else {
+                            // What does not fit the secret that is stored would only be found by the next request.
+                            let stored = try await install.access(
+                                toLane: .source(id),
+                                masterKey: try settings.masterKey(),
+                                ownFiles: settings.ownFiles
+                            )
+                            _ = try kind.account(secret: stored.secret, settings: after)
+                        }
                     }
                     guard !changes.isEmpty else {
                         throw CommandError(.usage, "say what to change: --setting, --line, --country or a secret")

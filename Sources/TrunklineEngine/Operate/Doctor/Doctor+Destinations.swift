@@ -9,20 +9,7 @@ extension Doctor {
     ) async throws {
         for destination in try await install.allDestinations() {
             let name = "destination \(destination.id)"
-            do {
-                _ = try await install.access(
-                    toLane: .destination(destination.id),
-                    masterKey: configuration.masterKey,
-                    ownFiles: configuration.ownFiles
-                )
-            } catch {
-                report(
-                    .failed(
-                        name,
-                        "its secret cannot be used here: \(words(error))",
-                        "'trunkline destination set \(destination.id) --secret-file FILE', or make the reference readable on this host"
-                    )
-                )
+            guard try await opensSecret(of: .destination(destination.id), install, configuration, report) else {
                 continue
             }
             report(look(at: destination, name))

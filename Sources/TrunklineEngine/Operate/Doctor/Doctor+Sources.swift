@@ -9,22 +9,7 @@ extension Doctor {
     ) async throws {
         for source in try await install.allSources() {
             let name = "source \(source.id)"
-            do {
-                _ = try await install.access(
-                    toLane: .source(source.id),
-                    masterKey: configuration.masterKey,
-                    ownFiles: configuration.ownFiles
-                )
-            } catch {
-                report(
-                    .failed(
-                        name,
-                        "its secret cannot be used here: \(words(error))",
-                        "'trunkline source set \(source.id) --secret-file FILE', or make the reference readable on this host"
-                    )
-                )
-                continue
-            }
+            guard try await opensSecret(of: .source(source.id), install, configuration, report) else { continue }
             report(look(at: source, name))
         }
     }

@@ -9,7 +9,7 @@ package struct SourceRecord: Sendable, Hashable {
     package let settings: [String: String]
     /// Whose people write national phone numbers so, where an event names no country.
     package let country: String?
-    /// Which line its notices go out on, where its rules name none.
+    /// Which line its notices usually go out on, for people: rules name their own.
     package let line: LineID?
     /// How many tokens its intake takes: two while its sender changes from one to the other, none when it was removed.
     package let tokens: Int
