@@ -33,8 +33,8 @@ package enum GatewayBench {
     }
 
     package static let batchSize = 1_000
-    /// Connections of callers that wait for each answer, and of far too many of them.
-    private static let (callers, crowd) = (64, 4_000)
+    /// Far too many callers.
+    private static let crowd = 4_000
     /// Different orders of the shop; each webhook has an id of its own.
     private static let orders = 20_000
 
@@ -55,12 +55,12 @@ package enum GatewayBench {
         let stage = try await Stage.setUp(options, say: say)
         do {
             let bench = GatewayBench.Round(stage: stage, port: try await listen(stage), shop: try await addShop(stage))
-            _ = try await bench.measure(.single, "warm", callers, seconds: 3)
+            _ = try await bench.measure(.single, "warm", seconds: 3)
             var result = Result()
             for round in 0..<rounds {
-                let single = try await bench.measure(.single, "single\(round)", callers, seconds: seconds)
-                let batch = try await bench.measure(.batch, "batch\(round)", callers / 8, seconds: seconds)
-                let webhook = try await bench.measure(.webhook, "webhook\(round)", callers, seconds: seconds)
+                let single = try await bench.measure(.single, "single\(round)", seconds: seconds)
+                let batch = try await bench.measure(.batch, "batch\(round)", seconds: seconds)
+                let webhook = try await bench.measure(.webhook, "webhook\(round)", seconds: seconds)
                 result.singles.append(single)
                 result.batches.append(batch)
                 result.webhooks.append(webhook)
@@ -70,7 +70,7 @@ package enum GatewayBench {
                 )
             }
             let before = bench.memory()
-            let overload = try await bench.measure(.single, "crowd", crowd, seconds: seconds)
+            let overload = try await bench.measure(.single, "crowd", of: crowd, seconds: seconds)
             result.overload = Overload(figures: overload, memoryBefore: before, memoryDuring: bench.memory())
             await stage.tearDown()
             return result
@@ -116,6 +116,15 @@ package enum GatewayBench {
         case single
         case batch
         case webhook
+
+        /// Connections on which callers wait for each answer: as many as keep one gateway busy.
+        var callers: Int {
+            switch self {
+            case .single: 112
+            case .batch: 8
+            case .webhook: 64
+            }
+        }
     }
 
     private struct Round {
@@ -134,7 +143,8 @@ package enum GatewayBench {
             let broken: Int
         }
 
-        func measure(_ kind: Kind, _ name: String, _ connections: Int, seconds: Int) async throws -> Figures {
+        func measure(_ kind: Kind, _ name: String, of callers: Int? = nil, seconds: Int) async throws -> Figures {
+            let connections = callers ?? kind.callers
             var environment = Stage.cleanEnvironment
             environment["BENCH_KIND"] = kind.rawValue
             environment["BENCH_RUN"] = name
