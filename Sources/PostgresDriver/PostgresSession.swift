@@ -117,9 +117,15 @@ package final class PostgresSession: Sendable {
         url: String,
         applicationName: String,
         settings: [(String, String)] = [],
+        silenceLimit: Duration? = nil,
         _ body: (PostgresSession) async throws -> R
     ) async throws -> R {
-        let session = try await open(url: url, applicationName: applicationName, settings: settings)
+        let session = try await open(
+            url: url,
+            applicationName: applicationName,
+            settings: settings,
+            silenceLimit: silenceLimit
+        )
         do {
             let value = try await body(session)
             await session.close()

@@ -132,6 +132,13 @@ import TrunklineIntegrations
         #expect(try Self.plan(form, known).notices.count == (consent == "withdrawn" ? 0 : 1))
     }
 
+    /// Else it would outlive its own cancellation, which comes with the true time.
+    @Test func aTimeOfTheFarFutureCountsAsTheReceipt() throws {
+        let event = try Self.event(Self.order("paid").replacing("2026-12-01T09", with: "2026-12-20T09"))
+        let plan = try Self.plan(event, EventKnowledge(rules: Self.rules))
+        #expect(plan.notices.map(\.job.factAt) == [Self.now] && plan.records.map(\.at) == [Self.now])
+    }
+
     @Test func whatARefundDoesNotSayIsKnownOfItsOrder() throws {
         let paid = try Self.plan(try Self.event(Self.order("paid")), EventKnowledge(rules: Self.rules))
         let refund = try Self.event(

@@ -205,4 +205,14 @@ import TrunklineIntegrations
         #expect(problems(bomb).contains { $0.contains("no field of that name") })
         #expect(problems(String(repeating: "#", count: RuleBook.longestFile + 1)).first?.contains("more than") == true)
     }
+
+    /// References are written out where they are used: what workers read would be longer than any file may be.
+    @Test func rulesThatGrowWhenTheyAreKeptAreRefused() throws {
+        let long = String(repeating: "x", count: 60_000)
+        var text = "sources:\n  s0:\n    kind: custom\n    templates: &t {it: \"\(long)\"}\n"
+        for number in 1..<20 { text += "  s\(number): {kind: custom, templates: *t}\n" }
+        #expect(text.utf8.count < RuleBook.longestFile)
+        let error = #expect(throws: RuleBookError.self) { try RuleBook(yaml: text, kinds: .standard) }
+        #expect(error?.problems.contains { "\($0)".contains("cannot be kept") || "\($0)".contains("long") } == true)
+    }
 }

@@ -59,10 +59,13 @@ begin
     left join trunkline.lanes n on n.name = 'source:' || i.source
     left join trunkline.inbox b on b.source = i.source and b.event_key = i.event_key;
 
+    -- A count is worth no wait: whoever has the row runs its event.
     update trunkline.inbox b set repeats = b.repeats + 1
-    from (select distinct i.source, i.event_key
-          from unnest(p_source, p_event_key) with ordinality as i (source, event_key, item)
-          join trunkline.lanes n on n.name = 'source:' || i.source
-          where not i.item = any (fresh) and n.removed_at is null order by 1, 2) r
+    from (select x.source, x.event_key from trunkline.inbox x
+          where (x.source, x.event_key) in (
+              select i.source, i.event_key from unnest(p_source, p_event_key) with ordinality as i (source, event_key, item)
+              join trunkline.lanes n on n.name = 'source:' || i.source
+              where not i.item = any (fresh) and n.removed_at is null)
+          order by x.source, x.event_key for no key update of x skip locked) r
     where b.source = r.source and b.event_key = r.event_key;
 end $$;

@@ -22,7 +22,7 @@ package final class ForgeryNotebook: Sendable {
         warn: @escaping @Sendable (String) -> Void
     ) {
         book = TallyBook(most: 10_000) { lines in
-            try await PostgresSession.withSession(url: databaseURL, applicationName: name) { session in
+            try await TallyBooks.write(to: databaseURL, name) { session in
                 _ = try await session.query(
                     "select trunkline.note_forged($1, $2, $3)",
                     [

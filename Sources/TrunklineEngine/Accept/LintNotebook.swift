@@ -37,7 +37,7 @@ package final class LintNotebook: Sendable {
         state = Mutex(State(texts: RecentTexts(capacity: texts)))
         book = TallyBook(most: Self.mostPending) { lines in
             let lines = lines.sorted { $0.example.value < $1.example.value }
-            try await PostgresSession.withSession(url: databaseURL, applicationName: name) { session in
+            try await TallyBooks.write(to: databaseURL, name) { session in
                 _ = try await session.query(
                     "select trunkline.note_lint($1, $2, $3, $4, $5)",
                     [

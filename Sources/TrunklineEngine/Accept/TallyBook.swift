@@ -1,3 +1,4 @@
+internal import PostgresDriver
 internal import Synchronization
 
 /// Counts what is written to the database a little later, behind the requests that it is counted for.
@@ -95,5 +96,22 @@ final class TallyBook<Entry: Hashable & Sendable, Example: Sendable>: Sendable {
         }
         for await _ in end {}
         limit.cancel()
+    }
+}
+
+enum TallyBooks {
+    /// A session for what a book writes. It waits for nobody: what could not be written waits on, and whoever is told to end does.
+    static func write(
+        to databaseURL: String,
+        _ name: String,
+        _ body: (PostgresSession) async throws -> Void
+    ) async throws {
+        try await PostgresSession.withSession(
+            url: databaseURL,
+            applicationName: name,
+            settings: [("lock_timeout", "2s"), ("statement_timeout", "5s")],
+            silenceLimit: .seconds(8),
+            body
+        )
     }
 }

@@ -28,6 +28,8 @@ final class Events {
     private var waiting: Deque<EventAttempt> = []
     /// Of the batch that is under way.
     private var countUnderWay = 0
+    /// That wait for their next try.
+    private var countAside = 0
     /// Halved after a statement failed, down to the one event at fault; doubled again with every success.
     private var limit = batchLimit
     private var retryAt: Instant?
@@ -56,7 +58,7 @@ final class Events {
     }
 
     /// Whether another one may begin, beside `more` that are about to.
-    func hasRoom(beside more: Int) -> Bool { waiting.count + countUnderWay + more < Self.room }
+    func hasRoom(beside more: Int) -> Bool { waiting.count + countUnderWay + countAside + more < Self.room }
 
     /// Runs the event of an attempt that has begun, in its turn.
     func run(_ call: Call) {
@@ -72,8 +74,9 @@ final class Events {
     func work(at now: Instant) {
         guard countUnderWay == 0, !waiting.isEmpty, let ledger, ledger.isConnected else { return }
         if let retryAt, retryAt > now { return }
-        let batch = Array(waiting.prefix(limit)).filter { attempts[$0.job]?.attempt == $0.attempt }
-        waiting.removeFirst(min(limit, waiting.count))
+        let next = nextBatch()
+        waiting.removeFirst(next.count)
+        let batch = next.filter { attempts[$0.job]?.attempt == $0.attempt }
         guard !batch.isEmpty else { return }
         countUnderWay = batch.count
         ledger.loadEvents(batch) { [weak self] result in
@@ -83,6 +86,13 @@ final class Events {
             case .failure(let error): failed(batch, error)
             }
         }
+    }
+
+    /// Those in front; one that has failed by itself goes alone, so that no other waits for what it waits for.
+    private func nextBatch() -> [EventAttempt] {
+        guard let first = waiting.first else { return [] }
+        guard failures[first.job] == nil else { return [first] }
+        return Array(waiting.prefix(limit).prefix { failures[$0.job] == nil })
     }
 
     /// What the events say, and with it what must be known to plan them.
@@ -267,7 +277,9 @@ final class Events {
         // Behind the others: only those of its record wait for it.
         let count = failures[batch[0].job, default: 0]
         failures[batch[0].job] = count + 1
+        countAside += 1
         here.loop.after(min(Self.longestWait, .milliseconds(100) * (1 << min(count, 7)))) { [weak self] in
+            self?.countAside -= 1
             self?.waiting.append(batch[0])
         }
     }

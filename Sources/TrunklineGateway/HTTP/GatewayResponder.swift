@@ -70,6 +70,7 @@ struct GatewayResponder: HTTPResponder {
         progress.pattern = route.pattern
         progress.style = route.style
         let key = try authenticate(request, route, &progress)
+        try route.admit(path)
         let query = try Self.query(request, route)
         try Self.checkMediaTypes(request, route)
         let id = progress.id

@@ -26,6 +26,8 @@ struct Route: Sendable {
         case sender
     }
 
+    /// Whether a request may bring its body, by the parts of its path. Throws a ``Problem``.
+    typealias Admission = @Sendable ([String: String]) throws -> Void
     typealias Handler = @Sendable (Call) async throws -> Answer
 
     let method: HTTPRequest.Method
@@ -38,6 +40,8 @@ struct Route: Sendable {
     var body: Body = .none
     /// The media type of its answers that are no errors.
     var produces = Answer.json
+    /// Asked before anything of the body is read, or room is kept for it.
+    var admit: Admission = { _ in }
     let handle: Handler
 
     /// Bytes; where none is meant there is room for a mistake that is told.
@@ -58,6 +62,7 @@ struct Route: Sendable {
         parameters: Set<String> = [],
         body: Body = .none,
         produces: String = Answer.json,
+        admit: @escaping Admission = { _ in },
         _ handle: @escaping Handler
     ) {
         self.method = method
@@ -67,6 +72,7 @@ struct Route: Sendable {
         self.parameters = parameters
         self.body = body
         self.produces = produces
+        self.admit = admit
         self.handle = handle
         parts = pattern.split(separator: "/", omittingEmptySubsequences: false)
     }

@@ -17,7 +17,15 @@ struct Senders: Sendable {
     var routes: [Route] {
         [
             Route(.get, "/in/{token}", .everybody, style: .sender) { try await receive(.get, $0) },
-            Route(.post, "/in/{token}", .everybody, style: .sender, body: .raw(longest: WebhookJob.maximumBodyBytes)) {
+            Route(
+                .post,
+                "/in/{token}",
+                .everybody,
+                style: .sender,
+                body: .raw(longest: WebhookJob.maximumBodyBytes),
+                // Whoever knows no token gets no room for a body.
+                admit: { _ = try find($0["token"] ?? "") }
+            ) {
                 try await receive(.post, $0)
             },
         ]

@@ -126,13 +126,13 @@ struct FactRecords {
         order = EventPlan.OrderToPut(id, facts)
     }
 
-    /// Moments that are states; of the others the sender's own word is all there is.
+    /// Moments that are states; of the others the sender's own word is all there is. A refund may be of a part.
     private static func state(_ moment: SourceFact.OrderMoment) -> String? {
         switch moment {
-        case .confirmed, .paid, .ready, .shipped, .outForDelivery, .delivered, .cancelled, .refunded, .removed:
+        case .confirmed, .paid, .ready, .shipped, .outForDelivery, .delivered, .cancelled, .removed:
             moment.word
         case .reached(let status): status
-        case .trackingChanged, .deliveryChanged, .invoiced, .changed: nil
+        case .trackingChanged, .deliveryChanged, .refunded, .invoiced, .changed: nil
         }
     }
 

@@ -48,8 +48,13 @@ package struct MetaLeadsSource: Source {
     package func events(in request: ReceivedRequest, _ account: SourceAccount, now: Timestamp) -> [ReceivedEvent] {
         let whole = [ReceivedEvent(request, receivedAt: now)]
         guard let body = try? JSONValue.event(request.body) else { return whole }
+        let entries = body["entry"]?.elements ?? []
+        // What each change is written with, before any is: the names of pages are short.
+        let changes = entries.reduce(0) { $0 + ($1["changes"]?.elements.count ?? 0) }
+        let common = EventPack.bytes(of: body["object"]) + (entries.map { EventPack.bytes(of: $0["id"]) }.max() ?? 0)
+        guard changes <= EventPack.largest, changes * common <= EventPack.largestCommon else { return whole }
         var events: [ReceivedEvent] = []
-        for entry in body["entry"]?.elements ?? [] {
+        for entry in entries {
             for change in entry["changes"]?.elements ?? [] {
                 var json = JSONWriter()
                 json.canonical(

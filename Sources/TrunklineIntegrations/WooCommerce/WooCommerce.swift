@@ -27,6 +27,8 @@ enum WooCommerce {
         return out
     }
 
+    private static let mostParts = 200
+
     static func order(_ body: JSONValue, _ settings: SourceSettings) throws(Refusal) -> SourceReading {
         guard let id = body["id"]?.id else { throw missingID }
         guard let status = body["status"]?.given.map(plain) else {
@@ -39,6 +41,10 @@ enum WooCommerce {
             moments += tracked.map { .shipped(shipment: $0.id) }
         }
         let refunds = body["refunds"]?.elements ?? []
+        // Each is a fact with the whole order in it: more than this is no shop's order.
+        guard refunds.count + tracked.count <= mostParts else {
+            throw Refusal(kind: .invalid, field: "refunds", reason: "more than \(mostParts) refunds and parcels")
+        }
         moments += refunds.map { .refunded(refund: $0["id"]?.id) }
         if status == "refunded", refunds.isEmpty { moments.append(.refunded(refund: nil)) }
         if moments.isEmpty { moments = [.changed] }

@@ -36,7 +36,11 @@ package struct ZohoSource: Source {
             !["token", "id", "ids", "values", "affected_values", "query_params"].contains($0.name)
         }
         let ids = body["ids"]?.elements.compactMap(\.id) ?? []
-        guard (1...EventPack.largest).contains(ids.count) else { return [Self.event(common, request, now)] }
+        let whole = Self.event(common, request, now)
+        guard (1...EventPack.largest).contains(ids.count), whole.body.count * ids.count <= EventPack.largestCommon
+        else {
+            return [whole]
+        }
         return ids.map { id in
             let values = body["affected_values"]?.elements.first { $0["record_id"]?.id == id }?["values"]
             return Self.event(common + [.init("id", .string(id)), .init("values", values ?? .null)], request, now)

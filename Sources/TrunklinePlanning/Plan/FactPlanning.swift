@@ -22,7 +22,9 @@ struct FactPlanning {
         self.known = known
         self.receivedAt = receivedAt
         self.now = now
-        factAt = fact.record.at ?? receivedAt
+        // A time of the far future would outlive whatever really comes later: the record's own is bounded alike.
+        let at = fact.record.at ?? receivedAt
+        factAt = at > now + ContactFacts.tolerance ? receivedAt : at
         subject = fact.subject(from: source.id)
         moment = Moment(fact)
         let person = fact.person

@@ -45,7 +45,7 @@ struct RuleBookReader {
             sources.append(source)
         }
         let kept = RuleBook.keys.compactMap { name in members[name].map { (name, $0) } }
-        guard let text = notes.text(of: kept) else { return nil }
+        guard let text = notes.text(of: kept, limit: RuleBook.longestFile) else { return nil }
         return RuleBook(lines: lines, sources: sources, text: text)
     }
 

@@ -160,13 +160,20 @@ struct YAMLNotes {
 
     /// Some members of the document as a document of their own, without comments; nil, and said, where that cannot be read again
     /// as what it is. Empty when there are none.
-    mutating func text(of members: [(name: String, place: YAMLPlace)]) -> String? {
+    ///
+    /// - Parameter limit: the most bytes that it may have.
+    mutating func text(of members: [(name: String, place: YAMLPlace)], limit: Int) -> String? {
         guard !members.isEmpty else { return "" }
         let node = Node(members.map { (Node($0.name), $0.place.node) })
         guard let text = try? Yams.serialize(node: node, width: -1, allowUnicode: true),
             let again = try? Yams.compose(yaml: text), again == node
         else {
             add("these rules cannot be kept: write them without tags and references", nil, nil)
+            return nil
+        }
+        // References are written out, and some characters as escapes: what workers read may be longer than the file.
+        guard text.utf8.count <= limit else {
+            add("these rules cannot be kept: written out they have more than \(limit) bytes", nil, nil)
             return nil
         }
         return text

@@ -91,4 +91,22 @@ import TrunklineTesting
                 )
         )
     }
+
+    /// What is the same for all changes is written with each: a pack whose own words are long is nobody's, and stays whole.
+    @Test func whatIsWrittenWithEachChangeIsBounded() throws {
+        let account = try source.account(
+            secret: Array("0123456789abcdef0123456789abcdef".utf8),
+            settings: ["verify_token": "0123456789"]
+        )
+        func events(_ object: String, _ changes: Int) -> Int {
+            let body =
+                #"{"object":\#(object),"entry":[{"id":"1","changes":[\#(Array(repeating: "{}", count: changes).joined(separator: ","))]}]}"#
+            let request = ReceivedRequest(url: Senders.url, headers: [], body: Array(body.utf8))
+            return source.events(in: request, account, now: SourceConformance.now).count
+        }
+        #expect(events(#""page""#, 1_000) == 1_000)
+        #expect(events(#""page""#, 1_001) == 1)
+        #expect(events("\"\(String(repeating: "a", count: 2_000))\"", 1_000) == 1)
+        #expect(events("[\(Array(repeating: "7", count: 2_000).joined(separator: ","))]", 1_000) == 1)
+    }
 }

@@ -171,4 +171,15 @@ import TrunklineTesting
             #expect(try source.read(event, SourceSettings()) == .ignored(.unknownTopic), "\(name)")
         }
     }
+
+    @Test func anOrderOfFarTooManyPartsIsRefused() {
+        let refunds = (0..<201).map { #"{"id":\#($0),"total":"-1"}"# }.joined(separator: ",")
+        let body = Array(#"{"id":1,"status":"refunded","refunds":[\#(refunds)]}"#.utf8)
+        let event = ReceivedEvent(
+            headers: [("x-wc-webhook-topic", "order.updated")],
+            body: body,
+            receivedAt: SourceConformance.now
+        )
+        #expect(throws: Refusal.self) { try WooCommerceSource().read(event, SourceSettings()) }
+    }
 }

@@ -62,4 +62,16 @@ import TrunklineTesting
             ]
         )
     }
+
+    @Test func whatIsWrittenWithEachRecordIsBounded() throws {
+        let account = try source.account(secret: Array("0123456789abcdef".utf8), settings: [:])
+        func events(_ more: String) -> Int {
+            let ids = Array(repeating: #""1""#, count: 1_000).joined(separator: ",")
+            let body = #"{"token":"0123456789abcdef","module":"Leads","x":"\#(more)","ids":[\#(ids)]}"#
+            let request = ReceivedRequest(url: Senders.url, headers: [], body: Array(body.utf8))
+            return source.events(in: request, account, now: SourceConformance.now).count
+        }
+        #expect(events("short") == 1_000)
+        #expect(events(String(repeating: "a", count: 10_000)) == 1)
+    }
 }
