@@ -253,7 +253,13 @@ struct ConnectTests {
             try change(try serverURL(), port: refusingPort),
         ]
         for url in urls {
-            try await withClient(PostgresConnection.Configuration(url: url, applicationName: "tests")) { client in
+            let configuration = PostgresConnection.Configuration(
+                url: url,
+                applicationName: "tests",
+                // On a busy machine the usual one may be over before anybody closes.
+                connectTimeout: .seconds(120)
+            )
+            try await withClient(configuration) { client in
                 let isRefused = url == urls[2]
                 await client.onLoop { $0.connect() }
                 if isRefused { try await eventually("refused") { !client.connectFailures.isEmpty } }
