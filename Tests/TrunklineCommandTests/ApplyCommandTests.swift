@@ -57,7 +57,7 @@ import Testing
                     folder: folder,
                     environment: [
                         "TRUNKLINE_DATABASE_URL": url, "TOKEN": "ezw_line_0123456789",
-                        "TRUNKLINE_MASTER_KEY": Data((1...32).map { UInt8($0) }).base64EncodedString(),
+                        "TRUNKLINE_MASTER_KEY": Program.masterKey,
                     ]
                 )
                 _ = try await install.run(["migrate", "--shards", "4"])

@@ -5,7 +5,7 @@ import TestKit
 import Testing
 
 private let brokerNowhere = "amqp://someone:PASSWORD-IN-URL@127.0.0.1:\(refusingPort)/nothing"
-private let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
+private let masterKey = Program.masterKey
 
 @Suite struct LineCommandTests {
     private static let token = "ezw_line_TOPSECRET_wxyz"

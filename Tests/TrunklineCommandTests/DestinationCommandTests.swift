@@ -4,22 +4,6 @@ import Testing
 
 @Suite struct DestinationCommandTests {
     private static let secret = "whsec_" + Data(Array("TOPSECRET-TOPSECRET-wxyz".utf8)).base64EncodedString()
-    private static let masterKey = Data((1...32).map { UInt8($0) }).base64EncodedString()
-
-    private static func withInstall<R>(
-        _ body: ((_ arguments: [String], _ status: Int32, _ input: String?) async throws -> String) async throws -> R
-    ) async throws -> R {
-        try await TestDatabase.with { url in
-            let environment = ["TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": masterKey, "HOOK": secret]
-            func run(_ arguments: [String], _ status: Int32, _ input: String?) async throws -> String {
-                let run = try await Program.run(arguments, environment: environment, input: input)
-                #expect(run.status == status, "\(arguments): \(run.errors)\(run.output)")
-                return run.output + run.errors
-            }
-            _ = try await run(["migrate", "--shards", "4"], 0, nil)
-            return try await body(run)
-        }
-    }
 
     private static let add = [
         "destination", "add", "crm", "--kind", "webhook", "--workspace", "acme", "--url",
@@ -31,7 +15,7 @@ import Testing
     }
 
     @Test func theWholeLifeOfADestination() async throws {
-        try await Self.withInstall { run in
+        try await Program.withInstall(["HOOK": Self.secret]) { run in
             var all = ""
             func say(_ arguments: [String], _ status: Int32 = 0, input: String? = nil) async throws -> String {
                 let said = try await run(arguments, status, input)
@@ -70,7 +54,7 @@ import Testing
     }
 
     @Test func anEventIsEnqueuedOnce() async throws {
-        try await Self.withInstall { run in
+        try await Program.withInstall(["HOOK": Self.secret]) { run in
             _ = try await run(Self.add + ["--secret-env", "HOOK"], 0, nil)
             func deliver(_ data: String, _ status: Int32, more: [String] = []) async throws -> String {
                 let arguments = [

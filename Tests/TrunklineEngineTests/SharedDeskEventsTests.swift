@@ -8,26 +8,10 @@ import TrunklineIntegrations
 
 /// Received events of many senders at one desk.
 @Suite struct SharedDeskEventsTests {
-    private static func desk(
-        _ database: String,
-        _ broker: String = "amqp://127.0.0.1:\(refusingPort)/",
-        _ change: (inout SharedDesk.Configuration) -> Void = { _ in }
-    ) throws -> SharedDesk {
-        var configuration = SharedDesk.Configuration(
-            databaseURL: database,
-            amqpURL: broker,
-            name: "tests",
-            via: "http",
-            carriers: .standard
-        )
-        change(&configuration)
-        return try SharedDesk(configuration) { _ in }
-    }
-
     @Test func manySendersShareACommitAndEachGetsItsOwnVerdicts() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url) {
+            let desk = try SharedDesk.underTest(database.url) {
                 $0.acceptors = 1
                 $0.patience = .seconds(60)
             }
@@ -62,7 +46,7 @@ import TrunklineIntegrations
     @Test func aConflictIsOneRefusalAndSaysBothDigests() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url) { $0.patience = .seconds(60) }
+            let desk = try SharedDesk.underTest(database.url) { $0.patience = .seconds(60) }
             desk.databaseAnswered(shards: 16)
             let running = Task { await desk.run() }
             let first = try EventsKit.named("e", "one", of: "shop")
@@ -95,7 +79,7 @@ import TrunklineIntegrations
     @Test func oneThatCannotBeStoredStopsNobodyElse() async throws {
         try await AdminDatabase.with { database in
             try await database.addSource("shop", workspace: "acme")
-            let desk = try Self.desk(database.url) {
+            let desk = try SharedDesk.underTest(database.url) {
                 $0.acceptors = 1
                 // On a busy machine it may seem silent.
                 $0.patience = .seconds(60)
@@ -128,7 +112,7 @@ import TrunklineIntegrations
     }
 
     @Test func whoWouldWaitBehindTooMuchIsSentAwayAndJobsAreNot() async throws {
-        let desk = try Self.desk("postgresql://nobody@127.0.0.1:\(refusingPort)/none") {
+        let desk = try SharedDesk.underTest("postgresql://nobody@127.0.0.1:\(refusingPort)/none") {
             $0.waitingJobs = 2
             $0.waitingBytes = 1_000
         }

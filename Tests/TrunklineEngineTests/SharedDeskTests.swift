@@ -9,28 +9,10 @@ import TrunklineIntegrations
 
 /// Many callers at one desk.
 @Suite struct SharedDeskTests {
-    private static func desk(
-        _ database: String,
-        _ broker: String,
-        _ change: (inout SharedDesk.Configuration) -> Void = { _ in }
-    ) throws -> SharedDesk {
-        var configuration = SharedDesk.Configuration(
-            databaseURL: database,
-            amqpURL: broker,
-            name: "tests",
-            via: "http",
-            carriers: .standard
-        )
-        change(&configuration)
-        return try SharedDesk(configuration) { _ in }
-    }
-
-    private static let nowhere = "amqp://127.0.0.1:\(refusingPort)/"
-
     /// Somebody's open transaction holds a key: whoever needs that one is told so, and nobody else hears of it.
     @Test func aKeyThatIsHeldStopsNobodyElse() async throws {
         try await AdminDatabase.with { database in
-            let desk = try Self.desk(database.url, Self.nowhere) {
+            let desk = try SharedDesk.underTest(database.url) {
                 $0.acceptors = 1
                 // A busy machine is no database that is away.
                 $0.patience = .seconds(60)
@@ -66,7 +48,7 @@ import TrunklineIntegrations
 
     @Test func manyCallersShareCommitsAndEachGetsItsOwnVerdicts() async throws {
         try await AdminDatabase.with { database in
-            let desk = try Self.desk(database.url, Self.nowhere) {
+            let desk = try SharedDesk.underTest(database.url) {
                 $0.acceptors = 2
                 $0.patience = .seconds(60)
             }
@@ -102,7 +84,7 @@ import TrunklineIntegrations
     }
 
     @Test func whoWouldWaitBehindTooManyIsSentAway() async throws {
-        let desk = try Self.desk("postgresql://nobody@127.0.0.1:\(refusingPort)/none", Self.nowhere) {
+        let desk = try SharedDesk.underTest("postgresql://nobody@127.0.0.1:\(refusingPort)/none") {
             $0.waitingJobs = 2
             $0.waitingBytes = 1_000
         }
@@ -137,7 +119,7 @@ import TrunklineIntegrations
             let silent = RawServer { connection in _ = connection.readToEnd() }
             defer { silent.stop() }
             let url = "postgresql://nobody@127.0.0.1:\(silent.port)/none?sslmode=disable"
-            let desk = try Self.desk(url, amqp) { $0.patience = .milliseconds(300) }
+            let desk = try SharedDesk.underTest(url, amqp) { $0.patience = .milliseconds(300) }
             desk.databaseAnswered(shards: 16)
             try await eventually("the broker") { desk.troubles.broker == nil }
             let running = Task { await desk.run() }

@@ -55,11 +55,13 @@ struct StatusDocument: Encodable {
     let readAt: String
     let lines: [Lane]
     let destinations: [Lane]
+    let sources: [Lane]
     let workers: [Worker]
     let shards: Int
     let shardsWithoutOwner: Int
     let backlog: [String: Int64]
     let sentToday: Int64
+    let eventsToday: Int64
     let refusalsToday: Int64
     let breakers: [Breaker]
 
@@ -67,6 +69,7 @@ struct StatusDocument: Encodable {
         readAt = status.readAt.rfc3339
         lines = status.lines.map { Lane($0) }
         destinations = status.destinations.map { Lane($0) }
+        sources = status.sources.map { Lane($0) }
         workers = status.workers.map { worker in
             Worker(
                 boot: worker.boot,
@@ -85,6 +88,7 @@ struct StatusDocument: Encodable {
         shardsWithoutOwner = status.shardsWithoutOwner
         backlog = status.backlog
         sentToday = status.sentToday
+        eventsToday = status.eventsToday
         refusalsToday = status.refusalsToday
         breakers = status.breakers.map {
             Breaker(

@@ -4,10 +4,10 @@ internal import TrunklineEngine
 /// The fleet as people read it.
 enum StatusTable {
     static func print(_ status: FleetStatus) {
-        lanes("LINE", status.lines)
-        if !status.destinations.isEmpty {
+        lanes(.line, status.lines)
+        for (kind, lanes) in [(Kind.destination, status.destinations), (.source, status.sources)] where !lanes.isEmpty {
             Output.line()
-            lanes("DESTINATION", status.destinations)
+            Self.lanes(kind, lanes)
         }
         Output.line()
         workers(status)
@@ -15,13 +15,36 @@ enum StatusTable {
         sums(status)
     }
 
-    private static func lanes(_ noun: String, _ lanes: [FleetStatus.Lane]) {
+    private enum Kind: String {
+        case line, destination, source
+
+        /// What one of them does not do while its gate is closed, and what several do not.
+        var cannot: (one: String, several: String) {
+            switch self {
+            case .line: ("cannot send", "cannot send")
+            case .destination: ("takes nothing", "take nothing")
+            case .source: ("is not run", "are not run")
+            }
+        }
+
+        /// What ends that, where nobody has to.
+        var again: String {
+            switch self {
+            case .line: "; its health is asked again by itself"
+            case .destination: "; the next delivery is tried by itself"
+            case .source: ""
+            }
+        }
+    }
+
+    private static func lanes(_ kind: Kind, _ lanes: [FleetStatus.Lane]) {
         Output.table(
             [
-                noun, "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING", "SCHEDULED",
+                kind.rawValue.uppercased(), "WORKSPACE", "HOLD", "GATE", "PACE", "UNFINISHED", "WAITING", "RETRYING",
+                "SCHEDULED",
                 "SENDING", "UNKNOWN",
                 "PARKED",
-                "SENT TODAY", "OLDEST",
+                kind == .source ? "RUN TODAY" : "SENT TODAY", "OLDEST",
             ],
             lanes.map { line in
                 func count(_ states: String...) -> Int64 { states.reduce(0) { $0 + (line.backlog[$1] ?? 0) } }
@@ -36,19 +59,16 @@ enum StatusTable {
                 ]
             }
         )
-        let isLine = noun == "LINE"
-        let cannot = isLine ? "cannot send" : "takes nothing"
-        let again = isLine ? "; its health is asked again by itself" : "; the next delivery is tried by itself"
         let cannotSend = lanes.filter { $0.isClosed && $0.gateReason != nil && $0.unfinished > 0 }
         for line in cannotSend.prefix(20) {
             Output.line(
-                "\(line.label) \(cannot) since \(Output.time(line.gateSince)): "
+                "\(line.label) \(kind.cannot.one) since \(Output.time(line.gateSince)): "
                     + JobStory.words(forReason: line.gateReason)
-                    + (line.gate == "held_human" ? "; somebody must mend it" : again)
+                    + (line.gate == "held_human" ? "; somebody must mend it" : kind.again)
             )
         }
         if cannotSend.count > 20 {
-            Output.line("and \(cannotSend.count - 20) more \(noun.lowercased())s \(isLine ? cannot : "take nothing")")
+            Output.line("and \(cannotSend.count - 20) more \(kind.rawValue)s \(kind.cannot.several)")
         }
     }
 
@@ -72,8 +92,10 @@ enum StatusTable {
     private static func sums(_ status: FleetStatus) {
         let backlog = status.backlog.filter { $0.value > 0 }.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
         let destinations = status.destinations.isEmpty ? "" : "\(status.destinations.count) destinations, "
+        let sources = status.sources.isEmpty ? "" : "\(status.sources.count) sources, "
+        let events = status.sources.isEmpty ? "" : "\(status.eventsToday) events run today, "
         Output.line(
-            "\(status.lines.count) lines, \(destinations)\(status.sentToday) sent today, unfinished: "
+            "\(status.lines.count) lines, \(destinations)\(sources)\(status.sentToday) sent today, \(events)unfinished: "
                 + (backlog.isEmpty ? "none" : backlog.joined(separator: ", "))
         )
         for breaker in status.breakers {

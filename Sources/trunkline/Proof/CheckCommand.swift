@@ -45,7 +45,7 @@ struct CheckCommand: AsyncParsableCommand {
         }
         Output.table(
             [
-                report.lanes.allSatisfy { $0.lane.line != nil } ? "LINE" : "LINE OR DESTINATION", "ACCEPTED", "SENT",
+                report.lanes.allSatisfy { $0.lane.line != nil } ? "LINE" : "LANE", "ACCEPTED", "SENT",
                 "CANCELLED", "SUPERSEDED", "ENDED OTHERWISE", "DROPPED", "UNFINISHED",
                 "OF THEM UNKNOWN", "PARKED",
                 "ATTEMPT ROWS",

@@ -10,7 +10,7 @@ package struct OpenBreaker: Sendable, Hashable {
     package let isBeingAsked: Bool
 }
 
-/// What an install is doing: its lines and destinations, its workers, its sums. Read in one snapshot.
+/// What an install is doing: its lines, destinations and sources, its workers, its sums. Read in one snapshot.
 package struct FleetStatus: Sendable, Hashable {
     /// A line or a destination and its backlog.
     package struct Lane: Sendable, Hashable {
@@ -86,8 +86,9 @@ package struct FleetStatus: Sendable, Hashable {
     /// Lines first.
     package let lanes: [Lane]
     package var lines: [Lane] { lanes.filter { $0.label.line != nil } }
-    /// Everything that is no line.
-    package var destinations: [Lane] { lanes.filter { $0.label.line == nil } }
+    /// What is neither a line nor a source.
+    package var destinations: [Lane] { lanes.filter { $0.label.line == nil && $0.label.source == nil } }
+    package var sources: [Lane] { lanes.filter { $0.label.source != nil } }
     package let workers: [Worker]
     package let shards: Int
     /// Shards that no live worker owns.
@@ -100,5 +101,8 @@ package struct FleetStatus: Sendable, Hashable {
     package var backlog: [String: Int64] {
         lanes.reduce(into: [:]) { sum, line in sum.merge(line.backlog) { $0 + $1 } }
     }
-    package var sentToday: Int64 { lanes.reduce(0) { $0 + $1.sentToday } }
+    /// Notices and deliveries.
+    package var sentToday: Int64 { (lines + destinations).reduce(0) { $0 + $1.sentToday } }
+    /// Received events that were run.
+    package var eventsToday: Int64 { sources.reduce(0) { $0 + $1.sentToday } }
 }
