@@ -75,6 +75,26 @@ import Testing
         #expect(kill(pid, 0) != 0)
     }
 
+    /// Its sockets are open, and its locks are held, until the last of its threads has ended.
+    @Test func aProcessWhoseFirstThreadHasEndedIsAlive() async throws {
+        let folder = temporaryFolder("threads")
+        try makeFolder(folder)
+        defer { removeFiles(folder) }
+        let record = ProcessRecord(folder + "/python.pid")
+        // SYS_exit, which ends one thread: 60 on x86-64, 93 on arm64.
+        let program = """
+            import ctypes, platform, threading, time
+            threading.Thread(target=time.sleep, args=(600,)).start()
+            ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)
+            """
+        try await record.start("/usr/bin/python3", ["-c", program], environment: [:], log: folder + "/python.log")
+        let pid = try #require(record.pid)
+        try await eventually("its first thread to end") { text(of: "/proc/\(pid)/stat").contains(") Z ") }
+        #expect(record.isAlive)
+        try await record.kill()
+        #expect(!record.isAlive)
+    }
+
     @Test func whatCannotBeStartedIsSaid() async throws {
         let folder = temporaryFolder("missing")
         try makeFolder(folder)

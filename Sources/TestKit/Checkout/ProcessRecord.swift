@@ -17,7 +17,9 @@ package struct ProcessRecord: Sendable {
         // The name of the program, in brackets, may have anything in it. After it: the state, and 19 fields on the start.
         guard let end = stat.lastIndex(of: ")") else { return nil }
         let fields = stat[end...].dropFirst().split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
+        // The first thread is a zombie before the others have ended, and those keep sockets open and locks held.
+        let hasEnded = fields.count > 19 && (fields[0] == "X" || fields[0] == "Z" && (Int(fields[17]) ?? 0) < 2)
+        guard fields.count > 19, !hasEnded else { return nil }
         return "\(pid) \(fields[19]) \(boot)\n"
     }
 
