@@ -52,6 +52,9 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
     /// The connection was or is gone, as opposed to: the server refused this statement.
     package var isConnectionLost: Bool { code == .connectionLost || code == .notConnected }
 
+    /// It waited too long for somebody's lock, or met another that waited for it: the same again may succeed.
+    package var isLockFault: Bool { isRetriable || sqlState == "55P03" || sqlState == "57014" }
+
     /// The same statement may succeed later although nobody changed it, the data or the configuration. Says nothing about
     /// whether repeating is safe: see ``outcomeUnknown``.
     package var isRetriable: Bool {

@@ -19,7 +19,7 @@ package struct GatewayConfiguration: Sendable {
     /// The kinds of sources whose senders may post, and what names their events.
     package var sources: SourceRegistry
     package var events: any EventRunner
-    /// What opens the sources' secrets; without it no source that has one takes anything.
+    /// What opens the sources' secrets, also those that are empty; without it no source takes anything.
     package var masterKey: MasterKey?
     /// Paths of the program's own secrets, which no source's secret may be read from.
     package var ownFiles: Set<String> = []
@@ -95,7 +95,7 @@ package final class Gateway: Sendable {
             masterKey: configuration.masterKey,
             ownFiles: configuration.ownFiles
         ) { source, sentence in
-            logger.error("a source takes nothing", metadata: ["source": "\(source)", "reason": "\(sentence)"])
+            logger.error("a source cannot be opened", metadata: ["source": "\(source)", "reason": "\(sentence)"])
         }
         forgeries = ForgeryNotebook(databaseURL: configuration.databaseURL, name: Self.name) { source, reason, times in
             logger.warning(

@@ -131,12 +131,12 @@ import Yams
         let schemas = try #require((document["components"] as? [String: Any])?["schemas"] as? [String: [String: Any]])
         let purpose = (schemas["SendJob"]?["properties"] as? [String: [String: Any]])?["purpose"]
         #expect(purpose?["enum"] as? [String] == Purpose.allCases.map(\.rawValue))
-        let type = try #require((schemas["Problem"]?["properties"] as? [String: Any])?["type"])
-        for kind in Problem.Kind.allCases {
+        let type = (schemas["Problem"]?["properties"] as? [String: [String: Any]])?["type"]
+        let told = try Problem.Kind.allCases.map { kind in
             let problem = Problem(kind, "").answer(instance: "1")
-            let told = try JSONSerialization.jsonObject(with: Data(problem.body)) as? [String: Any]
-            #expect(Schema.faults(of: told?["type"] ?? 0, type, document, kind.rawValue) == [])
+            return (try JSONSerialization.jsonObject(with: Data(problem.body)) as? [String: Any])?["type"] as? String
         }
+        #expect(type?["enum"] as? [String] == told)
     }
 }
 

@@ -110,11 +110,15 @@ import TrunklineTesting
                     group.addTask {
                         for number in client * 40..<client * 40 + 40 {
                             tally.asked()
-                            // Whoever gets no answer asks the other one, as behind a load balancer.
-                            for gateway in gateways {
-                                guard let answer = try? await Self.post(number, path, gateway) else { continue }
+                            // Whoever gets no answer, or 503 because the machine is busy, asks the other one, as behind a load
+                            // balancer.
+                            var turn = 0
+                            try await eventually("an answer to \(number)") {
+                                let answer = try? await Self.post(number, path, gateways[turn % 2])
+                                turn += 1
+                                guard let answer, answer.status != 503 else { return false }
                                 if answer.status == 200 { tally.answered("\(number)") }
-                                break
+                                return true
                             }
                         }
                     }

@@ -183,7 +183,7 @@ import TrunklineTesting
             let gateway = try await install.startDoor(["TRUNKLINE_MASTER_KEY_FILE": ""])
             let (_, key) = try await install.makeAPIKey([.send])
             try await known(key, gateway)
-            try await install.wait(for: "the log to say why") { gateway.logText.contains("a source takes nothing") }
+            try await install.wait(for: "the log to say why") { gateway.logText.contains("it takes nothing") }
             let answer = try await gateway.post(.shopify, path)
             #expect(answer.status == 503 && answer["Retry-After"] != nil)
             #expect(try await gateway.ask("POST", "/v1/messages", key: key, json: notice("order:1")).status == 202)

@@ -15,8 +15,6 @@ struct TestSender: Sendable {
     let body: String
     /// How many events the body holds.
     var events = 1
-    /// What a stored event is answered with.
-    var accepted = ""
     /// All that it sends beside the body, under a secret.
     let headers: @Sendable (_ body: String, _ secret: String, _ path: String) -> Headers
 
@@ -177,12 +175,8 @@ extension TestInstall {
         return try #require(document?["intakePath"] as? String)
     }
 
-    func startDoor(_ environment: [String: String] = [:], waitsUntilReady: Bool = true) async throws -> GatewayHandle {
-        try await startGateway(
-            ["--public-url", TestSender.publicURL + "/"],
-            environment: environment,
-            waitsUntilReady: waitsUntilReady
-        )
+    func startDoor(_ environment: [String: String] = [:]) async throws -> GatewayHandle {
+        try await startGateway(["--public-url", TestSender.publicURL + "/"], environment: environment)
     }
 
     /// Rows of the inbox, of one source or of all.

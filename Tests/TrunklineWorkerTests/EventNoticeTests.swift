@@ -7,7 +7,6 @@ import TrunklineTesting
 
 /// From a shop's event to the message on somebody's telephone, through real workers: once, whatever happens on the way.
 @Suite struct EventNoticeTests {
-    private static let steps = ["accepted", "taken", "claimed", "carried", "answered", "settled", "acked"]
     /// Of the orders: late enough that nothing of it is stale.
     private static let began = now - .seconds(1_800)
     /// Whole seconds, as senders have them.
@@ -162,7 +161,7 @@ import TrunklineTesting
         }
     }
 
-    @Test(arguments: steps)
+    @Test(arguments: CrashTests.steps)
     func aKilledWorkersNoticesAreSentOnceByAnother(step: String) async throws {
         try await Self.withShops { install in
             let victim = try install.startWorker(["TRUNKLINE_CRASH_AT": "\(step):20"])

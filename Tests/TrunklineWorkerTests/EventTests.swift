@@ -6,7 +6,6 @@ import TrunklineTesting
 
 /// Received events through real workers: each is run once, whatever happens to the worker that runs it.
 @Suite struct EventTests {
-    private static let steps = ["accepted", "taken", "claimed", "carried", "answered", "settled", "acked"]
 
     /// An order of the shop, as `custom` sources post it. Minutes go up with the revision.
     private static func event(
@@ -62,7 +61,7 @@ import TrunklineTesting
         }
     }
 
-    @Test(arguments: steps)
+    @Test(arguments: CrashTests.steps)
     func aKilledWorkersEventsAreRunOnceByAnother(step: String) async throws {
         try await TestInstall.with { install in
             try await install.addSource("shop")

@@ -77,7 +77,9 @@ extension Mayhem {
 
     /// Everything well again, so that what is left can drain.
     func heal() async throws {
-        for proxy in [stage.api, stage.producer, stage.rows] + stage.workers.flatMap({ [$0.database, $0.broker] }) {
+        for proxy in [stage.api, stage.producer, stage.rows]
+            + (stage.workers + stage.gateways).flatMap({ [$0.database, $0.broker] })
+        {
             proxy.heal()
         }
         var phase = FaultRecord(.phase)
@@ -89,9 +91,9 @@ extension Mayhem {
         try await stage.servers.broker.start()
         try stage.servers.requireTheirPorts()
         try await stage.servers.control.endMemoryAlarm()
-        for worker in stage.workers {
-            worker.send(SIGCONT)
-            try worker.start()
+        for process in stage.workers + stage.gateways {
+            process.send(SIGCONT)
+            try process.start()
         }
         // Whoever said that it is gone for ever is not asked again by itself.
         for destination in stage.plan.destinations { await resume(destination) }

@@ -63,7 +63,7 @@ package struct ProducerRecord: Codable, Sendable, Hashable {
     /// The routing key; `row` for rows, and one name per file for `--direct` and per request for posts. Of an end: what it is
     /// known to be by then.
     package var queue: String?
-    /// Whoever kept the order of its tries: one connection, or one file.
+    /// Whoever kept the order of its tries: one connection, one file, or one request.
     package var producer: Int?
     /// Its place among the tries of its producer.
     package var index: Int?

@@ -26,7 +26,6 @@ final class FleetProcess: Sendable {
     private struct State {
         var child: ChildProcess?
         var isTaken = false
-        var starts = 0
         var unexpectedEnds: [Int32] = []
     }
     private let state = Mutex(State())
@@ -53,7 +52,6 @@ final class FleetProcess: Sendable {
     /// Where a gateway listens, as far as it has said so; once it was started again perhaps still where the last one did.
     var port: UInt16? { announcedPort(in: text(of: log)) }
     var pid: Int32? { state.withLock { $0.child?.isRunning == true ? $0.child?.pid : nil } }
-    var starts: Int { state.withLock { $0.starts } }
     /// Exit statuses of processes that ended without being asked to.
     var unexpectedEnds: [Int32] { state.withLock { $0.unexpectedEnds } }
 
@@ -69,7 +67,6 @@ final class FleetProcess: Sendable {
                 guard let status = child.exitStatus else { return }
                 state.unexpectedEnds.append(status)
             }
-            state.starts += 1
             state.child = try ChildProcess(
                 program,
                 role.arguments,

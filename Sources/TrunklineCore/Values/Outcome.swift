@@ -226,7 +226,7 @@ package enum Reason: String, Sendable, Hashable, CaseIterable {
         case .claimReplyLost: "its worker did not learn that the attempt had begun"
         case .eventUnreadable: "the event is not what its kind of source sends, or breaks a rule"
         case .eventNeedsFetch: "the event only points at a record, and nothing here can fetch it"
-        case .eventFailed: "what follows from the event could not be stored"
+        case .eventFailed: "the event could not be run"
         case .deadLettered: "its message came back to the broker too often"
         case .late: "the answer came after its worker had been given up for lost"
         case .sendBeforePassed: "its sendBefore had passed"

@@ -34,9 +34,7 @@ extension Demo {
     func openShops() async throws -> String {
         var ports: [UInt16] = []
         for number in Self.gateways {
-            let port = try await PortLeases().port("gateway-\(number)", of: folder)
-            ports.append(port)
-            try await startGateway(number)
+            ports.append(try await startGateway(number))
         }
         struct Added: Decodable { let intakePath: String }
         var shops: [[String: String]] = []
@@ -53,8 +51,8 @@ extension Demo {
             try await step("rules", ["apply", "-f", checkout.root + "/demo/\(shop.workspace).yaml"])
         }
         removeFiles(file)
-        for port in ports {
-            try await eventually("a gateway; see .dev/demo/gateway-1.log", within: .seconds(20)) {
+        for (number, port) in zip(Self.gateways, ports) {
+            try await eventually("gateway \(number); see .dev/demo/gateway-\(number).log", within: .seconds(20)) {
                 (try? await SmallRequest.send("GET", "/readyz", to: port)) != nil
             }
         }
@@ -62,9 +60,12 @@ extension Demo {
         return String(decoding: try JSONSerialization.data(withJSONObject: setup), as: UTF8.self)
     }
 
-    func startGateway(_ number: Int) async throws {
+    /// Returns where it listens.
+    @discardableResult
+    func startGateway(_ number: Int) async throws -> UInt16 {
         let port = try await PortLeases().port("gateway-\(number)", of: folder)
         try await start("gateway-\(number)", ["gateway", "--listen", "127.0.0.1:\(port)"])
+        return port
     }
 
     /// Lets the shops post everything, while a gateway is killed and started again.

@@ -34,7 +34,7 @@ package struct LoadedEvent: Sendable {
 /// What is to be committed of an event that was run.
 package struct EventRun: Sendable {
     /// The stored word.
-    package enum Word: String, Sendable, Hashable, CaseIterable {
+    package enum Word: String, Sendable, Hashable {
         case planned, ignored, refused
     }
 

@@ -268,8 +268,7 @@ final class Events {
             limit = max(1, batch.count / 2)
             return again(batch, in: .milliseconds(5))
         }
-        let isLock = error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014"
-        guard isLock else {
+        guard error.isLockFault else {
             // The data itself.
             failures[batch[0].job] = nil
             return park(batch[0].job, .eventFailed, "the database refused it (SQLSTATE \(error.sqlState ?? "none"))")

@@ -144,7 +144,7 @@ final class Intake {
         } else if batch.count > 1 {
             halvings[way] = min(halvings[way, default: 0] + 1, 8)
             again(batch, way, in: .milliseconds(5))
-        } else if error.isRetriable || error.sqlState == "55P03" || error.sqlState == "57014" {
+        } else if error.isLockFault {
             // It failed on a lock: it stays unacknowledged, with what is behind it, which may be of its person, and is tried
             // again here.
             let waits = lockWaits[way, default: 0]

@@ -306,7 +306,31 @@ extension OpenAPI {
               type: object
               required: [type, title, status, detail]
               properties:
-                type: { type: string, pattern: "^urn:trunkline:problem:[a-z-]+$" }
+                type:
+                  type: string
+                  enum:
+                    - urn:trunkline:problem:malformed
+                    - urn:trunkline:problem:invalid-field
+                    - urn:trunkline:problem:unknown-parameter
+                    - urn:trunkline:problem:unauthenticated
+                    - urn:trunkline:problem:forbidden
+                    - urn:trunkline:problem:not-found
+                    - urn:trunkline:problem:unknown-lane
+                    - urn:trunkline:problem:method-not-allowed
+                    - urn:trunkline:problem:not-acceptable
+                    - urn:trunkline:problem:gone
+                    - urn:trunkline:problem:too-late
+                    - urn:trunkline:problem:ambiguous
+                    - urn:trunkline:problem:too-large
+                    - urn:trunkline:problem:unsupported-media-type
+                    - urn:trunkline:problem:key-conflict
+                    - urn:trunkline:problem:unreadable
+                    - urn:trunkline:problem:policy
+                    - urn:trunkline:problem:late
+                    - urn:trunkline:problem:rate-limited
+                    - urn:trunkline:problem:overloaded
+                    - urn:trunkline:problem:unavailable
+                    - urn:trunkline:problem:failed
                 title: { type: string }
                 status: { type: integer }
                 detail: { type: string, description: One sentence. }

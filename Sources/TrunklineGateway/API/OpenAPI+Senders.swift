@@ -22,8 +22,9 @@ extension OpenAPI {
               description: |
                 The path is printed by `trunkline source add` and is a secret. The body is taken as it is sent, of whatever media
                 type, at most 1 MiB, and held against the sender's proof before anything is read of it. What is answered 2xx is
-                stored, once, however often it comes, and runs later. What means nothing here is answered 2xx too. Unproven
-                requests are answered 401 without a body, and only counted.
+                stored, once, however often it comes, and runs later; or it is kept as a refusal, where its sender cannot help
+                it. What means nothing here is answered 2xx too. Unproven requests are answered 401 without a body, and only
+                counted.
               security: []
               parameters:
                 - $ref: "#/components/parameters/SourceToken"
@@ -34,7 +35,7 @@ extension OpenAPI {
                     schema: {}
               responses:
                 "200":
-                  description: All events of the request are stored, now or before. Some senders want a body of their own here.
+                  description: All events of the request are stored, now or before, or kept as refusals. Some senders want a body of their own here.
                 "401":
                   description: The sender did not prove itself.
                 default: { $ref: "#/components/responses/Problem" }

@@ -137,7 +137,7 @@ struct Senders: Sendable {
             case .removedLane:
                 throw Problem(.gone, "this source was removed; nothing that is posted here is taken")
             case .notTaken:
-                throw Problem.away("neither the database nor the broker took it; the same request again is safe")
+                throw Problem.away("nobody surely has it; the same request again is safe")
             }
         }
         if let told { throw told }

@@ -25,6 +25,8 @@ final class SourceDirectory: Sendable {
     fileprivate struct Known {
         let door: SourceDoor
         var entry: Entry?
+        /// Whether its secret could not be used at the last look.
+        var isUnreadable = false
         var openedAt: ContinuousClock.Instant
     }
 
@@ -47,7 +49,7 @@ final class SourceDirectory: Sendable {
 
     /// - Parameters:
     ///   - ownFiles: paths of the program's own secrets, which no source's secret may be read from.
-    ///   - warn: called with why a source takes nothing, whenever that becomes so.
+    ///   - warn: called with why a source's secret cannot be used, when that becomes so.
     init(
         _ registry: SourceRegistry,
         masterKey: MasterKey?,
@@ -65,11 +67,11 @@ final class SourceDirectory: Sendable {
         let (revision, known) = state.withLock { ($0.revision, $0.sources) }
         let (doors, newest) = try await install.sourceDoors(since: revision)
         let now = ContinuousClock.now
-        var read: [Known] = doors.map { Known(door: $0, entry: open($0, before: nil), openedAt: now) }
+        var read: [Known] = doors.map { open($0, before: nil, at: now) }
         let changed = Set(doors.map(\.source))
         for old in known.values
         where old.door.hasReference && !changed.contains(old.door.source) && now - old.openedAt > Self.referenceAge {
-            read.append(Known(door: old.door, entry: open(old.door, before: old), openedAt: now))
+            read.append(open(old.door, before: old, at: now))
         }
         state.withLock { state in
             for source in read { state.put(source) }
@@ -89,18 +91,22 @@ final class SourceDirectory: Sendable {
     }
 
     /// - Parameter before: what was known of it. A secret that cannot be read for a while is the one that it was.
-    private func open(_ door: SourceDoor, before: Known?) -> Entry? {
-        if door.isRemoved { return nil }
+    private func open(_ door: SourceDoor, before: Known?, at now: ContinuousClock.Instant) -> Known {
+        let closed = Known(door: door, openedAt: now)
+        if door.isRemoved { return closed }
         guard let reader = registry[door.kind] else {
-            if before == nil { warn(door.source, "this program knows no kind \(door.kind)") }
-            return nil
+            if before == nil { warn(door.source, "this program knows no kind \(door.kind); it takes nothing") }
+            return closed
         }
         do {
             let account = try door.account(reader, masterKey: masterKey, ownFiles: ownFiles)
-            return Entry(id: door.source, reader: reader, account: account)
+            return Known(door: door, entry: Entry(id: door.source, reader: reader, account: account), openedAt: now)
         } catch {
-            if before == nil || before?.entry != nil { warn(door.source, Explanation(error).words) }
-            return before?.entry
+            if before?.isUnreadable != true {
+                let more = before?.entry == nil ? "; it takes nothing" : "; the secret that it was counts on"
+                warn(door.source, Explanation(error).words + more)
+            }
+            return Known(door: door, entry: before?.entry, isUnreadable: true, openedAt: now)
         }
     }
 }

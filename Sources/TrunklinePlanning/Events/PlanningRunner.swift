@@ -126,7 +126,8 @@ private final class RuleBookShelf: Sendable {
     private static let most = 32
 
     private let kinds: SourceRegistry
-    private let books = Mutex<[String: RuleBook]>([:])
+    /// Nil: those that cannot be read.
+    private let books = Mutex<[String: RuleBook?]>([:])
 
     init(_ kinds: SourceRegistry) { self.kinds = kinds }
 
@@ -135,9 +136,9 @@ private final class RuleBookShelf: Sendable {
         let text = rules?.text ?? ""
         return books.withLock { books in
             if let known = books[text] { return known }
-            guard let book = try? RuleBook(yaml: text, kinds: kinds) else { return nil }
+            let book = try? RuleBook(yaml: text, kinds: kinds)
             if books.count >= Self.most { books.removeAll() }
-            books[text] = book
+            books.updateValue(book, forKey: text)
             return book
         }
     }

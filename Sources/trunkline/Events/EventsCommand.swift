@@ -66,7 +66,7 @@ extension EventsCommand {
         @OptionGroup var extent: ListOptions
 
         func validate() throws {
-            guard outcome.map({ ["planned", "ignored", "refused"].contains($0) }) ?? true else {
+            guard outcome.map({ EventRun.Word(rawValue: $0) != nil }) ?? true else {
                 throw ValidationError("--outcome is planned, ignored or refused.")
             }
             guard since.map({ Timestamp(rfc3339: $0) != nil }) ?? true else {
